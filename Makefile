@@ -1,0 +1,61 @@
+# Everything runs in a virtual environment of the repository's own. All that has to be there is a Python >= 3.11 with
+# venv and pip; another one than `python3` is chosen with `make PYTHON=python3.12 ...`.
+PYTHON ?= python3
+EXTRAS ?= dev
+PYTEST_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+# Two test processes share the cores: each keeps XLA and the BLAS to one thread, or they would fight for them.
+WORKERS ?= 2
+ONE_THREAD := NPROC=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 XLA_FLAGS="--xla_cpu_multi_thread_eigen=false"
+PYTEST = $(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help install test test64 test32 demo lint notebooks bench experiments clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The stamp is written last: an interrupted installation starts again, a finished one is never repeated.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "pdejax needs Python >= 3.11, and '$(PYTHON)' is older or missing: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing pdejax[$(EXTRAS)] into $(VENV) (once, a few minutes)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	@touch $@
+
+install: $(INSTALLED)  ## set up .venv with the pinned dependencies
+
+test: test64 test32  ## all tests, in double and in single precision
+
+test64: $(INSTALLED)  ## all tests in double precision
+	JAX_ENABLE_X64=1 $(PYTEST)
+
+test32: $(INSTALLED)  ## the tests that do not need double precision, in single precision
+	JAX_ENABLE_X64=0 $(PYTEST)
+
+demo: $(INSTALLED)  ## data, training, evaluation and report of a Navier-Stokes surrogate, in out/demo
+	$(BIN)/pdejax demo --out out/demo
+
+lint: $(INSTALLED)  ## style, types and the layering of the imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+notebooks: $(INSTALLED)  ## execute every notebook at toy size; the results go to out/notebooks
+	PDEJAX_TOY=1 $(BIN)/python scripts/run_notebooks.py notebooks out/notebooks
+
+bench: $(INSTALLED)  ## every benchmark, side by side with the peers
+	@set -e; for script in benchmarks/[!_]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+experiments: $(INSTALLED)  ## every experiment at its published size (hours)
+	@set -e; for script in experiments/[!_]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+clean:  ## remove the environment, the outputs and the caches
+	rm -rf $(VENV) out build dist .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,14 @@
+"""The equations, each stated once. To add one: one file, one line here, one test with an exact solution."""
+
+from pdejax.equations.burgers import Burgers as Burgers
+from pdejax.equations.equation import Equation as Equation
+from pdejax.equations.equation import coefficient as coefficient
+from pdejax.equations.korteweg_de_vries import KortewegDeVries as KortewegDeVries
+from pdejax.equations.kuramoto_sivashinsky import KuramotoSivashinsky as KuramotoSivashinsky
+from pdejax.equations.navier_stokes import KolmogorovFlow as KolmogorovFlow
+from pdejax.equations.navier_stokes import NavierStokesVorticity as NavierStokesVorticity
+from pdejax.equations.reaction_diffusion import AllenCahn as AllenCahn
+from pdejax.equations.reaction_diffusion import FisherKPP as FisherKPP
+from pdejax.equations.transport import Advection as Advection
+from pdejax.equations.transport import AdvectionDiffusion as AdvectionDiffusion
+from pdejax.equations.transport import Diffusion as Diffusion

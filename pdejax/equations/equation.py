@@ -1,0 +1,88 @@
+"""What an equation is: the physics, stated once, in the words of `pdejax.fields`."""
+
+import abc
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from pdejax.fields import AbstractField, Poisson
+
+
+class Equation(eqx.Module):
+    r"""A partial differential equation `u_t = linear(u) + nonlinear(t, u)`.
+
+    A subclass states its coefficients as array leaves (`pdejax.equations.coefficient` makes one and checks it), names
+    its components, and says the two parts in terms of fields. Everything else, the Fourier symbol, the stencils, the
+    physics-informed residual, is read from them. For example
+
+        class Burgers(Equation):                                      # u_t + (u . grad) u = nu Lap u
+            viscosity: Array
+            degree: ClassVar[int] = 2
+            def components(self, ndim): return ("u", "v", "w")[:ndim]
+            def linear(self, u):        return self.viscosity * u.laplacian()
+            def nonlinear(self, t, u):  return -u.advect(u)
+
+    - `linear`: autonomous, constant coefficients, the stiff part: solvers treat it exactly or implicitly.
+    - `nonlinear`: the rest; explicit. Forcing and variable coefficients come from `u.coordinates` and `t`.
+    - `auxiliary`: further fields that the state determines, by name, each with its defining constraint.
+    - `degree`: the degree of `nonlinear` as a polynomial in u (dealiasing follows it), or None if it is none.
+    """
+
+    degree: ClassVar[int | None] = None
+
+    @abc.abstractmethod
+    def components(self, ndim: int) -> tuple[str, ...]:
+        """The names of the state's channels on a domain of `ndim` dimensions."""
+
+    def linear(self, u: AbstractField) -> AbstractField:
+        return u * 0.0
+
+    def nonlinear(self, t: Any, u: AbstractField) -> AbstractField:
+        return u * 0.0
+
+    def auxiliary(self, u: AbstractField) -> Mapping[str, Poisson]:
+        return {}
+
+    def coefficients(self) -> dict[str, Any]:
+        """The coefficients by name, as plain numbers and lists; for provenance and messages."""
+        leaves = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: np.asarray(leaf).tolist() for name, leaf in leaves.items() if eqx.is_array(leaf)}
+
+
+def coefficient(
+    name: str, value: Any, *, positive: bool = False, nonnegative: bool = False, vector: bool = False
+) -> Float[Array, "..."]:
+    """`value` as an array leaf; a scalar, or a vector where `vector` is set (then a scalar stays a scalar).
+
+    Raises `ValueError` when it is not finite, has the wrong rank, or the wrong sign. Traced values pass unchecked.
+    """
+    array = jnp.asarray(value)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        array = array.astype(jnp.result_type(float))
+    if array.ndim > (1 if vector else 0):
+        raise ValueError(f"{name} must be a {'number or vector' if vector else 'number'}, got shape {array.shape}.")
+    if not isinstance(array, jax.core.Tracer):
+        given = np.asarray(array)
+        if not np.all(np.isfinite(given)):
+            raise ValueError(f"{name} must be finite, got {value}.")
+        if positive and not np.all(given > 0):
+            raise ValueError(f"{name} must be > 0, got {value}.")
+        if nonnegative and not np.all(given >= 0):
+            raise ValueError(f"{name} must be >= 0, got {value}: with the other sign the equation is ill-posed.")
+    return array
+
+
+def vector_components(ndim: int) -> tuple[str, ...]:
+    """The names of the components of a velocity-like state: `u`, `v`, `w`."""
+    return ("u", "v", "w")[:ndim]
+
+
+def require_ndim(equation: Equation, ndim: int, allowed: int) -> None:
+    """Raises `ValueError` when an equation of `allowed` dimensions is read on a domain of `ndim`."""
+    if ndim != allowed:
+        raise ValueError(f"{type(equation).__name__} is an equation in {allowed} dimension(s), the domain has {ndim}.")

@@ -1,0 +1,252 @@
+"""The vocabulary that an equation speaks.
+
+An equation's `linear` and `nonlinear` receive a *field* and answer with one. What a derivative or a product does is up
+to the reading: Fourier coefficients (`spectral.py`), neighbouring points (`stencil.py`) or automatic differentiation
+at a point (`pointwise.py`). A field is alive only inside these methods: it is no pytree and never crosses `jit`.
+"""
+
+import abc
+import dataclasses
+import numbers
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, Self
+
+import jax.numpy as jnp
+
+
+class EquationLike(Protocol):
+    """What a reading asks of an equation; `pdejax.equations.Equation` is the base class that users see."""
+
+    def components(self, ndim: int) -> tuple[str, ...]: ...
+    def linear(self, u: Any) -> Any: ...
+    def nonlinear(self, t: Any, u: Any) -> Any: ...
+    def auxiliary(self, u: Any) -> "Mapping[str, Poisson]": ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Poisson:
+    """The constraint that defines an auxiliary field `q`: `Laplacian(q) = source`, with zero mean on periodic boxes.
+
+    Fourier divides by `-|k|^2`; finite differences divide by the symbol of their own Laplacian; a coordinate network
+    outputs `q` and is penalised by `Laplacian(q) - source`.
+    """
+
+    source: "AbstractField"
+
+
+class AbstractField(abc.ABC):
+    """One or more components over a domain: a scalar has one component, a vector `ndim` of them.
+
+    Arithmetic is componentwise; a field of one component multiplies one of any number. Numbers and scalar arrays
+    (coefficients) combine with every field.
+    """
+
+    # NumPy scalars would otherwise try to turn a field into an object array; with this they ask the field instead.
+    __array_ufunc__ = None
+
+    ndim: int
+    num_components: int
+    _names: tuple[str, ...] = ()
+    _auxiliary: Callable[[], Mapping[str, Poisson]] | None = None
+    _negative: Any = None
+
+    # What a reading provides.
+
+    @abc.abstractmethod
+    def derivative(self, axis: int, order: int = 1) -> Self:
+        """The partial derivative of each component along `axis`, `order` times."""
+
+    @abc.abstractmethod
+    def laplacian(self) -> Self:
+        """The sum of the second derivatives, component by component."""
+
+    @abc.abstractmethod
+    def map(self, function: Callable[[Any], Any]) -> Self:
+        """`function` of the values, pointwise: `u.map(jnp.sin)`. It must not look at other points."""
+
+    @property
+    @abc.abstractmethod
+    def coordinates(self) -> Self:
+        """The position, a field of `ndim` components: for forcings and variable coefficients."""
+
+    @abc.abstractmethod
+    def constant(self, value: Any) -> Self:
+        """A field of one component with the same value everywhere."""
+
+    @abc.abstractmethod
+    def solve_poisson(self) -> Self:
+        """The field `q` with `Laplacian(q) = self`, component by component; zero mean on periodic boxes."""
+
+    @abc.abstractmethod
+    def _scaled(self, factor: Any) -> Self: ...
+
+    @abc.abstractmethod
+    def _plus(self, other: Self) -> Self: ...
+
+    @abc.abstractmethod
+    def _times(self, other: Self) -> Self: ...
+
+    @abc.abstractmethod
+    def _over(self, other: Self) -> Self: ...
+
+    @abc.abstractmethod
+    def _component(self, index: int) -> Self: ...
+
+    @abc.abstractmethod
+    def _stacked(self, others: Sequence[Self]) -> Self: ...
+
+    # What follows from it.
+
+    def __getitem__(self, name: str | int) -> Self:
+        """A component by name (`u["density"]`) or number, or an auxiliary field by the name the equation gave it."""
+        if isinstance(name, int):
+            if not -self.num_components <= name < self.num_components:
+                raise ValueError(f"Component {name} was asked of a field with {self.num_components} components.")
+            return self._cached_component(name % self.num_components)
+        if name in self._names:
+            return self._cached_component(self._names.index(name))
+        constraints = self._auxiliary() if self._auxiliary is not None else {}
+        if name in constraints:
+            return self._solved(name, constraints[name])
+        known = [*self._names, *constraints]
+        raise ValueError(f"This equation has no component or auxiliary field {name!r}; it has {known}.")
+
+    def _solved(self, name: str, constraint: Poisson) -> Self:
+        if name not in self._cache:
+            self._cache[name] = constraint.source.solve_poisson()
+        return self._cache[name]
+
+    def _cached_component(self, index: int) -> Self:
+        # The same object each time, so that a reading transforms a component once and can recognise it.
+        if self.num_components == 1:
+            return self
+        if index not in self._cache:
+            self._cache[index] = self._component(index)
+        return self._cache[index]
+
+    @property
+    def _cache(self) -> dict[Any, Any]:
+        return self.__dict__.setdefault("_cache_storage", {})
+
+    def stack(self, *others: Self) -> Self:
+        """The components of this field and of the others, one after another."""
+        return self._stacked(others)
+
+    def gradient(self) -> Self:
+        """The vector of first derivatives of a field of one component."""
+        self._require(1, "gradient", "take it component by component, e.g. u[0].gradient()")
+        first, *rest = [self.derivative(axis) for axis in range(self.ndim)]
+        return first.stack(*rest)
+
+    def divergence(self) -> Self:
+        """The sum over axes of the derivative of component `a` along axis `a`."""
+        self._require(self.ndim, "divergence", "stack a vector of ndim components first")
+        return _sum([self[axis].derivative(axis) for axis in range(self.ndim)])
+
+    def curl(self) -> Self:
+        """`v_x - u_y` of a plane vector `(u, v)`; the usual vector in three dimensions."""
+        self._require(self.ndim, "curl", "stack a vector of ndim components first")
+        if self.ndim == 2:
+            return self[1].derivative(0) - self[0].derivative(1)
+        if self.ndim == 3:
+            x, y, z = [self[(a + 2) % 3].derivative((a + 1) % 3) - self[(a + 1) % 3].derivative((a + 2) % 3) for a in range(3)]
+            return x.stack(y, z)
+        raise ValueError(f"The curl needs two or three dimensions, this field has {self.ndim}.")
+
+    def rotated_gradient(self) -> Self:
+        """`(psi_y, -psi_x)`: the divergence-free plane velocity of a stream function."""
+        if self.ndim != 2:
+            raise ValueError(f"A stream function gives a velocity in two dimensions, this field has {self.ndim}.")
+        self._require(1, "rotated_gradient", "a stream function is a scalar")
+        return self.derivative(1).stack(-self.derivative(0))
+
+    def advect(self, transported: Self) -> Self:
+        """`(self . grad) transported`, component by component; `self` is a velocity of `ndim` components."""
+        self._require(self.ndim, "advect", "a velocity has one component per axis")
+        return _sum([self[axis] * transported.derivative(axis) for axis in range(self.ndim)])
+
+    def directional_derivative(self, direction: Any) -> Self:
+        """`c . grad u` for a constant vector `c` of `ndim` entries."""
+        return _sum([self.derivative(axis) * direction[axis] for axis in range(self.ndim)])
+
+    def _require(self, num_components: int, operation: str, fix: str) -> None:
+        if self.num_components != num_components:
+            raise ValueError(
+                f"`{operation}` in {self.ndim} dimensions needs a field of {num_components} component(s), "
+                f"this one has {self.num_components}: {fix}."
+            )
+
+    def _broadcasts(self, other: "AbstractField", operation: str) -> None:
+        if self.num_components != other.num_components and 1 not in (self.num_components, other.num_components):
+            raise ValueError(
+                f"Cannot {operation} fields of {self.num_components} and {other.num_components} components: "
+                "pick components by name or number first."
+            )
+
+    def __add__(self, other: Any) -> Self:
+        other = self._as_field(other)
+        self._broadcasts(other, "add")
+        return self._plus(other)
+
+    def __mul__(self, other: Any) -> Self:
+        if _is_scalar(other):
+            return self._scaled(other)
+        other = self._as_field(other)
+        self._broadcasts(other, "multiply")
+        return self._times(other)
+
+    def __truediv__(self, other: Any) -> Self:
+        if _is_scalar(other):
+            return self._scaled(1 / other)
+        other = self._as_field(other)
+        self._broadcasts(other, "divide")
+        return self._over(other)
+
+    def __rtruediv__(self, other: Any) -> Self:
+        return self._as_field(other) / self
+
+    def __pow__(self, exponent: int) -> Self:
+        if not isinstance(exponent, int) or exponent < 1:
+            raise ValueError(f"A field is raised to integer powers >= 1, got {exponent!r}; use u.map(...) otherwise.")
+        return self if exponent == 1 else self.map(lambda values: values**exponent)
+
+    def __neg__(self) -> Self:
+        # -(-u) is u itself, so that a reading recognises it.
+        if self._negative is None:
+            self._negative = self._scaled(-1)
+            self._negative._negative = self
+        return self._negative
+
+    def __sub__(self, other: Any) -> Self:
+        return self + (-self._as_field(other))
+
+    def __rsub__(self, other: Any) -> Self:
+        return self._as_field(other) + (-self)
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def _as_field(self, value: Any) -> Any:
+        if isinstance(value, AbstractField):
+            if type(value) is not type(self):
+                raise TypeError(f"Cannot combine a {type(self).__name__} with a {type(value).__name__}.")
+            return value
+        if _is_scalar(value):
+            return self.constant(value)
+        raise TypeError(
+            f"A field combines with fields and scalars, got {type(value).__name__} of shape {jnp.shape(value)}. "
+            "Use u.coordinates for variable coefficients and u.directional_derivative(c) for a constant vector."
+        )
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, numbers.Number) or (
+        not isinstance(value, AbstractField) and hasattr(value, "dtype") and jnp.ndim(value) == 0
+    )
+
+
+def _sum(terms: Sequence[Any]) -> Any:
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total

@@ -1,0 +1,177 @@
+"""Where a field lives: a box cut into points, and the quadrature that goes with them."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+Points = Literal["nodes", "centres"]
+
+
+class Grid(eqx.Module):
+    r"""A uniform grid on the box `origin <= x <= origin + extent`, any number of dimensions and of points per axis.
+
+    - `shape`: points per axis, odd or even, e.g. `(24, 33)`.
+    - `extent`: side lengths, one number or one per axis. An array leaf: one program serves many box sizes, and
+      `jax.vmap` and `jax.grad` go over it.
+    - `periodic`: whether the two ends of an axis are the same place; one flag or one per axis.
+    - `origin`: the lower corner; one number or one per axis.
+    - `points`: `"nodes"` (`x_i = i h`; both ends are points where the axis is not periodic) or `"centres"`
+      (`x_i = (i + 1/2) h`); one or one per axis. Default: nodes on periodic axes, centres elsewhere.
+    - `dtype`: of the fields on it; default float64 when `jax_enable_x64` is on, float32 otherwise.
+
+    The spacing is `h = extent / N`, or `extent / (N - 1)` for nodes on an axis that is not periodic.
+
+    Raises `ValueError` for fewer than one axis or two points, an extent that is not positive, per-axis arguments of the
+    wrong length, and float64 while `jax_enable_x64` is off.
+    """
+
+    shape: tuple[int, ...] = eqx.field(static=True)
+    extent: Float[Array, " ndim"]
+    periodic: tuple[bool, ...] = eqx.field(static=True)
+    origin: Float[Array, " ndim"]
+    points: tuple[Points, ...] = eqx.field(static=True)
+    dtype: np.dtype = eqx.field(static=True)
+
+    def __init__(
+        self,
+        shape: int | Sequence[int],
+        extent: Any,
+        periodic: bool | Sequence[bool] = True,
+        origin: Any = 0.0,
+        points: Points | Sequence[Points] | None = None,
+        dtype: Any = None,
+    ):
+        self.shape = _checked_shape(shape)
+        self.dtype = _checked_dtype(dtype)
+        self.extent = _per_axis("extent", extent, self.ndim, self.dtype)
+        self.origin = _per_axis("origin", origin, self.ndim, self.dtype)
+        if not isinstance(self.extent, jax.core.Tracer):
+            given = np.asarray(self.extent)
+            if not (np.all(np.isfinite(given)) and np.all(given > 0)):
+                raise ValueError(f"Grid extent must be positive and finite along every axis, got {given.tolist()}.")
+        flags = (periodic,) * self.ndim if isinstance(periodic, bool | np.bool_) else tuple(periodic)
+        if len(flags) != self.ndim:
+            raise ValueError(f"Grid has {self.ndim} axes but `periodic` has {len(flags)} entries: give one per axis.")
+        self.periodic = tuple(bool(flag) for flag in flags)
+        self.points = _checked_points(points, self.periodic)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def spacing(self) -> Float[Array, " ndim"]:
+        """Distance between neighbouring points along each axis."""
+        intervals = [
+            n - 1 if kind == "nodes" and not wraps else n
+            for n, kind, wraps in zip(self.shape, self.points, self.periodic, strict=True)
+        ]
+        return self.extent / jnp.asarray(intervals, self.dtype)
+
+    @property
+    def axes(self) -> tuple[Float[Array, " points"], ...]:
+        """The coordinates along each axis, one 1-D array per axis."""
+        spacing = self.spacing
+        return tuple(
+            self.origin[a] + (jnp.arange(n, dtype=self.dtype) + (0.5 if kind == "centres" else 0.0)) * spacing[a]
+            for a, (n, kind) in enumerate(zip(self.shape, self.points, strict=True))
+        )
+
+    def coordinates(self) -> Float[Array, "ndim *space"]:
+        """The position of every point, component first."""
+        return jnp.stack(jnp.meshgrid(*self.axes, indexing="ij"))
+
+    @property
+    def volume(self) -> Float[Array, ""]:
+        return jnp.prod(self.extent)
+
+    def integrate(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Integral over the box, over the last `ndim` axes of `u`: `(..., *shape) -> (...)`.
+
+        Rectangle rule on periodic axes (exact for every resolved Fourier mode), midpoint rule on centres, trapezoidal
+        rule on nodes with both ends.
+        """
+        if jnp.shape(u)[-self.ndim :] != self.shape:
+            raise ValueError(f"This grid has shape {self.shape} but the array ends in {jnp.shape(u)[-self.ndim :]}.")
+        for a in reversed(range(self.ndim)):
+            weights = np.ones(self.shape[a])
+            if self.points[a] == "nodes" and not self.periodic[a]:
+                weights[[0, -1]] = 0.5
+            u = jnp.sum(u * jnp.asarray(weights, u.dtype), axis=-1) * self.spacing[a].astype(u.dtype)
+        return u
+
+    def norm(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
+        """L2 norm over the box: `sqrt(integral of |u|^2)`, `(..., *shape) -> (...)`. Independent of the resolution."""
+        return jnp.sqrt(self.integrate(jnp.abs(u) ** 2))
+
+    def with_shape(self, shape: int | Sequence[int]) -> "Grid":
+        """The same box at another resolution."""
+        return Grid(shape, self.extent, self.periodic, self.origin, self.points, self.dtype)
+
+    def with_dtype(self, dtype: Any) -> "Grid":
+        """The same points with fields of another precision."""
+        return Grid(self.shape, self.extent, self.periodic, self.origin, self.points, dtype)
+
+    def check_state(self, u: Any, num_channels: int, what: str = "The state") -> None:
+        """Raises `ValueError` unless `u` is a real array `(num_channels, *shape)`."""
+        expected = (num_channels, *self.shape)
+        if jnp.shape(u) != expected:
+            raise ValueError(
+                f"{what} has shape {jnp.shape(u)} but {expected} = (channel, *grid.shape) is needed; states carry a "
+                "channel axis even when there is one channel, and batches go through jax.vmap."
+            )
+        if jnp.iscomplexobj(u):
+            raise ValueError(f"{what} is complex ({u.dtype}); store a complex state as two real channels.")
+
+
+def _checked_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
+    sizes = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
+    if not sizes or any(not isinstance(n, int | np.integer) or n < 2 for n in sizes):
+        raise ValueError(f"Grid shape needs at least one axis and two points per axis, got {shape}.")
+    return tuple(int(n) for n in sizes)
+
+
+def _checked_dtype(dtype: Any) -> np.dtype:
+    if dtype is None:
+        dtype = jnp.float64 if jax.config.jax_enable_x64 else jnp.float32
+    dtype = np.dtype(dtype)
+    if dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ValueError(f"Grid dtype must be float32 or float64, got {dtype}.")
+    if dtype == np.float64 and not jax.config.jax_enable_x64:
+        raise ValueError(
+            'A float64 grid needs double precision: call jax.config.update("jax_enable_x64", True) at the start of the '
+            "program (or set JAX_ENABLE_X64=1), or use Grid(..., dtype=jnp.float32)."
+        )
+    return dtype
+
+
+def _per_axis(name: str, value: Any, ndim: int, dtype: np.dtype) -> Float[Array, " ndim"]:
+    value = jnp.asarray(value, dtype)
+    if value.ndim > 1 or (value.ndim == 1 and value.shape[0] != ndim):
+        raise ValueError(f"Grid has {ndim} axes but `{name}` has shape {value.shape}: give one number or {ndim}.")
+    return jnp.broadcast_to(value, (ndim,))
+
+
+def _checked_points(points: Points | Sequence[Points] | None, periodic: tuple[bool, ...]) -> tuple[Points, ...]:
+    if points is None:
+        return tuple("nodes" if wraps else "centres" for wraps in periodic)
+    kinds: tuple[Any, ...] = (points,) * len(periodic) if isinstance(points, str) else tuple(points)
+    if len(kinds) != len(periodic):
+        raise ValueError(f"Grid has {len(periodic)} axes but `points` has {len(kinds)} entries: give one per axis.")
+    if unknown := [kind for kind in kinds if kind not in ("nodes", "centres")]:
+        raise ValueError(f'Grid points must be "nodes" or "centres", got {unknown[0]!r}.')
+    return kinds
+
+
+def same_box(a: Grid, b: Grid) -> bool:
+    """Whether two concrete grids cover the same box with the same periodicity, whatever their resolutions."""
+    return (
+        a.periodic == b.periodic
+        and np.allclose(a.extent, b.extent, rtol=1e-6)
+        and np.allclose(a.origin, b.origin, rtol=1e-6, atol=1e-6 * float(np.max(np.asarray(a.extent))))
+    )

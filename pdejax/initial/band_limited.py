@@ -1,0 +1,74 @@
+"""Smooth random fields of one length scale."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from pdejax.grid import Grid
+from pdejax.initial.fourier_series import evaluate, mean_square, mode_numbers, mode_radius, unit_normals
+from pdejax.initial.parameters import count, positive
+
+
+class BandLimited(eqx.Module):
+    r"""A random Fourier series with independent normal coefficients and the energy spectrum
+
+        E(r) proportional to (r / peak)^4 exp(-2 (r / peak)^2),    1 <= r <= cutoff,    r = |n|
+
+    of the mode numbers n, which is largest at r = peak. A single mode has the mean square E(r) / r^(ndim - 1), because
+    the number of modes at radius r grows with r^(ndim - 1). Channels are independent.
+
+    Mode numbers count waves per side of the box: on a box with unequal sides the field is isotropic in x / extent, and
+    its structures are stretched along with the box.
+
+    - `peak`: waves per side where the spectrum is largest, > 0.
+    - `cutoff`: an integer, the largest |n|; default `ceil(2 * peak)`. A grid needs `2 * cutoff + 1` points per axis.
+    - `rms`: root mean square of the fluctuation over the box, in the units of the field.
+    - `mean`: the mean over the box.
+    - `num_channels`: how many independent fields.
+    - `same_rms`: whether every sample and channel has exactly this `rms`; otherwise the field is Gaussian and `rms^2`
+      is the expectation of its mean square.
+
+    Largest values are not normalised: the maximum over points depends on the points.
+
+    Raises `ValueError` for parameters out of range, and on a grid that is not periodic or does not hold the modes.
+    """
+
+    peak: Float[Array, ""]
+    rms: Float[Array, ""]
+    mean: Float[Array, ""]
+    cutoff: int = eqx.field(static=True)
+    num_channels: int = eqx.field(static=True)
+    same_rms: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        peak: Any = 4.0,
+        *,
+        cutoff: int | None = None,
+        rms: Any = 1.0,
+        mean: Any = 0.0,
+        num_channels: int = 1,
+        same_rms: bool = True,
+    ):
+        self.peak = positive("BandLimited", "peak", peak)
+        self.rms = positive("BandLimited", "rms", rms)
+        self.mean = jnp.asarray(mean, float)
+        self.cutoff = count("BandLimited", "cutoff", int(np.ceil(2 * peak)) if cutoff is None else cutoff)
+        self.num_channels = count("BandLimited", "num_channels", num_channels)
+        self.same_rms = same_rms
+
+    def __call__(self, grid: Grid, *, key: PRNGKeyArray) -> Float[Array, "channel *space"]:
+        modes = mode_numbers(grid, "BandLimited", self.cutoff)
+        radius = mode_radius(modes, grid.dtype)
+        inside = (radius > 0) & (radius <= self.cutoff)
+        ratio = jnp.where(inside, radius, 1.0) / self.peak.astype(grid.dtype)
+        # Relative to the peak, so that nothing overflows: amplitude^2 = E(r) / r^(ndim - 1).
+        amplitude = jnp.where(inside, ratio ** (2 - (grid.ndim - 1) / 2) * jnp.exp(1 - ratio**2), 0.0)
+        coefficients = amplitude * unit_normals(key, modes, self.num_channels, grid.dtype)
+        power = mean_square(coefficients) if self.same_rms else mean_square((amplitude + 0j)[None])
+        scale = self.rms.astype(grid.dtype) / jnp.sqrt(power)
+        fluctuation = evaluate(coefficients * scale.reshape((-1,) + (1,) * grid.ndim), grid)
+        return self.mean.astype(grid.dtype) + fluctuation

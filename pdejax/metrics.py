@@ -1,0 +1,213 @@
+"""Scores of a prediction against the truth: `(prediction, truth, domain) -> (channel,)`.
+
+States are unbatched, `(channel, *space)`, and every mean over space is the domain's quadrature, so a score belongs to
+the fields and not to the resolution. Each channel is scored on its own; use `jax.vmap` for samples and times.
+
+A relative score of a truth that is zero throughout is 0 where the prediction is zero too and infinite elsewhere. A NaN
+in a state gives NaN. `correlation_time` and `bootstrap_interval` summarise such scores over time and over samples.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from pdejax.grid import Grid
+
+State = Float[Array | np.ndarray, "channel *space"]
+
+
+def mse(prediction: State, truth: State, domain: Grid) -> Float[Array, " channel"]:
+    """Mean squared error over the box, in squared units of the field."""
+    prediction, truth = _checked(prediction, truth, domain)
+    return _mean((prediction - truth) ** 2, domain)
+
+
+def rmse(prediction: State, truth: State, domain: Grid) -> Float[Array, " channel"]:
+    """Root of the mean squared error over the box, in units of the field."""
+    return jnp.sqrt(mse(prediction, truth, domain))
+
+
+def relative_l2(prediction: State, truth: State, domain: Grid) -> Float[Array, " channel"]:
+    """`|prediction - truth| / |truth|` in the L2 norm over the box; 1 for a prediction of zero."""
+    prediction, truth = _checked(prediction, truth, domain)
+    return _ratio(domain.norm(prediction - truth), domain.norm(truth))
+
+
+def nrmse(prediction: State, truth: State, domain: Grid) -> Float[Array, " channel"]:
+    """`rmse` over the root mean square of the truth, the nRMSE of PDEBench and APEBench; 1 for a prediction of zero.
+
+    The box cancels, so for one state this is `relative_l2` under the name those benchmarks use.
+    """
+    return relative_l2(prediction, truth, domain)
+
+
+def vrmse(prediction: State, truth: State, domain: Grid) -> Float[Array, " channel"]:
+    """`rmse` over the standard deviation of the truth in space, the VRMSE of The Well; 1 for a prediction of the mean.
+
+    Unlike `relative_l2`, it does not flatter a field with a large mean (a density, a temperature).
+    """
+    prediction, truth = _checked(prediction, truth, domain)
+    return _ratio(domain.norm(prediction - truth), domain.norm(_centred(truth, domain)))
+
+
+def correlation(
+    prediction: State, truth: State, domain: Grid, *, remove_mean: bool = True
+) -> Float[Array, " channel"]:
+    """Pearson correlation over the box, in [-1, 1]:
+
+        <p, q> / (|p| |q|),    p = prediction - mean of prediction,    q = truth - mean of truth
+
+    With `remove_mean=False` the means stay in (the cosine of the angle between the fields), as in the vorticity
+    correlation of Kochkov et al. (PNAS 2021); for a vorticity on a periodic box, of mean zero, both are the same.
+    It is 0 where either p or q is zero throughout.
+    """
+    prediction, truth = _checked(prediction, truth, domain)
+    if remove_mean:
+        prediction, truth = _centred(prediction, domain), _centred(truth, domain)
+    sizes = domain.norm(prediction) * domain.norm(truth)
+    # Compared with == so that a NaN stays a NaN.
+    return jnp.where(sizes == 0, 0.0, domain.integrate(prediction * truth) / jnp.where(sizes == 0, 1.0, sizes))
+
+
+def energy_spectrum(u: State, domain: Grid) -> Float[Array, "channel shell"]:
+    r"""Mean square of the field in shells of Fourier modes: entry s sums |c_n|^2 over s - 1/2 <= |n| < s + 1/2,
+
+        u(x) = sum over n of c_n exp(2 pi i n . (x - origin) / extent).
+
+    Entry 0 is the squared mean, and all entries sum to the mean of u^2 over the box (Parseval). The kinetic energy per
+    mass of a velocity is half the sum over its channels. The mode numbers n count waves per side of the box, so shell s
+    is the wavenumber 2 pi s / extent where all sides are equal.
+
+    Shells beyond (min(shape) - 1) // 2 are cut by the edge of the resolved modes and hold only their corners.
+
+    Raises `ValueError` on a grid that is not periodic.
+    """
+    if not all(domain.periodic):
+        raise ValueError(f"energy_spectrum needs a periodic grid, got periodic={domain.periodic}.")
+    domain.check_state(u, jnp.shape(u)[0])
+    space = tuple(range(1, domain.ndim + 1))
+    coefficients = jnp.fft.rfftn(jnp.asarray(u, jnp.promote_types(u.dtype, jnp.float32)), axes=space, norm="forward")
+    power = coefficients.real**2 + coefficients.imag**2
+    # A real transform stores one of each pair n, -n, except on the lines that are their own mirror image.
+    pairs = np.full(power.shape[-1], 2.0)
+    pairs[0] = 1.0
+    if domain.shape[-1] % 2 == 0:
+        pairs[-1] = 1.0
+    axes = [np.fft.fftfreq(n, 1 / n) for n in domain.shape[:-1]] + [np.arange(power.shape[-1])]
+    radius = np.sqrt(sum(mode**2 for mode in np.meshgrid(*axes, indexing="ij")))
+    shells = np.floor(radius + 0.5).astype(np.int32).ravel()
+    per_mode = (power * jnp.asarray(pairs, power.dtype)).reshape(power.shape[0], -1)
+    return jax.ops.segment_sum(per_mode.T, shells, num_segments=int(shells.max()) + 1).T
+
+
+def spectrum_error(
+    prediction: State, truth: State, domain: Grid, *, floor: float = 1e-10
+) -> Float[Array, " channel"]:
+    r"""Root mean square of log((E_prediction(s) + e) / (E_truth(s) + e)) over the shells s = 1..S of `energy_spectrum`.
+
+    Every complete shell counts the same, S = (min(shape) - 1) // 2, so missing small scales show although they hold
+    little energy: 0.1 is 10 % too much or too little energy in a typical shell, 0.69 a factor of two. The logarithm is
+    natural. Energies below e = `floor` times the mean square of the truth are noise and count as equal; 1e-10 is above
+    the rounding of fields stored in single precision.
+    """
+    prediction, truth = _checked(prediction, truth, domain)
+    complete = slice(1, (min(domain.shape) - 1) // 2 + 1)
+    predicted, true = energy_spectrum(prediction, domain), energy_spectrum(truth, domain)
+    least = floor * jnp.sum(true, axis=1, keepdims=True)
+    ratio = _ratio(predicted[:, complete] + least, true[:, complete] + least, both_zero=1.0)
+    return jnp.sqrt(jnp.mean(jnp.log(ratio) ** 2, axis=1))
+
+
+class CorrelationTime(NamedTuple):
+    """`time`: of the fall, or the last time if there is none. `fell`: whether the mean fell below the threshold."""
+
+    time: float
+    fell: bool
+
+
+def correlation_time(
+    correlations: Float[Array | np.ndarray, "*sample time"],
+    times: Float[Array | np.ndarray, " time"],
+    threshold: float,
+    *,
+    interpolate: bool = False,
+) -> CorrelationTime:
+    """The first time at which the mean correlation over the samples is below the threshold.
+
+    `correlations` is `(sample, time)`, averaged first, or a mean `(time,)`. The answer is one of `times` unless
+    `interpolate` is set: then it is where the straight line from the value before crosses the threshold. If the mean
+    never falls, the last time is given with `fell=False`: a lower bound. A mean that is NaN (a diverged sample) has
+    fallen.
+
+    Raises `ValueError` for other shapes, for no samples or times, and for times that do not increase.
+    """
+    correlations, times = np.asarray(correlations, np.float64), np.asarray(times, np.float64)
+    if times.size == 0 or np.any(np.diff(times) <= 0):
+        raise ValueError(f"correlation_time needs increasing times, got {times.tolist()}.")
+    if correlations.ndim not in (1, 2) or correlations.size == 0 or correlations.shape[-1] != times.size:
+        raise ValueError(
+            f"correlation_time needs correlations of shape (sample, {times.size}) or ({times.size},) for "
+            f"{times.size} times, got {correlations.shape}."
+        )
+    mean = correlations if correlations.ndim == 1 else correlations.mean(axis=0)
+    below = ~(mean >= threshold)
+    if not below.any():
+        return CorrelationTime(float(times[-1]), False)
+    first = int(np.argmax(below))
+    if not interpolate or first == 0 or np.isnan(mean[first]):
+        return CorrelationTime(float(times[first]), True)
+    fraction = (mean[first - 1] - threshold) / (mean[first - 1] - mean[first])
+    return CorrelationTime(float(times[first - 1] + fraction * (times[first] - times[first - 1])), True)
+
+
+def bootstrap_interval(
+    values: Float[Array | np.ndarray, "sample *rest"],
+    *,
+    confidence: float = 0.95,
+    num_resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[Float[np.ndarray, "*rest"], Float[np.ndarray, "*rest"]]:
+    """Lower and upper end of the percentile bootstrap interval of the mean over samples.
+
+    The samples are drawn with replacement `num_resamples` times; the same resamples serve all remaining axes, so a
+    band over time belongs to whole trajectories. NaN where a sample is NaN.
+
+    Raises `ValueError` without at least two samples or for a confidence outside (0, 1).
+    """
+    values = np.asarray(values, np.float64)
+    if values.ndim == 0 or values.shape[0] < 2:
+        raise ValueError(f"bootstrap_interval needs at least two samples along the first axis, got {values.shape}.")
+    if not 0 < confidence < 1:
+        raise ValueError(f"bootstrap_interval needs a confidence between 0 and 1, got {confidence}.")
+    num_samples = values.shape[0]
+    counts = np.random.default_rng(seed).multinomial(num_samples, np.full(num_samples, 1 / num_samples), num_resamples)
+    means = np.tensordot(counts / num_samples, values, axes=1)
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    return np.asarray(low), np.asarray(high)
+
+
+def _checked(prediction: State, truth: State, domain: Grid) -> tuple[Array, Array]:
+    """Both as arrays of one shape and precision, the better of the two."""
+    domain.check_state(truth, jnp.shape(truth)[0], "The truth")
+    domain.check_state(prediction, jnp.shape(truth)[0], "The prediction")
+    dtype = jnp.promote_types(jnp.result_type(prediction, truth), jnp.float32)
+    return jnp.asarray(prediction, dtype), jnp.asarray(truth, dtype)
+
+
+def _mean(u: Float[Array, "..."], domain: Grid) -> Float[Array, "..."]:
+    return domain.integrate(u) / domain.volume.astype(u.dtype)
+
+
+def _centred(u: Float[Array, "channel *space"], domain: Grid) -> Float[Array, "channel *space"]:
+    return u - _mean(u, domain).reshape((-1,) + (1,) * domain.ndim)
+
+
+def _ratio(
+    numerator: Float[Array, "..."], denominator: Float[Array, "..."], both_zero: float = 0.0
+) -> Float[Array, "..."]:
+    """`numerator / denominator`, infinite for a zero denominator unless both are zero. NaN stays NaN."""
+    undefined = (numerator == 0) & (denominator == 0)
+    return jnp.where(undefined, both_zero, numerator / jnp.where(undefined, 1.0, denominator))

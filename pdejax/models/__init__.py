@@ -1,0 +1,11 @@
+"""Architectures, one per file, and what surrounds a network: statistics, a time step, a file."""
+
+from pdejax.models.file import SavedModel as SavedModel
+from pdejax.models.file import load as load
+from pdejax.models.file import save as save
+from pdejax.models.fno import FNO as FNO
+from pdejax.models.normalised import Normalised as Normalised
+from pdejax.models.normalised import Statistics as Statistics
+from pdejax.models.normalised import output_scale as output_scale
+from pdejax.models.normalised import trainable as trainable
+from pdejax.models.stepper import NeuralStepper as NeuralStepper

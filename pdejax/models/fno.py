@@ -1,0 +1,154 @@
+"""The Fourier neural operator."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from pdejax.grid import Grid
+from pdejax.nn import ChannelMap, Modes, SpectralConvolution
+
+
+class FNO(eqx.Module):
+    r"""The Fourier neural operator in one, two or three dimensions:
+
+        v = P(u, coordinates, parameters);   v <- activation(K v + W v + b)  num_layers times;   Q(v)
+
+    K is a `pdejax.nn.SpectralConvolution`, W a matrix of channels at every point; no activation follows the last
+    layer; the lift P is affine and the projection Q is affine, activation, affine. On a periodic box this is a map of
+    functions: the same weights give the same function on every grid that resolves it.
+
+    `model(u, parameters=None, *, domain=None, key=None)`: `(in_channels, *space) -> (out_channels, *space)`.
+
+    - `modes`: kept frequencies in the classic convention, one number or one per axis, or a `pdejax.nn.Modes`, which
+      also knows neuraloperator's convention.
+    - `coordinates`: how many harmonics of the position are appended to the input, one number or one per axis. 0, the
+      default, makes the model commute with every translation; use it where the problem does. A harmonic k along an
+      axis of length L is the pair sin, cos of 2 pi k x / L, which has no seam at the ends of the box; on an axis
+      that is not periodic (it takes a `domain` to say so) cos of pi k x / L and its odd neighbour pi (k - 1/2) x / L.
+    - `parameters`: names of physical parameters, appended as constant channels, looked up in the call's `parameters`.
+    - `projection_width`: channels inside Q, `2 * width` by default.
+    - `dtype`: of the weights and of the computation. Input of another precision is cast on entry and on return.
+
+    Raises `ValueError` for a wrong number of channels or axes, frequencies that the grid does not resolve and a missing
+    parameter, at trace time.
+    Source: Li et al., Fourier Neural Operator for Parametric Partial Differential Equations (ICLR 2021), section 4.
+    Two departures: spectral weights start centred and larger, and coordinates are periodic and off by default.
+    """
+
+    lift: ChannelMap
+    convolutions: tuple[SpectralConvolution, ...]
+    shortcuts: tuple[ChannelMap, ...]
+    projection: tuple[ChannelMap, ChannelMap]
+    in_channels: int = eqx.field(static=True)
+    out_channels: int = eqx.field(static=True)
+    ndim: int = eqx.field(static=True)
+    modes: Modes = eqx.field(static=True)
+    width: int = eqx.field(static=True)
+    num_layers: int = eqx.field(static=True)
+    projection_width: int = eqx.field(static=True)
+    activation: Callable = eqx.field(static=True)
+    coordinates: tuple[int, ...] = eqx.field(static=True)
+    parameters: tuple[str, ...] = eqx.field(static=True)
+    dtype: np.dtype = eqx.field(static=True)
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        ndim: int,
+        modes: int | Sequence[int] | Modes,
+        width: int,
+        *,
+        num_layers: int = 4,
+        projection_width: int | None = None,
+        activation: Callable = jax.nn.gelu,
+        coordinates: int | Sequence[int] = 0,
+        parameters: Sequence[str] = (),
+        dtype: Any = jnp.float32,
+        key: PRNGKeyArray,
+    ):
+        sizes = {"in_channels": in_channels, "out_channels": out_channels, "ndim": ndim, "width": width}
+        for name, size in (sizes | {"num_layers": num_layers}).items():
+            if size < 1:
+                raise ValueError(f"FNO needs {name} >= 1, got {size}.")
+        self.in_channels, self.out_channels, self.ndim = in_channels, out_channels, ndim
+        self.width, self.num_layers = width, num_layers
+        self.projection_width = 2 * width if projection_width is None else projection_width
+        self.activation = activation
+        self.modes = modes if isinstance(modes, Modes) else Modes.classic(modes, ndim)
+        if self.modes.ndim != ndim:
+            raise ValueError(f"FNO has ndim={ndim} but `modes` has {self.modes.ndim} axes.")
+        harmonics = (coordinates,) * ndim if isinstance(coordinates, int) else tuple(coordinates)
+        if len(harmonics) != ndim or min(harmonics) < 0:
+            raise ValueError(f"FNO needs `coordinates` >= 0, one number or {ndim}, got {coordinates}.")
+        self.coordinates = harmonics
+        self.parameters = tuple(parameters)
+        self.dtype = np.dtype(dtype)
+
+        lift_key, projection_key, *layer_keys = jax.random.split(key, 2 + num_layers)
+        lifted = in_channels + 2 * sum(harmonics) + len(self.parameters)
+        self.lift = ChannelMap(lifted, width, dtype=dtype, key=lift_key)
+        convolution_keys, shortcut_keys = zip(*(jax.random.split(k) for k in layer_keys), strict=True)
+        self.convolutions = tuple(
+            SpectralConvolution(width, width, self.modes, dtype=dtype, key=k) for k in convolution_keys
+        )
+        self.shortcuts = tuple(ChannelMap(width, width, dtype=dtype, key=k) for k in shortcut_keys)
+        hidden_key, out_key = jax.random.split(projection_key)
+        self.projection = (
+            ChannelMap(width, self.projection_width, dtype=dtype, key=hidden_key),
+            ChannelMap(self.projection_width, out_channels, dtype=dtype, key=out_key),
+        )
+
+    def __call__(
+        self,
+        u: Float[Array, "in_channels *space"],
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        domain: Grid | None = None,
+        key: PRNGKeyArray | None = None,
+    ) -> Float[Array, "out_channels *space"]:
+        if u.ndim != self.ndim + 1 or u.shape[0] != self.in_channels:
+            raise ValueError(
+                f"FNO takes a state of {self.in_channels} channels and {self.ndim} axes, (channel, *space), but got "
+                f"shape {u.shape}; batches go through jax.vmap."
+            )
+        self.modes.check_resolved(u.shape[1:], "FNO")
+        v = self.lift(jnp.concatenate([u.astype(self.dtype), *self._context(u.shape[1:], parameters, domain)]))
+        for layer, (convolution, shortcut) in enumerate(zip(self.convolutions, self.shortcuts, strict=True)):
+            v = convolution(v) + shortcut(v)
+            v = v if layer == self.num_layers - 1 else self.activation(v)
+        hidden, out = self.projection
+        return out(self.activation(hidden(v))).astype(u.dtype)
+
+    def _context(self, space: tuple[int, ...], parameters: Mapping[str, Any] | None, domain: Grid | None) -> list[Array]:
+        """The channels that are not the state: harmonics of the position, then the parameters."""
+        if domain is not None and domain.shape != space:
+            raise ValueError(f"The state has space {space} but the domain has shape {domain.shape}.")
+        channels = []
+        for axis, count in enumerate(self.coordinates):
+            harmonics = _harmonics(space[axis], count, axis, domain).astype(self.dtype)
+            along_axis = (-1, *(space[axis] if a == axis else 1 for a in range(self.ndim)))
+            channels.append(jnp.broadcast_to(harmonics.reshape(along_axis), (2 * count, *space)))
+        for name in self.parameters:
+            if parameters is None or name not in parameters:
+                given = [] if parameters is None else sorted(parameters)
+                raise ValueError(f"FNO needs the parameter {name!r} but the call has {given}; pass parameters={{...}}.")
+            channels.append(jnp.broadcast_to(jnp.asarray(parameters[name], self.dtype), (1, *space)))
+        return channels
+
+
+def _harmonics(points: int, count: int, axis: int, domain: Grid | None) -> np.ndarray:
+    """Functions of the position along one axis, `(2 count, points)`."""
+    periodic = domain is None or domain.periodic[axis]
+    centred = domain is not None and domain.points[axis] == "centres"
+    intervals = points if periodic or centred else points - 1
+    fraction = (np.arange(points) + (0.5 if centred else 0.0)) / intervals
+    if not periodic:
+        return np.cos(np.pi * 0.5 * np.arange(1, 2 * count + 1)[:, None] * fraction)
+    phase = 2 * np.pi * np.arange(1, count + 1)[:, None] * fraction
+    return np.concatenate([np.sin(phase), np.cos(phase)])

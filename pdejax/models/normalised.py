@@ -1,0 +1,115 @@
+"""A network between two changes of units. The statistics belong to the data: they are no parameters."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+
+class Statistics(eqx.Module):
+    """Mean and standard deviation of a quantity, one per channel (or one number of each for a parameter).
+
+    `trainable` leaves everything inside a `Statistics` out, so no optimiser, average or weight decay sees it.
+
+    Raises `ValueError` for a standard deviation that is not positive: the caller decides what a constant channel means.
+    """
+
+    mean: Float[Array, "..."]
+    std: Float[Array, "..."]
+
+    def __init__(self, mean: Any, std: Any):
+        self.mean, self.std = jnp.asarray(mean, float), jnp.asarray(std, float)
+        if not isinstance(self.std, jax.core.Tracer) and not bool(jnp.all(self.std > 0)):
+            raise ValueError(f"A standard deviation must be positive, got {self.std}; use 1 for a constant channel.")
+
+    def remove(self, u: Float[Array, "channel *space"]) -> Float[Array, "channel *space"]:
+        """`(u - mean) / std`, per channel."""
+        mean, std = self._like(u)
+        return (u - mean) / std
+
+    def restore(self, z: Float[Array, "channel *space"]) -> Float[Array, "channel *space"]:
+        """`mean + std z`, per channel."""
+        mean, std = self._like(z)
+        return mean + std * z
+
+    def _like(self, u: Array) -> tuple[Array, Array]:
+        shape = self.mean.shape + (1,) * (u.ndim - self.mean.ndim)
+        # Stopped for loops of one's own that differentiate everything; `fit` does not even see these leaves.
+        mean, std = jax.lax.stop_gradient((self.mean, self.std))
+        return mean.reshape(shape).astype(u.dtype), std.reshape(shape).astype(u.dtype)
+
+
+class Normalised(eqx.Module):
+    r"""A model in physical units around a network that sees numbers of order one:
+
+        z = (u - input.mean) / input.std
+        residual=False:  result =     output.mean + output.std * model(z)
+        residual=True:   result = u + output.mean + output.std * model(z)
+
+    With `residual=True` the network predicts the increment, and `output` is the statistics of increments: a step that
+    changes the state little is then right to first order before training begins. `parameters` standardises the named
+    physical parameters in the same way.
+
+    Raises `ValueError` at trace time when `residual=True` and the model changes the number of channels.
+    """
+
+    model: eqx.Module
+    input: Statistics
+    output: Statistics
+    residual: bool = eqx.field(static=True)
+    parameters: dict[str, Statistics]
+
+    def __init__(
+        self,
+        model: eqx.Module,
+        input: Statistics,
+        output: Statistics,
+        residual: bool = False,
+        parameters: Mapping[str, Statistics] | None = None,
+    ):
+        self.model, self.input, self.output, self.residual = model, input, output, residual
+        self.parameters = dict(parameters or {})
+
+    def __call__(
+        self,
+        u: Float[Array, "channel *space"],
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        domain: Any = None,
+        key: PRNGKeyArray | None = None,
+    ) -> Float[Array, "channel_out *space"]:
+        if self.input.mean.shape[0] != u.shape[0]:
+            raise ValueError(f"The statistics are for {self.input.mean.shape[0]} channels but the state has {u.shape[0]}.")
+        if parameters is not None and self.parameters:
+            parameters = {
+                name: self.parameters[name].remove(jnp.asarray(value, u.dtype)) if name in self.parameters else value
+                for name, value in parameters.items()
+            }
+        change = self.output.restore(self.model(self.input.remove(u), parameters, domain=domain, key=key))  # type: ignore[operator]
+        if not self.residual:
+            return change
+        if change.shape != u.shape:
+            raise ValueError(f"A residual model returns the shape of its input, {u.shape}, but this gives {change.shape}.")
+        return u + change
+
+
+def trainable(model: Any) -> Any:
+    """A tree of flags shaped like `model`: True for every floating-point array outside `Statistics`.
+
+    For `eqx.partition(model, trainable(model))`, which is what `fit` optimises.
+    """
+
+    def flags(node: Any) -> Any:
+        if isinstance(node, Statistics):
+            return jax.tree.map(lambda _: False, node)
+        return eqx.is_inexact_array(node)
+
+    return jax.tree.map(flags, model, is_leaf=lambda node: isinstance(node, Statistics))
+
+
+def output_scale(model: Any) -> Float[Array, " channel_out"] | float:
+    """What an error of order one is, per channel: the standard deviation a `Normalised` model predicts in, else 1."""
+    return jax.lax.stop_gradient(model.output.std) if isinstance(model, Normalised) else 1.0

@@ -1,0 +1,179 @@
+"""The adaptive, differentiable driver: `diffrax.diffeqsolve` with what partial differential equations need around it."""
+
+import warnings
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from pdejax.equations import Equation
+from pdejax.solvers.step_size import FieldNormController
+from pdejax.solvers.terms import Discretisation, default_solver, terms_for
+from pdejax.solvers.time_stepper import checked_time_step
+
+
+class Solution(eqx.Module):
+    """What `solve` returns.
+
+    - `ts (time,)` and `u (time, channel, *space)`: the states at the times asked for.
+    - `num_steps`, `num_rejected`: steps taken, and those of them that were too large and repeated.
+    - `result`: diffrax's verdict; of interest with `throw=False`.
+    """
+
+    ts: Float[Array, " time"]
+    u: Float[Array, "time channel *space"]
+    num_steps: Int[Array, ""]
+    num_rejected: Int[Array, ""]
+    result: Any
+
+
+def solve(
+    equation: Equation,
+    discretisation: Discretisation,
+    u0: Float[Array, "channel *space"],
+    ts: Any,
+    *,
+    solver: diffrax.AbstractSolver | None = None,
+    rtol: float | None = None,
+    atol: float | None = None,
+    dt: float | None = None,
+    adjoint: diffrax.AbstractAdjoint | None = None,
+    progress: bool = False,
+    throw: bool = True,
+    max_steps: int = 2**17,
+) -> Solution:
+    """Solves an equation from `u0` at `ts[0]` and returns the states at `ts`, the first included.
+
+    - `ts`: increasing times, at least two. Steps end exactly on them; nothing is interpolated.
+    - `solver`: an exponential or diffrax solver; by default chosen from the equation (see `explain`).
+    - `rtol`, `atol`: adaptive steps, accepted when the L2 norm of the error estimate is below `atol + rtol |u|`. Default:
+      adaptive with rtol 1e-6 (float64) or 1e-4 (float32), `atol = rtol`.
+    - `dt`: fixed steps instead, at most this long (each output interval is cut evenly). Not together with tolerances.
+    - `adjoint`: how to differentiate; default `diffrax.RecursiveCheckpointAdjoint()`.
+    - `progress`: a progress bar.
+    - `throw`: raise when the solve fails; otherwise look at `Solution.result`, and expect NaN in `u`.
+
+    Raises `ValueError` for times that do not increase, dt <= 0, tolerances that are not positive, a state of another
+    shape, values that are not finite; and `FloatingPointError` when the solution blows up or the step limit is
+    reached, naming the time. Under an outer `jit` these become run-time errors of the compiled program.
+    """
+    grid = discretisation.grid
+    grid.check_state(u0, len(equation.components(grid.ndim)), "The initial state u0")
+    if not isinstance(u0, jax.core.Tracer) and not np.all(np.isfinite(np.asarray(u0))):
+        raise ValueError("The initial state u0 holds values that are not finite; a solve from it would be NaN throughout.")
+    if isinstance(ts, jax.core.Tracer):
+        raise ValueError("The output times `ts` must be known when the program is traced: pass a NumPy array or a list.")
+    times = np.asarray(ts, dtype=float)
+    if times.ndim != 1 or len(times) < 2 or not np.all(np.isfinite(times)) or not np.all(np.diff(times) > 0):
+        raise ValueError(f"ts must be at least two finite, increasing times, got {np.array2string(times, threshold=6)}.")
+    solver = default_solver(equation, discretisation)[0] if solver is None else solver
+    if dt is not None:
+        if rtol is not None or atol is not None:
+            raise ValueError("Give either dt (fixed steps) or rtol/atol (adaptive steps), not both.")
+        steps = _fixed_steps(times, float(checked_time_step(dt, grid)))
+        controller: Any = diffrax.StepTo(jnp.asarray(steps, grid.dtype))
+        max_steps = len(steps)
+    else:
+        if not isinstance(solver, diffrax.AbstractAdaptiveSolver):
+            raise ValueError(f"{type(solver).__name__} estimates no error, so it cannot adapt its step: give dt.")
+        rtol = (1e-6 if grid.dtype == np.float64 else 1e-4) if rtol is None else rtol
+        atol = rtol if atol is None else atol
+        if not (rtol > 0 and atol > 0):
+            raise ValueError(f"rtol and atol must be positive, got {rtol} and {atol}.")
+        norm = _Norm(discretisation)
+        controller = diffrax.ClipStepSizeController(
+            FieldNormController(norm, jnp.asarray(rtol, grid.dtype), jnp.asarray(atol, grid.dtype)),
+            step_ts=jnp.asarray(times, grid.dtype),
+        )
+    adjoint = diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint
+    meter = diffrax.TqdmProgressMeter() if progress else diffrax.NoProgressMeter()
+    u0 = jnp.asarray(u0, grid.dtype)
+    solution = _solve(
+        equation, discretisation, u0, jnp.asarray(times, grid.dtype), solver, controller, adjoint, meter, max_steps
+    )
+    return _checked(solution, solver, times, max_steps) if throw else solution
+
+
+def explain(equation: Equation, discretisation: Discretisation) -> str:
+    """Which solver `solve` and `TimeStepper` choose for this equation on this discretisation, and why."""
+    return default_solver(equation, discretisation)[1]
+
+
+@eqx.filter_jit
+def _solve(
+    equation: Equation,
+    discretisation: Discretisation,
+    u0: Array,
+    ts: Array,
+    solver: Any,
+    controller: Any,
+    adjoint: Any,
+    meter: Any,
+    max_steps: int,
+) -> Solution:
+    terms = terms_for(solver, equation, discretisation)
+    with warnings.catch_warnings():
+        # Checked in this project's tests: explicit and exponential solvers, step control and gradients are right.
+        warnings.filterwarnings("ignore", message="Complex dtype support in Diffrax")
+        outcome = diffrax.diffeqsolve(
+            terms,
+            solver,
+            t0=ts[0],
+            t1=ts[-1],
+            dt0=None,
+            y0=discretisation.encode(u0),
+            saveat=diffrax.SaveAt(ts=ts),
+            stepsize_controller=controller,
+            adjoint=adjoint,
+            progress_meter=meter,
+            max_steps=max_steps,
+            throw=False,
+        )
+    return Solution(
+        ts=ts,
+        u=jax.vmap(discretisation.decode)(outcome.ys),
+        num_steps=outcome.stats["num_steps"],
+        num_rejected=outcome.stats["num_rejected_steps"],
+        result=outcome.result,
+    )
+
+
+class _Norm(eqx.Module):
+    discretisation: Discretisation
+
+    def __call__(self, y: Array) -> Array:
+        return self.discretisation.norm(y)
+
+
+def _fixed_steps(times: np.ndarray, dt: float) -> np.ndarray:
+    """Every step's end: each output interval in equal parts no longer than dt (but for rounding)."""
+    counts = [max(1, int(np.ceil((b - a) / dt * (1 - 1e-9)))) for a, b in zip(times[:-1], times[1:], strict=True)]
+    parts = [np.linspace(a, b, n + 1)[1:] for a, b, n in zip(times[:-1], times[1:], counts, strict=True)]
+    return np.concatenate([times[:1], *parts])
+
+
+def _checked(solution: Solution, solver: Any, times: np.ndarray, max_steps: int) -> Solution:
+    advice = "Take smaller steps or tolerances, a finer grid, or check the sign and size of the coefficients."
+    if isinstance(solution.u, jax.core.Tracer):
+        message = f"pdejax.solve with {type(solver).__name__} produced values that are not finite. {advice}"
+        return eqx.tree_at(
+            lambda s: s.u, solution, eqx.error_if(solution.u, ~jnp.all(jnp.isfinite(solution.u)), message)
+        )
+    finite = np.all(np.isfinite(np.asarray(solution.u)), axis=tuple(range(1, solution.u.ndim)))
+    if not finite.all():
+        first = int(np.argmin(finite))
+        if solution.result != diffrax.RESULTS.successful:
+            raise FloatingPointError(
+                f"The solve stopped between t = {times[first - 1]:.6g} and t = {times[first]:.6g} after "
+                f"{int(solution.num_steps)} of at most {max_steps} steps with {type(solver).__name__}, "
+                f"{int(solution.num_rejected)} of them rejected. {advice} max_steps= raises the limit."
+            )
+        raise FloatingPointError(
+            f"The solution is no longer finite at t = {times[first]:.6g} (it was at t = {times[first - 1]:.6g}, with "
+            f"largest value {np.max(np.abs(np.asarray(solution.u[first - 1]))):.3g}). {advice}"
+        )
+    return solution

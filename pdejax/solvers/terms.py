@@ -1,0 +1,67 @@
+"""From an equation on a discretisation to the terms that integrators take."""
+
+from typing import Any
+
+import diffrax
+import equinox as eqx
+from jaxtyping import Array
+
+from pdejax.equations import Equation
+from pdejax.fields import FiniteDifference, Spectral
+from pdejax.solvers.exponential import AbstractExponentialSolver, ETDRK4, SemilinearTerm
+from pdejax.solvers.linear_part import AbstractLinearPart, Coupled, Diagonal
+
+Discretisation = Spectral | FiniteDifference
+
+
+def semilinear_term(equation: Equation, discretisation: Discretisation) -> SemilinearTerm:
+    """`dy/dt = L y + N(t, y)` for the Fourier coefficients y."""
+    if not isinstance(discretisation, Spectral):
+        raise ValueError(
+            "An exponential solver needs the linear part mode by mode, as Spectral gives it; with "
+            f"{type(discretisation).__name__} use an explicit solver such as diffrax.Tsit5()."
+        )
+    symbol, coupled = discretisation.symbol(equation)
+    linear: AbstractLinearPart = Coupled(symbol) if coupled else Diagonal(symbol)
+    return SemilinearTerm(linear, _Nonlinear(equation, discretisation))
+
+
+def terms_for(solver: diffrax.AbstractSolver, equation: Equation, discretisation: Discretisation) -> Any:
+    """The terms that `solver` takes: semilinear where a symbol exists, otherwise the whole right-hand side."""
+    if isinstance(discretisation, Spectral):
+        return semilinear_term(equation, discretisation)
+    if isinstance(solver, AbstractExponentialSolver):
+        return semilinear_term(equation, discretisation)
+    return diffrax.ODETerm(_Tendency(equation, discretisation))
+
+
+def default_solver(equation: Equation, discretisation: Discretisation) -> tuple[diffrax.AbstractSolver, str]:
+    """The solver that suits an equation on a discretisation, and why."""
+    name = type(equation).__name__
+    if isinstance(discretisation, FiniteDifference):
+        return diffrax.Tsit5(), (
+            f"{name} on finite differences is advanced explicitly: Tsit5, fifth order. Its step is limited by the grid: "
+            "about h / |velocity| for transport and h^2 / (2 ndim diffusivity) for diffusion."
+        )
+    if not discretisation.has_linear_part(equation):
+        return diffrax.Tsit5(), f"{name} has no linear part, so nothing is stiff by itself: Tsit5, explicit, fifth order."
+    return ETDRK4(), (
+        f"{name} has a linear part that Fourier modes diagonalise: ETDRK4 advances it exactly, however stiff, and the "
+        "rest with fourth order. Its step is limited by the nonlinear part alone."
+    )
+
+
+class _Nonlinear(eqx.Module):
+    equation: Equation
+    discretisation: Spectral
+
+    def __call__(self, t: Any, y: Array) -> Array:
+        return self.discretisation.nonlinear(self.equation, t, y)
+
+
+class _Tendency(eqx.Module):
+    equation: Equation
+    discretisation: FiniteDifference
+
+    def __call__(self, t: Any, y: Array, args: Any) -> Array:
+        return self.discretisation.tendency(self.equation, t, y)

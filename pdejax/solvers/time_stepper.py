@@ -1,0 +1,114 @@
+"""The fixed-step driver: `u -> u(t + dt)`, the shape that classical and neural steppers share."""
+
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from pdejax.equations import Equation
+from pdejax.grid import Grid
+from pdejax.solvers.exponential import AbstractExponentialSolver
+from pdejax.solvers.terms import Discretisation, default_solver, semilinear_term, terms_for
+
+
+class TimeStepper(eqx.Module):
+    """Advances a state by `dt`, in `substeps` equal steps of `solver`.
+
+    - `equation`, `discretisation`: what is solved, and where.
+    - `dt`: the output interval, > 0. An array leaf, like every coefficient: other values run the same program.
+    - `substeps`: solver steps per `dt`. Between them the state stays in the solver's representation.
+    - `solver`: an exponential solver of `pdejax.solvers`, or any explicit diffrax solver; `None` chooses by the equation
+      (`explain()` says which, and why).
+
+    `stepper(u, t=t)` returns u at `t + dt`; `u (channel, *grid.shape)`. Not jitted by itself; jit, vmap and grad apply.
+
+    Raises `ValueError` for dt that is not positive, `substeps` below one, and a state of another shape.
+    """
+
+    equation: Equation
+    discretisation: Discretisation
+    dt: Float[Array, ""]
+    substeps: int = eqx.field(static=True)
+    solver: diffrax.AbstractSolver
+
+    def __init__(
+        self,
+        equation: Equation,
+        discretisation: Discretisation,
+        dt: Any,
+        substeps: int = 1,
+        solver: diffrax.AbstractSolver | None = None,
+    ):
+        if isinstance(substeps, bool) or not isinstance(substeps, int | np.integer) or substeps < 1:
+            raise ValueError(f"substeps must be a whole number >= 1, got {substeps!r}.")
+        self.equation = equation
+        self.discretisation = discretisation
+        self.dt = checked_time_step(dt, discretisation.grid)
+        self.substeps = int(substeps)
+        self.solver = default_solver(equation, discretisation)[0] if solver is None else solver
+        if isinstance(self.solver, AbstractExponentialSolver):
+            # Says now, not at the first step, when the linear part is no multiplier.
+            jax.eval_shape(lambda: semilinear_term(equation, discretisation).linear.symbol)
+        elif not isinstance(self.solver, diffrax.AbstractERK):
+            raise ValueError(
+                f"TimeStepper takes exponential solvers and explicit Runge-Kutta solvers, got {self.solver!r}; "
+                "implicit ones run through pdejax.solve."
+            )
+
+    @property
+    def grid(self) -> Grid:
+        return self.discretisation.grid
+
+    def __call__(
+        self, u: Float[Array, "channel *space"], *, t: Any = 0.0, key: Any = None
+    ) -> Float[Array, "channel *space"]:
+        """The state at `t + dt`. `key` is accepted for the sake of the common shape, and not used."""
+        self.grid.check_state(u, len(self.equation.components(self.grid.ndim)))
+        u = jnp.asarray(u, self.grid.dtype)
+        t = jnp.asarray(t, self.grid.dtype)
+        h = self.dt / self.substeps
+        steps = jnp.arange(self.substeps)
+        y = self.discretisation.encode(u)
+        terms = terms_for(self.solver, self.equation, self.discretisation)
+        if isinstance(self.solver, AbstractExponentialSolver):
+            coefficients = self.solver.coefficients(terms.linear, h)
+
+            def exponential(carry: Any, i: Array) -> tuple[Any, None]:
+                # Times by multiplication: adding h again and again drifts in float32.
+                y, n_y = carry
+                y, n_y, _ = self.solver.advance(terms, coefficients, t + i * h, h, y, n_y)
+                return (y, n_y), None
+
+            (y, _), _ = jax.lax.scan(exponential, (y, terms.nonlinear(t, y)), steps)
+        else:
+
+            def explicit(carry: Any, i: Array) -> tuple[Any, None]:
+                y, state = carry
+                y, _, _, state, _ = self.solver.step(terms, t + i * h, t + (i + 1) * h, y, None, state, False)
+                return (y, state), None
+
+            state = self.solver.init(terms, t, t + h, y, None)
+            (y, _), _ = jax.lax.scan(explicit, (y, state), steps)
+        return self.discretisation.decode(y)
+
+    def explain(self) -> str:
+        """Which solver this is, why it was chosen, and what limits its step."""
+        chosen, reason = default_solver(self.equation, self.discretisation)
+        name = type(self.solver).__name__
+        if type(chosen) is not type(self.solver):
+            reason = f"{name}, as asked for. The default would be {type(chosen).__name__}: {reason}"
+        return f"{reason}\n{self.substeps} step(s) of {float(self.dt) / self.substeps:.4g} per output of {float(self.dt):.4g}."
+
+
+def checked_time_step(dt: Any, grid: Grid) -> Float[Array, ""]:
+    """`dt` as a scalar of the grid's precision. Raises `ValueError` unless it is positive and finite."""
+    dt = jnp.asarray(dt, grid.dtype)
+    if dt.ndim != 0:
+        raise ValueError(f"dt must be one number, got shape {dt.shape}; to vary it, jax.vmap over steppers.")
+    if not isinstance(dt, jax.core.Tracer) and not (np.isfinite(float(dt)) and float(dt) > 0):
+        raise ValueError(f"dt must be positive and finite, got {float(dt)}.")
+    return dt

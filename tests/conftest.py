@@ -1,0 +1,87 @@
+"""What every test runs under: checked shapes, a chosen precision, no window, and no skip that nobody expects."""
+
+import os
+import sys
+from pathlib import Path
+
+# JAX reads this one when it is first imported. Double precision is the default here, because every test runs in it.
+os.environ.setdefault("JAX_ENABLE_X64", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import jaxtyping
+import pytest
+
+# Every annotation of the package is checked at run time. Modules imported before the hook would escape it.
+assert "pdejax" not in sys.modules, "pdejax was imported before the hook that checks its shapes"
+jaxtyping.install_import_hook("pdejax", "beartype.beartype")
+
+import jax
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+EXPECTED_SKIPS = ("reference data", "optional peer")
+
+
+@pytest.fixture(scope="session")
+def reference_data() -> Path:
+    """The folder of data that this project did not make; every figure read from it has a second form without it."""
+    folder = Path(os.environ.get("PDEJAX_REFERENCE_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"reference data: no folder {folder}; name one in PDEJAX_REFERENCE_DATA")
+    return folder
+
+
+@pytest.fixture
+def without_shape_checks():
+    """For a test of an error message: the arguments reach the package's own checks, as they do for its users."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)
+
+
+def pytest_report_header(config):
+    return f"precision: {'double' if jax.config.jax_enable_x64 else 'single'}"
+
+
+def pytest_collection_modifyitems(config, items):
+    # Deselected and not skipped: in single precision these tests have nothing to say.
+    if jax.config.jax_enable_x64:
+        return
+    deselected = [item for item in items if item.get_closest_marker("float64")]
+    if deselected:
+        config.hook.pytest_deselected(items=deselected)
+        items[:] = [item for item in items if not item.get_closest_marker("float64")]
+
+
+_unexpected_skips: list[str] = []
+
+
+def _check_skip(report):
+    if not report.skipped or hasattr(report, "wasxfail"):
+        return
+    *where, reason = report.longrepr if isinstance(report.longrepr, tuple) else (str(report.longrepr),)
+    reason = reason.removeprefix("Skipped: ")
+    if not reason.startswith(EXPECTED_SKIPS):
+        _unexpected_skips.append(f"{':'.join(str(part) for part in where)}: {reason}")
+
+
+def pytest_runtest_logreport(report):
+    _check_skip(report)
+
+
+def pytest_collectreport(report):
+    _check_skip(report)
+
+
+def pytest_sessionfinish(session, exitstatus):
+    # A worker of pytest-xdist hands its reports on; only the process that the user started decides.
+    if _unexpected_skips and not hasattr(session.config, "workerinput") and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter):
+    if _unexpected_skips:
+        terminalreporter.section("unexpected skips fail the run", red=True)
+        for line in sorted(set(_unexpected_skips)):
+            terminalreporter.line(line)
+        terminalreporter.line(f"A skip is expected when its reason starts with one of {EXPECTED_SKIPS}.")

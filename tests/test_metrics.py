@@ -1,0 +1,146 @@
+"""Metrics on fields whose scores are known by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pdejax import metrics
+from pdejax.grid import Grid
+
+EXTENT = (2.0, 5.0)
+
+
+def fields(shape):
+    """Two channels of truth and prediction on a grid: the same functions of x on every resolution."""
+    grid = Grid(shape, EXTENT)
+    x, y = (np.asarray(c, np.float64) * 2 * np.pi / side for c, side in zip(grid.coordinates(), EXTENT, strict=True))
+    truth = np.stack([2.0 + np.cos(3 * x + y), np.sin(2 * y)])
+    prediction = np.stack([2.0 + np.cos(3 * x + y) + 0.3 * np.sin(x), -0.5 * np.sin(2 * y) + 0.1])
+    return jnp.asarray(prediction, grid.dtype), jnp.asarray(truth, grid.dtype), grid
+
+
+# Mean squares: of the truth 4.5 and 0.5, of its fluctuation 0.5 and 0.5, of the error 0.045 and 1.125 + 0.01.
+EXPECTED = {
+    metrics.mse: [0.045, 1.135],
+    metrics.rmse: [np.sqrt(0.045), np.sqrt(1.135)],
+    metrics.relative_l2: [0.1, np.sqrt(2.27)],
+    metrics.nrmse: [0.1, np.sqrt(2.27)],
+    metrics.vrmse: [0.3, np.sqrt(2.27)],
+    metrics.correlation: [np.sqrt(0.5 / 0.545), -1.0],
+}
+
+
+@pytest.mark.parametrize("metric", EXPECTED, ids=lambda metric: metric.__name__)
+@pytest.mark.parametrize("shape", [(9, 8), (16, 21)])
+def test_scores_are_those_of_the_fields_on_every_resolution(metric, shape):
+    np.testing.assert_allclose(metric(*fields(shape)), EXPECTED[metric], rtol=1e-5)
+
+
+def test_correlation_with_the_means_left_in():
+    # 4.5 / sqrt(4.545 * 4.5) and -0.25 / sqrt(0.135 * 0.5)
+    expected = [np.sqrt(4.5 / 4.545), -0.25 / np.sqrt(0.135 * 0.5)]
+    result = metrics.correlation(*fields((9, 8)), remove_mean=False)
+    np.testing.assert_allclose(result, expected, rtol=1e-5)
+
+
+def test_scores_with_walls_use_the_quadrature_of_the_grid():
+    grid = Grid(101, 1.0, periodic=False, points="nodes")
+    truth, prediction = jnp.ones((1, 101), grid.dtype), 1 + grid.axes[0][None]
+    # The error is x, its mean square 1/3; a plain mean over these points would be 0.335.
+    np.testing.assert_allclose(metrics.mse(prediction, truth, grid), 1 / 3, rtol=1e-4)
+
+
+def test_zero_truth_and_nan_are_not_silent():
+    grid = Grid((4, 5), EXTENT)
+    truth = jnp.zeros((3, 4, 5), grid.dtype)
+    prediction = truth.at[1].set(0.5).at[2, 0, 0].set(jnp.nan)
+    for metric in (metrics.relative_l2, metrics.vrmse, metrics.spectrum_error):
+        zero, infinite, undefined = metric(prediction, truth, grid)
+        assert zero == 0 and np.isnan(undefined)
+        # All energy of the prediction is in its mean, of which spectrum_error does not speak.
+        assert infinite == (0 if metric is metrics.spectrum_error else np.inf)
+    alternating = truth.at[1, ::2].set(1.0)
+    assert metrics.spectrum_error(alternating, truth, grid.with_shape((4, 5)))[0] == 0
+    zero, constant, undefined = metrics.correlation(prediction, truth, grid)
+    assert zero == 0 and constant == 0 and np.isnan(undefined)
+
+
+@pytest.mark.parametrize("shape", [(16,), (12, 15), (15, 12), (6, 7, 8)])
+def test_spectrum_sums_to_the_mean_square(shape):
+    grid = Grid(shape, 1.0)
+    u = 0.5 + jax.random.normal(jax.random.key(0), (2, *shape), grid.dtype)
+    spectrum = metrics.energy_spectrum(u, grid)
+    np.testing.assert_allclose(jnp.sum(spectrum, axis=1), jnp.mean(u**2, axis=range(1, u.ndim)), rtol=1e-5)
+    np.testing.assert_allclose(spectrum[:, 0], jnp.mean(u, axis=range(1, u.ndim)) ** 2, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(9, 8), (16, 21)])
+def test_spectrum_puts_each_wave_into_its_shell(shape):
+    _, truth, grid = fields(shape)
+    spectrum = np.asarray(metrics.energy_spectrum(truth, grid))
+    # |(3, 1)| = 3.16 lies in shell 3.
+    expected = np.zeros_like(spectrum)
+    expected[0, [0, 3]] = 4.0, 0.5
+    expected[1, 2] = 0.5
+    np.testing.assert_allclose(spectrum, expected, atol=1e-6)
+
+
+def test_spectrum_error_is_the_log_ratio_of_the_shells():
+    grid = Grid((12, 13), 1.0)
+    truth = jax.random.normal(jax.random.key(1), (2, 12, 13), grid.dtype)
+    factors = jnp.asarray([1.1, 0.5], grid.dtype)[:, None, None]
+    np.testing.assert_allclose(
+        metrics.spectrum_error(truth * factors, truth, grid), [2 * np.log(1.1), 2 * np.log(2)], rtol=1e-4
+    )
+    # Phases do not count, and neither do shells in which both hold only noise.
+    np.testing.assert_allclose(metrics.spectrum_error(jnp.roll(truth, 3, axis=1), truth, grid), 0, atol=1e-4)
+    smooth = jnp.cos(2 * jnp.pi * grid.coordinates()[:1])
+    noisy = smooth + 1e-6 * truth[:1]
+    np.testing.assert_allclose(metrics.spectrum_error(noisy, smooth, grid), 0, atol=0.01)
+
+
+def test_metrics_are_traced_and_mapped():
+    prediction, truth, grid = fields((9, 8))
+    batch = jax.jit(jax.vmap(metrics.spectrum_error, (0, 0, None)))(prediction[:, None], truth[:, None], grid)
+    np.testing.assert_allclose(batch[:, 0], metrics.spectrum_error(prediction, truth, grid), rtol=1e-4)
+
+
+def test_correlation_time_on_numbers_made_by_hand():
+    times = np.array([0.5, 1.0, 2.0, 4.0])
+    correlations = np.array([[1.0, 0.9, 0.9, 0.1], [1.0, 0.9, 0.5, 0.3]])  # means 1.0, 0.9, 0.7, 0.2
+    assert metrics.correlation_time(correlations, times, 0.8) == (2.0, True)
+    assert metrics.correlation_time(correlations, times, 0.7 - 1e-12) == (4.0, True)
+    assert metrics.correlation_time(correlations, times, 0.1) == (4.0, False)
+    assert metrics.correlation_time(correlations, times, 1.5, interpolate=True) == (0.5, True)
+    assert metrics.correlation_time(correlations.mean(axis=0), times, 0.8).time == 2.0
+    time, fell = metrics.correlation_time(correlations, times, 0.8, interpolate=True)
+    assert fell and time == pytest.approx(1.5)
+    # The first fall counts, even when the mean recovers; a diverged sample is a fall.
+    assert metrics.correlation_time(np.array([0.9, 0.7, 0.9, 0.9]), times, 0.8).time == 1.0
+    diverged = correlations.copy()
+    diverged[0, 1] = np.nan
+    assert metrics.correlation_time(diverged, times, 0.8, interpolate=True) == (1.0, True)
+    with pytest.raises(ValueError, match="increasing"):
+        metrics.correlation_time(correlations, times[::-1], 0.8)
+    with pytest.raises(ValueError, match=r"\(sample, 4\)"):
+        metrics.correlation_time(correlations[:0], times, 0.8)
+
+
+def test_bootstrap_interval_covers_the_mean_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    values = rng.normal(3.0, 2.0, (30, 400))
+    low, high = metrics.bootstrap_interval(values, confidence=0.9, num_resamples=500)
+    # 400 independent sets of 30 samples; the percentile interval is a little narrow for few samples.
+    assert 0.83 < np.mean((low < 3.0) & (high > 3.0)) < 0.93
+    np.testing.assert_allclose(np.mean(high - low), 2 * 1.645 * 2.0 / np.sqrt(30), rtol=0.05)
+    with pytest.raises(ValueError, match="two samples"):
+        metrics.bootstrap_interval(values[:1])
+
+
+def test_refuses_states_of_other_shapes():
+    prediction, truth, grid = fields((9, 8))
+    with pytest.raises(ValueError, match="prediction"):
+        metrics.relative_l2(prediction[:, :, :4], truth, grid)
+    with pytest.raises(ValueError, match="periodic"):
+        metrics.energy_spectrum(truth, Grid((9, 8), EXTENT, periodic=False))
