@@ -11,9 +11,10 @@ INSTALLED := $(VENV)/.installed
 # Two test processes share the cores: each keeps XLA and the BLAS to one thread, or they would fight for them.
 WORKERS ?= 2
 ONE_THREAD := NPROC=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 XLA_FLAGS="--xla_cpu_multi_thread_eigen=false"
-PYTEST = $(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+PYTEST = $(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help install test test64 test32 demo lint notebooks bench experiments clean
 
 help:  ## this list

@@ -16,17 +16,21 @@ from pdejax.grid import Grid
 AXIS_NAMES = ("x", "y", "z")
 
 
+def _number(value: float | Array) -> Float[Array, ""]:
+    return jnp.asarray(value, jnp.result_type(float))
+
+
 class Dirichlet(eqx.Module):
     """The field has a given value at the wall: `u = value`, a number, an array leaf."""
 
-    value: Float[Array, ""] = eqx.field(default=0.0, converter=jnp.asarray)
+    value: Float[Array, ""] = eqx.field(default=0.0, converter=_number)
     derivative_order: ClassVar[int] = 0
 
 
 class Neumann(eqx.Module):
     """The field has a given outward derivative at the wall: `du/dn = slope`, n pointing out of the box; a number."""
 
-    slope: Float[Array, ""] = eqx.field(default=0.0, converter=jnp.asarray)
+    slope: Float[Array, ""] = eqx.field(default=0.0, converter=_number)
     derivative_order: ClassVar[int] = 1
 
 

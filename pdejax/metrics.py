@@ -53,9 +53,7 @@ def vrmse(prediction: State, truth: State, domain: Grid) -> Float[Array, " chann
     return _ratio(domain.norm(prediction - truth), domain.norm(_centred(truth, domain)))
 
 
-def correlation(
-    prediction: State, truth: State, domain: Grid, *, remove_mean: bool = True
-) -> Float[Array, " channel"]:
+def correlation(prediction: State, truth: State, domain: Grid, *, remove_mean: bool = True) -> Float[Array, " channel"]:
     """Pearson correlation over the box, in [-1, 1]:
 
         <p, q> / (|p| |q|),    p = prediction - mean of prediction,    q = truth - mean of truth
@@ -104,7 +102,7 @@ def energy_spectrum(u: State, domain: Grid) -> Float[Array, "channel shell"]:
 
 
 def spectrum_error(
-    prediction: State, truth: State, domain: Grid, *, floor: float = 1e-10
+    prediction: State, truth: State, domain: Grid, *, floor: float | int = 1e-10
 ) -> Float[Array, " channel"]:
     r"""Root mean square of log((E_prediction(s) + e) / (E_truth(s) + e)) over the shells s = 1..S of `energy_spectrum`.
 
@@ -131,7 +129,7 @@ class CorrelationTime(NamedTuple):
 def correlation_time(
     correlations: Float[Array | np.ndarray, "*sample time"],
     times: Float[Array | np.ndarray, " time"],
-    threshold: float,
+    threshold: float | int,
     *,
     interpolate: bool = False,
 ) -> CorrelationTime:

@@ -1,8 +1,9 @@
 """Trajectories: fields on a grid through time, with what is needed to trust and to use them."""
 
 import dataclasses
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import xarray
 
 
+@runtime_checkable
 class StoredArray(Protocol):
     """What `Trajectories` asks of a lazily read `u`: the shape now, the values when indexed."""
 
@@ -77,7 +79,7 @@ class Trajectories:
         for name, values in self.parameters.items():
             if values.shape != (shape[0],):
                 raise ValueError(
-                    f"Parameter {name!r} has shape {values.shape} but there are {shape[0]} trajectories: one value each."
+                    f"Parameter {name!r} has shape {values.shape}; {shape[0]} trajectories need shape ({shape[0]},)."
                 )
 
     @classmethod
@@ -231,7 +233,7 @@ class Trajectories:
         return Split(*(self[np.flatnonzero(mask)] for mask in masks))
 
     def to_xarray(self) -> "xarray.Dataset":
-        """An `xarray.Dataset`: one variable per channel with dimensions (sample, time, x, ...), parameters by sample."""
+        """An `xarray.Dataset`: one variable per channel, (sample, time, x, ...), and one per parameter."""
         import xarray  # it takes half a second to import, and few runs need it
 
         axes = axis_names(self.grid.ndim)
@@ -242,7 +244,7 @@ class Trajectories:
         variables |= {name: (("sample",), values) for name, values in self.parameters.items()}
         coordinates = {"time": self.times}
         coordinates |= {name: np.asarray(axis) for name, axis in zip(axes, self.grid.axes, strict=True)}
-        return xarray.Dataset(variables, coords=coordinates, attrs={"provenance": str(self.provenance)})
+        return xarray.Dataset(variables, coords=coordinates, attrs={"provenance": json.dumps(self.provenance)})
 
     def __repr__(self) -> str:
         channels = [f"{n} [{unit}]" if unit else n for n, unit in zip(self.names, self.units, strict=True)]

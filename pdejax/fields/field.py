@@ -9,11 +9,12 @@ import abc
 import dataclasses
 import numbers
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 
 
+@runtime_checkable
 class EquationLike(Protocol):
     """What a reading asks of an equation; `pdejax.equations.Equation` is the base class that users see."""
 
@@ -53,51 +54,51 @@ class AbstractField(abc.ABC):
     # What a reading provides.
 
     @abc.abstractmethod
-    def derivative(self, axis: int, order: int = 1) -> Self:
+    def derivative(self, axis: int, order: int = 1) -> "AbstractField":
         """The partial derivative of each component along `axis`, `order` times."""
 
     @abc.abstractmethod
-    def laplacian(self) -> Self:
+    def laplacian(self) -> "AbstractField":
         """The sum of the second derivatives, component by component."""
 
     @abc.abstractmethod
-    def map(self, function: Callable[[Any], Any]) -> Self:
+    def map(self, function: Callable[[Any], Any]) -> "AbstractField":
         """`function` of the values, pointwise: `u.map(jnp.sin)`. It must not look at other points."""
 
     @property
     @abc.abstractmethod
-    def coordinates(self) -> Self:
+    def coordinates(self) -> "AbstractField":
         """The position, a field of `ndim` components: for forcings and variable coefficients."""
 
     @abc.abstractmethod
-    def constant(self, value: Any) -> Self:
+    def constant(self, value: Any) -> "AbstractField":
         """A field of one component with the same value everywhere."""
 
     @abc.abstractmethod
-    def solve_poisson(self) -> Self:
+    def solve_poisson(self) -> "AbstractField":
         """The field `q` with `Laplacian(q) = self`, component by component; zero mean on periodic boxes."""
 
     @abc.abstractmethod
-    def _scaled(self, factor: Any) -> Self: ...
+    def _scaled(self, factor: Any) -> "AbstractField": ...
 
     @abc.abstractmethod
-    def _plus(self, other: Self) -> Self: ...
+    def _plus(self, other: "AbstractField") -> "AbstractField": ...
 
     @abc.abstractmethod
-    def _times(self, other: Self) -> Self: ...
+    def _times(self, other: "AbstractField") -> "AbstractField": ...
 
     @abc.abstractmethod
-    def _over(self, other: Self) -> Self: ...
+    def _over(self, other: "AbstractField") -> "AbstractField": ...
 
     @abc.abstractmethod
-    def _component(self, index: int) -> Self: ...
+    def _component(self, index: int) -> "AbstractField": ...
 
     @abc.abstractmethod
-    def _stacked(self, others: Sequence[Self]) -> Self: ...
+    def _stacked(self, others: Sequence["AbstractField"]) -> "AbstractField": ...
 
     # What follows from it.
 
-    def __getitem__(self, name: str | int) -> Self:
+    def __getitem__(self, name: str | int) -> "AbstractField":
         """A component by name (`u["density"]`) or number, or an auxiliary field by the name the equation gave it."""
         if isinstance(name, int):
             if not -self.num_components <= name < self.num_components:
@@ -111,12 +112,12 @@ class AbstractField(abc.ABC):
         known = [*self._names, *constraints]
         raise ValueError(f"This equation has no component or auxiliary field {name!r}; it has {known}.")
 
-    def _solved(self, name: str, constraint: Poisson) -> Self:
+    def _solved(self, name: str, constraint: Poisson) -> "AbstractField":
         if name not in self._cache:
             self._cache[name] = constraint.source.solve_poisson()
         return self._cache[name]
 
-    def _cached_component(self, index: int) -> Self:
+    def _cached_component(self, index: int) -> "AbstractField":
         # The same object each time, so that a reading transforms a component once and can recognise it.
         if self.num_components == 1:
             return self
@@ -128,22 +129,22 @@ class AbstractField(abc.ABC):
     def _cache(self) -> dict[Any, Any]:
         return self.__dict__.setdefault("_cache_storage", {})
 
-    def stack(self, *others: Self) -> Self:
+    def stack(self, *others: "AbstractField") -> "AbstractField":
         """The components of this field and of the others, one after another."""
         return self._stacked(others)
 
-    def gradient(self) -> Self:
+    def gradient(self) -> "AbstractField":
         """The vector of first derivatives of a field of one component."""
         self._require(1, "gradient", "take it component by component, e.g. u[0].gradient()")
         first, *rest = [self.derivative(axis) for axis in range(self.ndim)]
         return first.stack(*rest)
 
-    def divergence(self) -> Self:
+    def divergence(self) -> "AbstractField":
         """The sum over axes of the derivative of component `a` along axis `a`."""
         self._require(self.ndim, "divergence", "stack a vector of ndim components first")
         return _sum([self[axis].derivative(axis) for axis in range(self.ndim)])
 
-    def curl(self) -> Self:
+    def curl(self) -> "AbstractField":
         """`v_x - u_y` of a plane vector `(u, v)`; the usual vector in three dimensions."""
         self._require(self.ndim, "curl", "stack a vector of ndim components first")
         if self.ndim == 2:
@@ -153,19 +154,19 @@ class AbstractField(abc.ABC):
             return x.stack(y, z)
         raise ValueError(f"The curl needs two or three dimensions, this field has {self.ndim}.")
 
-    def rotated_gradient(self) -> Self:
+    def rotated_gradient(self) -> "AbstractField":
         """`(psi_y, -psi_x)`: the divergence-free plane velocity of a stream function."""
         if self.ndim != 2:
             raise ValueError(f"A stream function gives a velocity in two dimensions, this field has {self.ndim}.")
         self._require(1, "rotated_gradient", "a stream function is a scalar")
         return self.derivative(1).stack(-self.derivative(0))
 
-    def advect(self, transported: Self) -> Self:
+    def advect(self, transported: "AbstractField") -> "AbstractField":
         """`(self . grad) transported`, component by component; `self` is a velocity of `ndim` components."""
         self._require(self.ndim, "advect", "a velocity has one component per axis")
         return _sum([self[axis] * transported.derivative(axis) for axis in range(self.ndim)])
 
-    def directional_derivative(self, direction: Any) -> Self:
+    def directional_derivative(self, direction: Any) -> "AbstractField":
         """`c . grad u` for a constant vector `c` of `ndim` entries."""
         return _sum([self.derivative(axis) * direction[axis] for axis in range(self.ndim)])
 
@@ -183,44 +184,44 @@ class AbstractField(abc.ABC):
                 "pick components by name or number first."
             )
 
-    def __add__(self, other: Any) -> Self:
+    def __add__(self, other: Any) -> "AbstractField":
         other = self._as_field(other)
         self._broadcasts(other, "add")
         return self._plus(other)
 
-    def __mul__(self, other: Any) -> Self:
+    def __mul__(self, other: Any) -> "AbstractField":
         if _is_scalar(other):
             return self._scaled(other)
         other = self._as_field(other)
         self._broadcasts(other, "multiply")
         return self._times(other)
 
-    def __truediv__(self, other: Any) -> Self:
+    def __truediv__(self, other: Any) -> "AbstractField":
         if _is_scalar(other):
             return self._scaled(1 / other)
         other = self._as_field(other)
         self._broadcasts(other, "divide")
         return self._over(other)
 
-    def __rtruediv__(self, other: Any) -> Self:
+    def __rtruediv__(self, other: Any) -> "AbstractField":
         return self._as_field(other) / self
 
-    def __pow__(self, exponent: int) -> Self:
+    def __pow__(self, exponent: int) -> "AbstractField":
         if not isinstance(exponent, int) or exponent < 1:
             raise ValueError(f"A field is raised to integer powers >= 1, got {exponent!r}; use u.map(...) otherwise.")
         return self if exponent == 1 else self.map(lambda values: values**exponent)
 
-    def __neg__(self) -> Self:
+    def __neg__(self) -> "AbstractField":
         # -(-u) is u itself, so that a reading recognises it.
         if self._negative is None:
             self._negative = self._scaled(-1)
             self._negative._negative = self
         return self._negative
 
-    def __sub__(self, other: Any) -> Self:
+    def __sub__(self, other: Any) -> "AbstractField":
         return self + (-self._as_field(other))
 
-    def __rsub__(self, other: Any) -> Self:
+    def __rsub__(self, other: Any) -> "AbstractField":
         return self._as_field(other) + (-self)
 
     __radd__ = __add__

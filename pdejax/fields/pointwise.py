@@ -89,7 +89,8 @@ class PointwiseField(AbstractField):
         return total
 
     def map(self, function: Callable[[Any], Any]) -> "PointwiseField":
-        return self._new(lambda t, x: function(self.function(t, x)))
+        count = jax.eval_shape(function, jax.ShapeDtypeStruct((self.num_components,), jnp.result_type(float))).shape[0]
+        return PointwiseField(lambda t, x: function(self.function(t, x)), self.ndim, count)
 
     @property
     def coordinates(self) -> "PointwiseField":

@@ -60,9 +60,9 @@ def unit_normals(
     key = counter_based(key)
 
     def draw(channel, mode):
-        mode_key = jax.random.fold_in(key, channel)
-        for n in mode:
-            mode_key = jax.random.fold_in(mode_key, n)
+        channel_key = jax.random.fold_in(key, channel)
+        # A loop compiles one hash instead of ndim of them, a good part of the compile time of a law.
+        mode_key, _ = jax.lax.scan(lambda folded, n: (jax.random.fold_in(folded, n), None), channel_key, mode)
         return jax.random.normal(mode_key, (2,), jnp.float32)
 
     sign = jnp.zeros_like(modes[0])

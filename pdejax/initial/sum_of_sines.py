@@ -44,14 +44,13 @@ class SumOfSines(eqx.Module):
 
     def __call__(self, grid: Grid, *, key: PRNGKeyArray) -> Float[Array, "channel *space"]:
         mode_numbers(grid, "SumOfSines", self.max_mode)
-        key = counter_based(key)
         waves = (self.num_channels, self.num_waves)
-        key_amplitude, key_mode, key_sign, key_phase = jax.random.split(key, 4)
         # Single precision on every grid, so that float32 and float64 fields agree to rounding.
-        amplitude = jax.random.uniform(key_amplitude, waves, jnp.float32, -1.0, 1.0).astype(grid.dtype)
-        phase = jax.random.uniform(key_phase, waves, jnp.float32).astype(grid.dtype)
-        modes = jax.random.randint(key_mode, (grid.ndim, *waves), 1, self.max_mode + 1, jnp.int32)
-        signs = jax.random.rademacher(key_sign, (grid.ndim, *waves), jnp.int32).at[0].set(1)
+        draws = jax.random.uniform(counter_based(key), (2 + 2 * grid.ndim, *waves), jnp.float32)
+        amplitude, phase = (2 * draws[0] - 1).astype(grid.dtype), draws[1].astype(grid.dtype)
+        modes = 1 + jnp.floor(draws[2 : 2 + grid.ndim] * self.max_mode)
+        # A sign of the first entry would repeat what amplitude and phase already cover.
+        signs = [jnp.ones(waves), *jnp.where(draws[3 + grid.ndim :] < 0.5, -1.0, 1.0)]
 
         turns = phase.reshape(waves + (1,) * grid.ndim)
         for a, (n, points) in enumerate(zip(grid.shape, grid.points, strict=True)):

@@ -89,6 +89,8 @@ class FNO(eqx.Module):
         self.coordinates = harmonics
         self.parameters = tuple(parameters)
         self.dtype = np.dtype(dtype)
+        if self.dtype == np.float64 and jnp.result_type(float) != np.float64:
+            raise ValueError("A float64 FNO needs jax.config.update('jax_enable_x64', True); or use dtype=jnp.float32.")
 
         lift_key, projection_key, *layer_keys = jax.random.split(key, 2 + num_layers)
         lifted = in_channels + 2 * sum(harmonics) + len(self.parameters)
@@ -125,7 +127,9 @@ class FNO(eqx.Module):
         hidden, out = self.projection
         return out(self.activation(hidden(v))).astype(u.dtype)
 
-    def _context(self, space: tuple[int, ...], parameters: Mapping[str, Any] | None, domain: Grid | None) -> list[Array]:
+    def _context(
+        self, space: tuple[int, ...], parameters: Mapping[str, Any] | None, domain: Grid | None
+    ) -> list[Array]:
         """The channels that are not the state: harmonics of the position, then the parameters."""
         if domain is not None and domain.shape != space:
             raise ValueError(f"The state has space {space} but the domain has shape {domain.shape}.")

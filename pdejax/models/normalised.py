@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
 
@@ -22,15 +23,15 @@ class Statistics(eqx.Module):
 
     def __init__(self, mean: Any, std: Any):
         self.mean, self.std = jnp.asarray(mean, float), jnp.asarray(std, float)
-        if not isinstance(self.std, jax.core.Tracer) and not bool(jnp.all(self.std > 0)):
+        if not isinstance(self.std, Tracer) and not bool(jnp.all(self.std > 0)):
             raise ValueError(f"A standard deviation must be positive, got {self.std}; use 1 for a constant channel.")
 
-    def remove(self, u: Float[Array, "channel *space"]) -> Float[Array, "channel *space"]:
+    def remove(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
         """`(u - mean) / std`, per channel."""
         mean, std = self._like(u)
         return (u - mean) / std
 
-    def restore(self, z: Float[Array, "channel *space"]) -> Float[Array, "channel *space"]:
+    def restore(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
         """`mean + std z`, per channel."""
         mean, std = self._like(z)
         return mean + std * z
@@ -56,7 +57,7 @@ class Normalised(eqx.Module):
     Raises `ValueError` at trace time when `residual=True` and the model changes the number of channels.
     """
 
-    model: eqx.Module
+    model: Any
     input: Statistics
     output: Statistics
     residual: bool = eqx.field(static=True)
@@ -64,7 +65,7 @@ class Normalised(eqx.Module):
 
     def __init__(
         self,
-        model: eqx.Module,
+        model: Any,
         input: Statistics,
         output: Statistics,
         residual: bool = False,
@@ -82,17 +83,21 @@ class Normalised(eqx.Module):
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "channel_out *space"]:
         if self.input.mean.shape[0] != u.shape[0]:
-            raise ValueError(f"The statistics are for {self.input.mean.shape[0]} channels but the state has {u.shape[0]}.")
+            raise ValueError(
+                f"The statistics are for {self.input.mean.shape[0]} channels but the state has {u.shape[0]}."
+            )
         if parameters is not None and self.parameters:
             parameters = {
                 name: self.parameters[name].remove(jnp.asarray(value, u.dtype)) if name in self.parameters else value
                 for name, value in parameters.items()
             }
-        change = self.output.restore(self.model(self.input.remove(u), parameters, domain=domain, key=key))  # type: ignore[operator]
+        change = self.output.restore(self.model(self.input.remove(u), parameters, domain=domain, key=key))
         if not self.residual:
             return change
         if change.shape != u.shape:
-            raise ValueError(f"A residual model returns the shape of its input, {u.shape}, but this gives {change.shape}.")
+            raise ValueError(
+                f"A residual model returns the shape of its input, {u.shape}, but this gives {change.shape}."
+            )
         return u + change
 
 

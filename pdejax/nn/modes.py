@@ -31,7 +31,9 @@ class Modes:
             raise ValueError(f"Modes need one range per axis, got lowest={self.lowest} and highest={self.highest}.")
         for axis, (low, high) in enumerate(zip(self.lowest, self.highest, strict=True)):
             if not low <= 0 <= high:
-                raise ValueError(f"Modes must include frequency 0, but those along axis {axis} run from {low} to {high}.")
+                raise ValueError(
+                    f"Modes must include frequency 0, but those along axis {axis} run from {low} to {high}."
+                )
         if self.lowest[-1] != 0:
             raise ValueError(f"Modes start at 0 on the last axis (a real transform), got {self.lowest[-1]}.")
 

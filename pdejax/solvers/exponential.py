@@ -96,11 +96,12 @@ class ETDRK4(AbstractExponentialSolver):
         return 4
 
     def coefficients(self, linear: AbstractLinearPart, h: Array) -> dict[str, Array]:
-        phi_1, phi_2, phi_3 = linear.phi(h, 3)
+        half, half_phi = linear.functions(h / 2, 1)
+        whole, phi_1, phi_2, phi_3 = linear.functions(h, 3)
         return {
-            "half": linear.expm1(h / 2),
-            "half_source": h / 2 * linear.phi(h / 2, 1)[0],
-            "whole": linear.compose(linear.symbol * h, phi_1),
+            "half": half,
+            "half_source": h / 2 * half_phi,
+            "whole": whole,
             "start": h * (phi_1 - 3 * phi_2 + 4 * phi_3),
             "middle": h * (2 * phi_2 - 4 * phi_3),
             "end": h * (4 * phi_3 - phi_2),
@@ -131,11 +132,12 @@ class ETDRK3(AbstractExponentialSolver):
         return 3
 
     def coefficients(self, linear: AbstractLinearPart, h: Array) -> dict[str, Array]:
-        phi_1, phi_2, phi_3 = linear.phi(h, 3)
+        half, half_phi = linear.functions(h / 2, 1)
+        whole, phi_1, phi_2, phi_3 = linear.functions(h, 3)
         return {
-            "half": linear.expm1(h / 2),
-            "half_source": h / 2 * linear.phi(h / 2, 1)[0],
-            "whole": linear.compose(linear.symbol * h, phi_1),
+            "half": half,
+            "half_source": h / 2 * half_phi,
+            "whole": whole,
             "whole_source": h * phi_1,
             "start": h * (phi_1 - 3 * phi_2 + 4 * phi_3),
             "middle": h * (4 * phi_2 - 8 * phi_3),
@@ -164,8 +166,8 @@ class ETDRK2(AbstractExponentialSolver):
         return 2
 
     def coefficients(self, linear: AbstractLinearPart, h: Array) -> dict[str, Array]:
-        phi_1, phi_2 = linear.phi(h, 2)
-        return {"whole": linear.compose(linear.symbol * h, phi_1), "source": h * phi_1, "slope": h * phi_2}
+        whole, phi_1, phi_2 = linear.functions(h, 2)
+        return {"whole": whole, "source": h * phi_1, "slope": h * phi_2}
 
     def advance(
         self, term: SemilinearTerm, coefficients: dict[str, Array], t: Array, h: Array, y: Array, n_y: Array
@@ -187,7 +189,7 @@ class IntegratingFactorRK4(AbstractExponentialSolver):
         return 4
 
     def coefficients(self, linear: AbstractLinearPart, h: Array) -> dict[str, Array]:
-        return {"half": linear.expm1(h / 2), "whole": linear.expm1(h)}
+        return {"half": linear.functions(h / 2, 1)[0], "whole": linear.functions(h, 1)[0]}
 
     def advance(
         self, term: SemilinearTerm, coefficients: dict[str, Array], t: Array, h: Array, y: Array, n_y: Array

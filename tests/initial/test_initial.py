@@ -20,6 +20,7 @@ LAWS = {
     "vorticity": FilteredTurbulence(peak=3, cutoff=11, rms_speed=3.0, quantity="vorticity"),
     "sines": SumOfSines(num_waves=4, max_mode=3, num_channels=2),
 }
+move = jax.jit(resample)
 sample = eqx.filter_jit(lambda law, grid, key: law(grid, key=key))
 samples = eqx.filter_jit(lambda law, grid, keys: jax.vmap(lambda key: law(grid, key=key))(keys))
 
@@ -42,13 +43,13 @@ def test_same_key_is_the_same_function_on_every_resolution(name):
     coarse = Grid(COARSE, EXTENT)
     fine = Grid(FINE, EXTENT, points=("nodes", "centres"))
     u, v = sample(law, coarse, key), sample(law, fine, key)
-    scale = float(jnp.max(jnp.abs(v)))
+    scale = np.max(np.abs(v))
     tolerance = scale * (2e-6 if coarse.dtype == np.float32 else 1e-14)
     # On nodes of the fine grid, so that both are compared as Fourier coefficients of x.
-    v = resample(v, fine, coarse.with_shape(FINE))
+    v = move(v, fine, coarse.with_shape(FINE))
     np.testing.assert_allclose(coefficients(u, COARSE), coefficients(v, COARSE), atol=tolerance)
     if name != "gaussian":
-        np.testing.assert_allclose(resample(u, coarse, coarse.with_shape(FINE)), v, atol=10 * tolerance)
+        np.testing.assert_allclose(move(u, coarse, coarse.with_shape(FINE)), v, atol=10 * tolerance)
 
 
 @pytest.mark.parametrize(
@@ -58,14 +59,16 @@ def test_resolution_consistency_in_one_and_three_dimensions(law, ndim):
     coarse = Grid((9, 12, 11)[-ndim:], (2.0, 5.0, 3.0)[-ndim:])
     fine = coarse.with_shape((14, 13, 15)[-ndim:])
     u, v = (sample(law, grid, jax.random.key(3)) for grid in (coarse, fine))
-    tolerance = float(jnp.max(jnp.abs(u))) * (5e-6 if coarse.dtype == np.float32 else 1e-14)
-    np.testing.assert_allclose(resample(u, coarse, fine), v, atol=tolerance)
+    tolerance = np.max(np.abs(u)) * (5e-6 if coarse.dtype == np.float32 else 1e-14)
+    np.testing.assert_allclose(move(u, coarse, fine), v, atol=tolerance)
 
 
 def test_hardware_keys_are_resolution_consistent_too():
-    coarse, fine = Grid(24, 1.0), Grid(50, 1.0)
-    u, v = (sample(BandLimited(), grid, jax.random.key(0, impl="rbg")) for grid in (coarse, fine))
-    np.testing.assert_allclose(resample(u, coarse, fine), v, atol=1e-5)
+    # A law without a cutoff draws more modes on the finer grid, on which these generators depend.
+    u, v = (
+        sample(GaussianRandomField(), Grid(shape, 1.0), jax.random.key(0, impl="rbg")) for shape in ((7, 10), (12, 9))
+    )
+    np.testing.assert_allclose(coefficients(u, (7, 9)), coefficients(v, (7, 9)), atol=1e-6)
 
 
 def covariance(law, grid, num_samples=1000):
@@ -183,29 +186,29 @@ def test_sum_of_sines_has_its_waves_and_mean_square():
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize("name", ["gaussian", "velocity", "sines"])
 def test_float32_equals_float64_to_rounding(name):
     single, double = (Grid(COARSE, EXTENT, dtype=dtype) for dtype in (jnp.float32, jnp.float64))
     u, v = (sample(LAWS[name], grid, jax.random.key(9)) for grid in (single, double))
     assert u.dtype == jnp.float32 and v.dtype == jnp.float64
-    np.testing.assert_allclose(u, v, atol=5e-6 * float(jnp.max(jnp.abs(v))))
+    np.testing.assert_allclose(u, v, atol=5e-6 * np.max(np.abs(v)))
 
 
 def test_vmap_over_keys_and_over_boxes_equals_one_by_one():
     grid = Grid(COARSE, EXTENT)
     keys = jax.random.split(jax.random.key(1), 3)
-    law = LAWS["gaussian"]
-    together = samples(law, grid, keys)
-    for key, u in zip(keys, together, strict=True):
-        np.testing.assert_allclose(sample(law, grid, key), u, atol=1e-6)
-    assert float(jnp.max(jnp.abs(together[0] - together[1]))) > 0.01
-
     law = LAWS["vorticity"]
+    together = np.asarray(samples(law, grid, keys))
+    tolerance = 1e-6 * np.max(np.abs(together))
+    for key, w in zip(keys, together, strict=True):
+        np.testing.assert_allclose(sample(law, grid, key), w, atol=tolerance)
+    assert np.max(np.abs(together[0] - together[1])) > 1
+
     extents = jnp.asarray([[2.0, 5.0], [4.0, 10.0]], grid.dtype)
     w = jax.jit(jax.vmap(lambda extent: law(Grid(COARSE, extent), key=keys[0])))(extents)
-    np.testing.assert_allclose(w[0], sample(law, grid, keys[0]), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(w[0], together[0], atol=10 * tolerance)
     # Twice the box, half the vorticity of the same stretched eddies.
-    np.testing.assert_allclose(w[1], w[0] / 2, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(w[1], together[0] / 2, atol=10 * tolerance)
 
 
 @pytest.mark.parametrize("name", LAWS)
@@ -228,7 +231,7 @@ def test_refuses_what_it_cannot_draw():
             law(Grid((64, 64), 1.0, periodic=(True, False)), key=key)
     with pytest.raises(ValueError, match="two or three dimensions"):
         FilteredTurbulence()(Grid(64, 1.0), key=key)
-    with pytest.raises(ValueError, match="alpha > 1.5"):
+    with pytest.raises(ValueError, match=r"alpha > 1\.5"):
         GaussianRandomField(alpha=1.5)(Grid((8, 8, 8), 1.0), key=key)
     with pytest.raises(ValueError, match="rms"):
         BandLimited(rms=-1.0)
@@ -236,5 +239,5 @@ def test_refuses_what_it_cannot_draw():
 
 @pytest.mark.usefixtures("without_shape_checks")
 def test_refuses_an_unknown_quantity():
-    with pytest.raises(ValueError, match="velocity.*vorticity.*pressure"):
+    with pytest.raises(ValueError, match=r"velocity.*vorticity.*pressure"):
         FilteredTurbulence(quantity="pressure")  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,109 @@
+"""`pdejax evaluate`: trained models beside classical solvers, on trajectories they have not seen."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from pdejax import models
+from pdejax.cli import equation as equation_named
+from pdejax.cli.command import Command, existing_file, refuse_existing
+from pdejax.cli.train import MODEL
+from pdejax.data import Trajectories, read_well
+from pdejax.evaluate import evaluate
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluate(Command):
+    """Roll models out on unseen trajectories, and compare them with classical solvers.
+
+    Writes OUT/report.html, tables (CSV, JSON), plots and an animation. The classical solvers run where the equation is
+    known: files made by pdejax state it; for others name it with --equation and --coefficients.
+    """
+
+    model: tuple[Path, ...]
+    """Model files, or the folders that `pdejax train` wrote."""
+    data: Path
+    """File of trajectories that the models were not trained on."""
+    out: Path
+    """Folder to write to."""
+    equation: str | None = None
+    """What the data solve, e.g. KolmogorovFlow; default: what the file says."""
+    coefficients: tuple[tuple[str, float], ...] = ()
+    """Coefficients that the file does not say, e.g. `--coefficients wavenumber 4`."""
+    truth_points: tuple[int, ...] | None = None
+    """Points per axis that the data were solved on, where the file does not say. Solvers that are not at least twice
+    as coarse are left out of the comparison."""
+    at: float | None = None
+    """Lead time of the comparison; default: when holding the initial state still has lost the solution."""
+    steps: int | None = None
+    """Length of the rollouts, in frames; default all."""
+    seconds: float = 6.0
+    """Time spent on measuring the cost of models and solvers."""
+    overwrite: bool = False
+    """Replace files that exist."""
+
+    def run(self) -> None:
+        refuse_existing([self.out / "report.html"], self.overwrite)
+        data = read_well(existing_file(self.data, "--data")).load()
+        surrogates = load_models(self.model)
+        data, steppers = fit_together(data, surrogates)
+        if self.steps is not None:
+            data = first_frames(data, self.steps)
+        # The precision of the data is that of the comparison, for models and solvers alike.
+        with jax.enable_x64(data.u.dtype == np.float64):
+            equation = equation_named.of_data(data, self.equation, dict(self.coefficients))
+            if equation is None:
+                print("no classical solver is run: the file names no equation; name it with --equation")
+            report = evaluate(
+                steppers, data, equation, at=self.at, truth_shape=self.truth_points, timing_seconds=self.seconds
+            )
+            report.save(self.out)
+            print(report.summary())
+        print(f"\nthe report is {self.out / 'report.html'}")
+
+
+def load_models(paths: tuple[Path, ...]) -> dict[str, models.SavedModel]:
+    """The models by name: that of the architecture, and where two are alike that of the folder or file too."""
+    if not paths:
+        raise ValueError("--model names no file.")
+    found = {}
+    for path in paths:
+        file = path / MODEL if path.is_dir() else path
+        saved = models.load(existing_file(file, "--model"))
+        network = saved.model.model if isinstance(saved.model, models.Normalised) else saved.model
+        name = type(network).__name__
+        if len(paths) > 1:
+            name = f"{name} {file.parent.name if file.name == MODEL else file.stem}"
+        if name in found:
+            raise ValueError(f"--model names {path} twice, or two models called {name!r}: rename a folder.")
+        found[name] = saved
+    return found
+
+
+def fit_together(data: Trajectories, surrogates: dict[str, models.SavedModel]) -> tuple[Trajectories, dict[str, Any]]:
+    """The fields that the models step, and the models; raises `ValueError` where one was trained for other data."""
+    if data.num_frames < 2:
+        raise ValueError("The data have one frame per trajectory: a rollout is compared with later ones.")
+    interval = float(data.times[1] - data.times[0])
+    names = {saved.names for saved in surrogates.values() if saved.names}
+    if len(names) > 1:
+        raise ValueError(f"The models step different fields, {sorted(names)}: evaluate them one at a time.")
+    for name, saved in surrogates.items():
+        if saved.dt is not None and not np.isclose(saved.dt, interval, rtol=1e-3):
+            raise ValueError(
+                f"{name} makes steps of {saved.dt:g} but the frames of the data are {interval:g} apart: evaluate it "
+                "on data of its own interval."
+            )
+    if names and set(data.names) != set(next(iter(names))):
+        data = data.select(*next(iter(names)))
+    return data, {name: saved.model for name, saved in surrogates.items()}
+
+
+def first_frames(data: Trajectories, steps: int) -> Trajectories:
+    """The first `steps` intervals; raises `ValueError` when there are fewer."""
+    if not 1 <= steps < data.num_frames:
+        raise ValueError(f"--steps {steps} must be between 1 and {data.num_frames - 1}, the intervals in the data.")
+    return dataclasses.replace(data, u=np.asarray(data.u[:, : steps + 1]), times=data.times[: steps + 1])

@@ -1,0 +1,165 @@
+"""How a data set is made: equation, grid, initial law, solver, splits and seed, in one value that can be run."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from pdejax.cli import equation as equation_named
+from pdejax.data import Trajectories, generate, read_well, write_well
+from pdejax.fields import Spectral
+from pdejax.grid import Grid
+from pdejax.initial import BandLimited
+from pdejax.solvers import TimeStepper
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A data set on a periodic box, solved by Fourier. The defaults are a two-dimensional Kolmogorov flow."""
+
+    equation: str = "KolmogorovFlow"
+    """What is solved: the name of an equation of pdejax, e.g. Burgers or KuramotoSivashinsky."""
+    coefficients: tuple[tuple[str, float], ...] = (("viscosity", 5e-3), ("drag", 0.1), ("wavenumber", 4.0))
+    """Coefficients of the equation by name, e.g. `--coefficients viscosity 0.005 drag 0.1`."""
+    solve_points: tuple[int, ...] = (128, 128)
+    """Points per axis where the equation is solved."""
+    store_points: tuple[int, ...] = (64, 64)
+    """Points per axis of the stored fields. At most half of those solved on, or no honest rival is left to compare
+    a surrogate with."""
+    extent: tuple[float, ...] = (2 * math.pi,)
+    """Side lengths of the box; one number for all axes, or one per axis."""
+    initial_peak: float = 4.0
+    """The random initial fields have their energy around so many waves per side."""
+    initial_rms: float = 4.0
+    """Root mean square of the initial fields."""
+    initial_mean: float = 0.0
+    """Mean of the initial fields."""
+    interval: float = 0.2
+    """Time between two stored frames."""
+    substeps: int = 16
+    """Solver steps per interval."""
+    burn_in: int = 40
+    """Intervals before the first stored frame, in which the flow forgets how it began."""
+    frames: int = 40
+    """Stored frames after the first one."""
+    train: int = 48
+    """Trajectories to train on."""
+    valid: int = 8
+    """Trajectories to watch the training with."""
+    test: int = 8
+    """Trajectories that are kept for the evaluation."""
+    seed: int = 0
+    """Of the random initial fields."""
+    chunk_size: int = 4
+    """Trajectories solved at once. It changes the speed, and the results within rounding."""
+    measure_error: int = 1
+    """Trajectories whose solver error is measured, by solving them again twice as fine."""
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """Trajectories per split. The test set comes first: it stays the same when more is made for training."""
+        counts = {"test": self.test, "valid": self.valid, "train": self.train}
+        return {name: count for name, count in counts.items() if count != 0}
+
+    def stepper(self) -> TimeStepper:
+        """Raises `ValueError` for values that do not fit together, in double precision."""
+        if len(self.extent) not in (1, len(self.solve_points)):
+            raise ValueError(
+                f"--extent has {len(self.extent)} numbers for {len(self.solve_points)} axes: give one, or one per axis."
+            )
+        extent = self.extent[0] if len(self.extent) == 1 else np.asarray(self.extent)
+        grid = Grid(self.solve_points, extent, dtype=np.float64)
+        equation = equation_named.from_name(self.equation, dict(self.coefficients))
+        return TimeStepper(equation, Spectral(grid), self.interval, self.substeps)
+
+    def paths(self, out: Path, name: str) -> dict[str, Path]:
+        """Where each split goes: the folders that readers of The Well expect."""
+        return {split: out / "data" / split / f"{name}.hdf5" for split in self.splits}
+
+    def write(self, out: Path, name: str) -> Mapping[str, Path]:
+        """Solves all trajectories, in double precision, and writes one file per split; returns their paths.
+
+        Raises `ValueError` and `FloatingPointError` as `pdejax.generate` does; then nothing is written.
+        """
+        if min(self.train, self.valid, self.test) < 0 or not self.splits:
+            raise ValueError(
+                f"--train {self.train}, --valid {self.valid} and --test {self.test} must not be negative, and not all 0."
+            )
+        paths = self.paths(out, name)
+        with jax.enable_x64(True):
+            stepper = self.stepper()
+            if len(self.store_points) != stepper.grid.ndim:
+                raise ValueError(f"--store-points {self.store_points} needs as many axes as {self.solve_points}.")
+            if any(stored > solved for stored, solved in zip(self.store_points, self.solve_points, strict=True)):
+                raise ValueError(f"--store-points {self.store_points} are more than were solved, {self.solve_points}.")
+            num_channels = len(stepper.equation.components(stepper.grid.ndim))
+            law = BandLimited(
+                self.initial_peak, rms=self.initial_rms, mean=self.initial_mean, num_channels=num_channels
+            )
+            # Never all in memory: the trajectories are streamed to one file, and from there to one per split.
+            out.mkdir(parents=True, exist_ok=True)
+            unfinished = out / f".{name}.unfinished.hdf5"
+            try:
+                data = generate(
+                    stepper,
+                    law,
+                    num_samples=sum(self.splits.values()),
+                    num_steps=self.frames,
+                    burn_in=self.burn_in,
+                    store=stepper.grid.with_shape(self.store_points),
+                    key=jax.random.key(self.seed),
+                    chunk_size=min(self.chunk_size, sum(self.splits.values())),
+                    measure_error=self.measure_error,
+                    path=unfinished,
+                )
+                first = 0
+                for split, count in self.splits.items():
+                    part = data[first : first + count]
+                    notes = {"split": split, "seed": self.seed, "first_sample": first}
+                    part = dataclasses.replace(part, provenance=part.provenance | notes)
+                    write_well(part, paths[split], dataset_name=name)
+                    first += count
+            finally:
+                unfinished.unlink(missing_ok=True)
+        return paths
+
+
+def describe_data(data: Trajectories, path: Path) -> str:
+    """One line about a data file: what it holds, and how large it is."""
+    points = "x".join(map(str, data.grid.shape))
+    return (
+        f"{path}: {len(data)} trajectories of {data.num_frames} frames, {', '.join(data.names)} on {points} points, "
+        f"{path.stat().st_size / 1e6:.1f} MB"
+    )
+
+
+def describe_solver_error(data: Trajectories) -> str:
+    """What the provenance says about the error of the solver, in words."""
+    one, whole = (data.provenance.get(f"solver_error_{name}") for name in ("one_interval", "whole"))
+    if one is None or whole is None:
+        return f"solver error: {data.provenance.get('solver_error', 'not stated in the file')}"
+    interval = float(data.times[1] - data.times[0])
+    return (
+        f"solver error, measured against a solution twice as fine: {one:.1e} after one interval of {interval:g}, "
+        f"{whole:.1e} after all {data.num_frames - 1} (chaos amplifies it)"
+    )
+
+
+TINY = Recipe(
+    solve_points=(32, 32),
+    store_points=(16, 16),
+    coefficients=(("viscosity", 2e-2), ("drag", 0.1), ("wavenumber", 2.0)),
+    initial_peak=2.0,
+    initial_rms=2.0,
+    substeps=8,
+    burn_in=5,
+    frames=10,
+    train=4,
+    valid=2,
+    test=2,
+)
+"""Seconds of everything: to try out the machinery, not to learn from."""
+

@@ -1,0 +1,181 @@
+"""`pdejax train`: a Fourier neural operator that steps from frame to frame, from any file in The Well's layout."""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import equinox as eqx
+import jax
+import numpy as np
+import optax
+import tyro
+
+from pdejax import models, plotting
+from pdejax.cli.command import Command, existing_file, refuse_existing
+from pdejax.data import Trajectories, read_well
+from pdejax.evaluate import Report, evaluate
+from pdejax.training import Fitted, fit, objectives
+
+MODEL = "model.pdejax"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Training:
+    """The network and how it is trained."""
+
+    modes: int = 12
+    """Frequencies kept along each axis; at most half the points."""
+    width: int = 32
+    """Channels inside the network."""
+    layers: int = 4
+    """Fourier layers."""
+    coordinates: tuple[int, ...] = (4,)
+    """Harmonics of the position that the network is told, one number or one per axis. 0: it is told nothing, and
+    treats every place alike; right where no force or coefficient depends on the place."""
+    steps: int = 1000
+    """Updates of the weights."""
+    batch: int = 8
+    """Pairs of frames per update."""
+    learning_rate: float = 5e-3
+    """Peak of the learning rate; it rises for a twentieth of the steps and then falls to zero along a cosine."""
+    weight_decay: float = 0.0
+    """Of AdamW."""
+    seed: int = 0
+    """Of the first weights and of the order of the data."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Train(Command):
+    """Train a surrogate on a data file: the next frame from the present one.
+
+    Any HDF5 file in the layout of The Well will do. Writes OUT/model.pdejax, the log and the curve of the loss; with
+    --valid also how far rollouts of the model follow trajectories that it has never seen.
+    """
+
+    data: Path
+    """File of trajectories to train on."""
+    out: Path
+    """Folder to write to."""
+    valid: Path | None = None
+    """File of trajectories that are not trained on, to watch the training and to score the result."""
+    fields: tuple[str, ...] = ()
+    """Names of the fields to learn; default all."""
+    training: Annotated[Training, tyro.conf.arg(name="")] = Training()
+    overwrite: bool = False
+    """Replace files that exist."""
+
+    def run(self) -> None:
+        refuse_existing([self.out / MODEL], self.overwrite)
+        train = read(existing_file(self.data, "--data"), self.fields)
+        valid = None if self.valid is None else read(existing_file(self.valid, "--valid"), self.fields)
+        started = time.perf_counter()
+        fitted = train_fno(train, valid, self.training, self.out)
+        print(f"trained for {time.perf_counter() - started:.0f} s; the model is {self.out / MODEL}")
+        if valid is not None:
+            report = evaluate({"FNO": fitted.model}, valid, timing_seconds=1.0)
+            print(in_words(report, "FNO"))
+            report.to_csv(self.out)
+            print(f"scores against time are in {self.out / 'curves.csv'}; `pdejax evaluate` compares with solvers")
+
+
+def read(path: Path, fields: tuple[str, ...] = ()) -> Trajectories:
+    """A file in memory."""
+    return read_well(path, fields or None).load()
+
+
+def train_fno(train: Trajectories, valid: Trajectories | None, settings: Training, out: Path) -> Fitted:
+    """Fits an FNO, and writes the model, the log and the curve of the loss to `out`.
+
+    Coefficients that vary from trajectory to trajectory are inputs of the network.
+
+    Raises `ValueError` for settings that do not fit the data, before anything is computed.
+    """
+    if train.num_frames < 2 or not np.allclose(np.diff(train.times), train.times[1] - train.times[0], rtol=1e-3):
+        raise ValueError("A surrogate is trained for one interval: the data need two or more equally spaced frames.")
+    if settings.steps < 1 or not settings.learning_rate > 0:
+        raise ValueError(
+            f"--steps {settings.steps} must be at least 1 and --learning-rate {settings.learning_rate:g} positive."
+        )
+    grid = train.grid
+    harmonics = settings.coordinates * grid.ndim if len(settings.coordinates) == 1 else settings.coordinates
+    # Single precision whatever the process was started with: a network gains nothing from more.
+    with jax.enable_x64(False):
+        model_key, fit_key = jax.random.split(jax.random.key(settings.seed))
+        model = models.FNO(
+            train.num_channels,
+            train.num_channels,
+            grid.ndim,
+            settings.modes,
+            settings.width,
+            num_layers=settings.layers,
+            coordinates=harmonics,
+            parameters=[name for name, values in train.parameters.items() if np.ptp(values) > 0],
+            key=model_key,
+        )
+        state = jax.ShapeDtypeStruct((train.num_channels, *grid.shape), np.float32)
+        eqx.filter_eval_shape(lambda m, u: m(u, {name: 0.0 for name in train.parameters}), model, state)
+        schedule = optax.warmup_cosine_decay_schedule(
+            0.0, settings.learning_rate, max(1, settings.steps // 20), max(2, settings.steps)
+        )
+        started = time.perf_counter()
+        fitted = fit(
+            model,
+            objectives.OneStep(),
+            _in_single_precision(train),
+            valid=None if valid is None else _in_single_precision(valid),
+            optimiser=optax.adamw(schedule, weight_decay=settings.weight_decay),
+            num_steps=settings.steps,
+            batch_size=settings.batch,
+            key=fit_key,
+        )
+    provenance = {
+        "training": dataclasses.asdict(settings),
+        "seconds": round(time.perf_counter() - started, 1),
+        "trajectories": len(train),
+        "frames": train.num_frames,
+        "data": train.provenance,
+        "final_loss": float(fitted.log["loss"][-50:].mean()),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    interval = float(train.times[1] - train.times[0])
+    models.save(
+        out / MODEL,
+        fitted.model,
+        names=train.names,
+        units=train.units,
+        grid=grid,
+        dt=interval,
+        provenance=provenance,
+    )
+    fitted.log.write(out / "training.csv")
+    losses: dict[str, Any] = {"training": (fitted.log["step"], fitted.log["loss"])}
+    if valid is not None:
+        measured = np.isfinite(fitted.log["valid_loss"])
+        losses["validation"] = (fitted.log["step"][measured], fitted.log["valid_loss"][measured])
+    label = "mean squared error of one step (persistence = 1)"
+    plotting.save(plotting.plot_training(losses, name=label), out / "training.png")
+    return fitted
+
+
+def in_words(report: Report, name: str) -> str:
+    """How far rollouts follow the truth, beside holding the initial state still."""
+    lines = []
+    model, still = report.results[name], report.results["persistence"]
+    for who, label in ((name, name), ("persistence", "holding still")):
+        until, fell = report.correlation_time(who)
+        lines.append(
+            f"{label:<14} correlation above 0.8 {'for less than' if fell else 'to the end,'} {until:g} time units"
+        )
+    at_one = int(np.argmin(np.abs(report.lead_times - 1.0)))
+    own, other = float(model.mean("relative_l2")[at_one]), float(still.mean("relative_l2")[at_one])
+    lines.append(
+        f"at lead time {report.lead_times[at_one]:g} the relative error is {own:.3f}, {own / other:.2f} of the "
+        f"{other:.3f} of holding still"
+    )
+    return "\n".join(lines)
+
+
+def _in_single_precision(data: Trajectories) -> Trajectories:
+    """The same with fields and grid in float32."""
+    return dataclasses.replace(data, u=np.asarray(data.u[:], np.float32), grid=data.grid.with_dtype(np.float32))

@@ -1,0 +1,8 @@
+"""Surrogates beside the classical solvers that judge them: error, cost, and both together."""
+
+from pdejax.evaluate.evaluate import evaluate as evaluate
+from pdejax.evaluate.frontier import Comparison as Comparison
+from pdejax.evaluate.report import Report as Report
+from pdejax.evaluate.rivals import OnDataGrid as OnDataGrid
+from pdejax.evaluate.rivals import RivalFamily as RivalFamily
+from pdejax.evaluate.rivals import Variant as Variant

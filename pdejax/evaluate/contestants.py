@@ -1,0 +1,111 @@
+"""Everything that is rolled out, in one shape: surrogates, rivals and the baseline."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from pdejax.data import Trajectories
+from pdejax.evaluate.rivals import OnDataGrid, with_coefficients
+from pdejax.models import NeuralStepper
+from pdejax.rollout import rollout
+
+Kind = Literal["surrogate", "rival", "baseline"]
+PERSISTENCE = "persistence"
+
+
+class Persistence(eqx.Module):
+    """The initial state held fixed: what anything that claims to predict must beat."""
+
+    dt: float
+
+    def __call__(self, u: Float[Array, "channel *space"], *, t: Any = 0.0, key: Any = None) -> Any:
+        return u
+
+
+class Contestant(eqx.Module):
+    """A stepper, or a model that becomes one with the parameters of a trajectory.
+
+    `for_trajectory(parameters)` is the stepper of one trajectory; `parameters` holds its scalars by name.
+    """
+
+    stepper: Any
+    domain: Any = None
+    dt: float | None = None
+    coefficients: tuple[str, ...] = eqx.field(static=True, default=())
+
+    def for_trajectory(self, parameters: Mapping[str, Any]) -> Any:
+        if self.dt is not None:
+            return NeuralStepper(self.stepper, self.dt, self.domain, parameters)
+        if self.coefficients:
+            own = {name: parameters[name] for name in self.coefficients}
+            equation = with_coefficients(self.stepper.stepper.equation, own)
+            return eqx.tree_at(lambda s: s.stepper.equation, self.stepper, equation)
+        return self.stepper
+
+
+def surrogate(name: str, given: Any, data: Trajectories, dt: float) -> Contestant:
+    """A model is wrapped with the interval of the data; what has a `dt` is a stepper and must have that interval.
+
+    Raises `ValueError` for another interval, something that cannot be called, and another number of channels.
+    """
+    if not callable(given):
+        raise ValueError(f"Surrogate {name!r} is a {type(given).__name__}; give a model or a stepper, which are called.")
+    if not hasattr(given, "dt"):
+        contestant = Contestant(given, domain=data.grid, dt=dt)
+    elif not np.isclose(float(given.dt), dt, rtol=1e-4):
+        raise ValueError(
+            f"Surrogate {name!r} advances by dt={float(given.dt):g} but the frames of the test data are {dt:g} apart: "
+            "wrap it so that one call makes one interval."
+        )
+    else:
+        contestant = Contestant(given)
+    shape = (data.num_channels, *data.grid.shape)
+    parameters = {key: jnp.zeros((), jnp.result_type(float)) for key in data.parameters}
+    try:
+        state = jax.ShapeDtypeStruct(shape, _precision(data))
+        out = eqx.filter_eval_shape(lambda c, p, u: c.for_trajectory(p)(u), contestant, parameters, state)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"Surrogate {name!r} cannot be applied to a state of the test data, (channel, *space) = {shape} with "
+            f"channels {list(data.names)}: {error}"
+        ) from error
+    if jnp.shape(out) != shape:
+        raise ValueError(
+            f"Surrogate {name!r} turns a state of shape {shape} into {jnp.shape(out)}; a rollout on the channels "
+            f"{list(data.names)} needs the same shape: choose them with test.select(...)."
+        )
+    return contestant
+
+
+def rival(stepper: OnDataGrid, coefficients: tuple[str, ...]) -> Contestant:
+    return Contestant(stepper, coefficients=coefficients)
+
+
+def baseline(dt: float) -> Contestant:
+    return Contestant(Persistence(dt))
+
+
+def _precision(data: Trajectories) -> Any:
+    return jax.dtypes.canonicalize_dtype(data.u.dtype)
+
+
+@eqx.filter_jit
+def advance(
+    contestant: Contestant,
+    parameters: dict[str, Any],
+    u: Float[Array, "sample channel *space"],
+    t: Any,
+    keys: PRNGKeyArray | None,
+    num_steps: int,
+) -> Float[Array, "sample time channel *space"]:
+    """The next `num_steps` states of a batch of trajectories, on the points of the data."""
+
+    def one(parameters: dict[str, Any], u: Array, key: Any) -> Array:
+        return rollout(contestant.for_trajectory(parameters), u, num_steps, t0=t, key=key)
+
+    return jax.vmap(one, in_axes=(0, 0, None if keys is None else 0))(parameters, u, keys)

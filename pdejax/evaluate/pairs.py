@@ -1,0 +1,115 @@
+"""Operator learning without time: a model's outputs against targets."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray
+
+from pdejax.evaluate.scores import over_channels, scores
+from pdejax.evaluate.writing import write_text
+from pdejax.grid import Grid
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclasses.dataclass
+class PairReport:
+    """Scores of models on pairs of input and target: `{model: {metric: (sample, channel)}}`."""
+
+    scores: dict[str, dict[str, np.ndarray]]
+
+    @property
+    def table(self) -> "pandas.DataFrame":
+        """One row per model: mean and standard deviation over samples of every score, means over channels."""
+        import pandas
+
+        rows = []
+        for name, found in self.scores.items():
+            row: dict[str, Any] = {"name": name}
+            for metric, values in found.items():
+                each = over_channels(values)
+                row |= {metric: float(each.mean()), f"{metric}_std": float(each.std())}
+                row[f"{metric}_worst"] = float(each.min() if metric == "correlation" else each.max())
+            row["num_not_finite"] = int((~np.isfinite(found["relative_l2"]).all(axis=-1)).sum())
+            rows.append(row)
+        return pandas.DataFrame(rows).set_index("name")
+
+    def summary(self) -> str:
+        lines = []
+        for name, row in self.table.iterrows():
+            lines.append(
+                f"{name}: relative L2 error {row['relative_l2']:.3g} +- {row['relative_l2_std']:.2g} (worst "
+                f"{row['relative_l2_worst']:.3g}), nRMSE {row['nrmse']:.3g}, correlation {row['correlation']:.4f}"
+            )
+            if row["num_not_finite"]:
+                lines.append(f"  {row['num_not_finite']:g} of the outputs are not finite.")
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def to_csv(self, folder: str | Path) -> list[Path]:
+        return [write_text(Path(folder) / "metrics.csv", self.table.to_csv())]
+
+    def to_json(self, path: str | Path) -> Path:
+        return write_text(path, self.table.to_json(orient="index", indent=1) + "\n")
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Writes `metrics.csv`, `metrics.json` and `summary.txt`."""
+        folder = Path(folder)
+        return [
+            *self.to_csv(folder),
+            self.to_json(folder / "metrics.json"),
+            write_text(folder / "summary.txt", self.summary() + "\n"),
+        ]
+
+
+def evaluate_pairs(
+    models: Mapping[str, Any], pairs: tuple[Any, Any], grid: Grid | None, *, key: PRNGKeyArray | None, batch: int = 64
+) -> PairReport:
+    """Scores `model(input)` against the target; inputs and targets are `(sample, channel, *space)`.
+
+    Without a `grid` the points are taken as those of a periodic box of side 1, equally weighted.
+
+    Raises `ValueError` for arrays that do not fit together, no samples, and outputs of another shape.
+    """
+    if len(pairs) != 2:
+        raise ValueError(f"A pair is (inputs, targets), got {len(pairs)} entries.")
+    inputs, targets = (np.asarray(array) for array in pairs)
+    if inputs.ndim < 3 or targets.ndim < 3 or len(inputs) != len(targets):
+        raise ValueError(
+            "Inputs and targets need the shapes (sample, channel, *space) with as many samples, got "
+            f"{inputs.shape} and {targets.shape}."
+        )
+    if len(inputs) == 0:
+        raise ValueError("The test set is empty: give at least one pair.")
+    targets = targets.astype(jax.dtypes.canonicalize_dtype(targets.dtype))
+    domain = Grid(targets.shape[2:], 1.0, dtype=targets.dtype) if grid is None else grid
+    if domain.shape != targets.shape[2:]:
+        raise ValueError(f"The targets live on {targets.shape[2:]} points but the grid has {domain.shape}.")
+
+    @eqx.filter_jit
+    def apply(model: Any, u: Array, keys: Any) -> Array:
+        return jax.vmap(lambda v, k: model(v, domain=grid, key=k), in_axes=(0, None if keys is None else 0))(u, keys)
+
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for name, model in models.items():
+        parts: list[dict[str, np.ndarray]] = []
+        for first in range(0, len(inputs), batch):
+            u = jnp.asarray(inputs[first : first + batch])
+            keys = None if key is None else jax.random.split(jax.random.fold_in(key, first), len(u))
+            out = apply(model, u, keys)
+            target = jnp.asarray(targets[first : first + batch])
+            if out.shape != target.shape:
+                raise ValueError(f"Model {name!r} gives {out.shape[1:]} where the targets have {target.shape[1:]}.")
+            scored = scores(out[:, None], target[:, None], domain, None)
+            parts.append({metric: np.asarray(values)[:, 0] for metric, values in scored.items()})
+        found[name] = {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]}
+    return PairReport(found)

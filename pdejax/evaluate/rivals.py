@@ -1,0 +1,223 @@
+"""The classical solvers that a surrogate has to beat, chosen from the equation and the data."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from pdejax.equations import Equation
+from pdejax.fields import Spectral
+from pdejax.grid import Grid
+from pdejax.resample import resample
+from pdejax.solvers import ETDRK2, ETDRK4, TimeStepper
+
+# Where Runge-Kutta methods of fourth order stop being stable on the imaginary axis: h |lambda| = 2.83.
+STABLE = 2.8
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """One way to solve at a given resolution.
+
+    - `order`: 4 (ETDRK4) or 2 (ETDRK2).
+    - `dealiasing`: as in `Spectral`; None keeps all modes.
+    - `refinement`: how many times more steps than the stability limit of the nonlinear part asks of ETDRK4. Two makes a
+      step of ETDRK2 cost what one of ETDRK4 does.
+    """
+
+    order: Literal[2, 4] = 4
+    dealiasing: float | Literal["auto"] | None = "auto"
+    refinement: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class RivalFamily:
+    """Which rivals are run: every variant at every resolution.
+
+    - `fractions`: of the points per axis of the data; rounded to even sizes without large prime factors.
+    - `variants`: orders, step sizes, dealiasing on and off.
+    - `least_points`: no rival is coarser along any axis.
+
+    A wider one: `RivalFamily(fractions=(1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25))`.
+    """
+
+    fractions: tuple[float, ...] = (1.0, 0.75, 0.5, 0.375)
+    variants: tuple[Variant, ...] = (Variant(), Variant(refinement=2.0), Variant(4, None, 1.5), Variant(2, "auto", 2.0))
+    least_points: int = 8
+
+    def __post_init__(self) -> None:
+        if not self.fractions or not all(0 < fraction <= 1 for fraction in self.fractions):
+            raise ValueError(f"RivalFamily needs fractions of the data's points in (0, 1], got {self.fractions}.")
+        if not self.variants or any(v.order not in (2, 4) or not v.refinement > 0 for v in self.variants):
+            raise ValueError(f"RivalFamily needs variants of order 2 or 4 with refinement > 0, got {self.variants}.")
+
+    def shapes(self, grid: Grid) -> list[tuple[int, ...]]:
+        """The resolutions on this grid, finest first, each once."""
+        found: list[tuple[int, ...]] = []
+        for fraction in sorted(self.fractions, reverse=True):
+            shape = tuple(_friendly(fraction * n) if fraction < 1 else n for n in grid.shape)
+            if shape not in found and all(m >= self.least_points for m in shape):
+                found.append(shape)
+        return found or [grid.shape]
+
+
+class OnDataGrid(eqx.Module):
+    """A solver of any resolution as a map between states on the points of the data.
+
+    A surrogate takes and returns states on those points, and so does its rival: the state is truncated to the solver's
+    modes, advanced by one output interval, and evaluated on the data's points again. Both transforms are part of its
+    cost. Truncating what was just padded changes nothing, so the trajectory is that of the solver by itself.
+    """
+
+    stepper: TimeStepper
+    grid: Grid
+
+    @property
+    def dt(self) -> Float[Array, ""]:
+        return self.stepper.dt
+
+    def __call__(
+        self, u: Float[Array, "channel *space"], *, t: Any = 0.0, key: Any = None
+    ) -> Float[Array, "channel *space"]:
+        following = self.stepper(resample(u, self.grid, self.stepper.grid), t=t)
+        return resample(following, self.stepper.grid, self.grid).astype(u.dtype)
+
+
+def classical_rivals(
+    equation: Equation,
+    grid: Grid,
+    dt: float,
+    states: Float[Array | np.ndarray, "state channel *space"],
+    family: RivalFamily,
+    *,
+    t: float = 0.0,
+    finest: Sequence[int] | None = None,
+) -> dict[str, OnDataGrid]:
+    """The rivals by name, in the grid's dtype. `states` are typical ones, from which step sizes follow.
+
+    `finest`: no rival has more points along any axis; what is finer is left out.
+
+    Raises `ValueError` on a grid that is not periodic.
+    """
+    if not all(grid.periodic):
+        raise ValueError(
+            f"The classical rivals are spectral and need a periodic grid, got periodic={grid.periodic}: leave `equation` "
+            "out and the surrogates are scored without rivals."
+        )
+    equation = _in_dtype(equation, grid)
+    shapes = [s for s in family.shapes(grid) if finest is None or all(m <= n for m, n in zip(s, finest, strict=True))]
+    kinds = list(dict.fromkeys(variant.dealiasing for variant in family.variants))
+    masks = {
+        (shape, kind): _mode_mask(grid, shape, _kept_fraction(kind, equation)) for shape in shapes for kind in kinds
+    }
+    radii = dict(zip(masks, _spectral_radii(equation, grid, states, list(masks.values()), t), strict=True))
+    rivals: dict[str, OnDataGrid] = {}
+    for shape in shapes:
+        for variant in family.variants:
+            limit = dt * radii[shape, variant.dealiasing] / STABLE
+            substeps = max(1, math.ceil(limit * variant.refinement))
+            if limit == 0 and variant != family.variants[0]:
+                continue  # Nothing but the exact linear part: every variant is the same solver.
+            solver = ETDRK4() if variant.order == 4 else ETDRK2()
+            discretisation = Spectral(grid.with_shape(shape), variant.dealiasing)
+            stepper = TimeStepper(equation, discretisation, dt, substeps, solver)
+            rivals.setdefault(rival_name(stepper), OnDataGrid(stepper, grid))
+    return rivals
+
+
+def rival_name(stepper: TimeStepper) -> str:
+    """Resolution, scheme, step size and dealiasing, e.g. `32x32 ETDRK4 h=0.05 dealiased`."""
+    points = "x".join(str(n) for n in stepper.grid.shape)
+    points = points if stepper.grid.ndim > 1 else f"N={points}"
+    rule = stepper.discretisation.dealiasing
+    words = "not dealiased" if rule is None else "dealiased" if rule == "auto" else f"dealiased {rule:.3g}"
+    return f"{points} {type(stepper.solver).__name__} h={float(stepper.dt) / stepper.substeps:.3g} {words}"
+
+
+def with_coefficients(equation: Equation, values: Mapping[str, Any]) -> Equation:
+    """The equation with the named scalar coefficients replaced."""
+    names = list(values)
+    if not names:
+        return equation
+    current = [getattr(equation, name) for name in names]
+    new = [jnp.asarray(values[name], leaf.dtype) for name, leaf in zip(names, current, strict=True)]
+    return eqx.tree_at(lambda e: [getattr(e, name) for name in names], equation, new)
+
+
+def _in_dtype(equation: Equation, grid: Grid) -> Equation:
+    """Coefficients in the precision of the states: a float64 one would silently make the whole solver float64."""
+    return jax.tree.map(lambda leaf: leaf.astype(grid.dtype) if eqx.is_inexact_array(leaf) else leaf, equation)
+
+
+def _friendly(size: float) -> int:
+    """The even number without prime factors above 5 that is nearest to `size`."""
+
+    def smooth(n: int) -> bool:
+        for prime in (2, 3, 5):
+            while n % prime == 0:
+                n //= prime
+        return n == 1
+
+    near = max(2, round(size))
+    candidates = [n for n in range(2, 2 * near + 2, 2) if smooth(n)]
+    return min(candidates, key=lambda n: abs(n - size))
+
+
+def _kept_fraction(dealiasing: float | Literal["auto"] | None, equation: Equation) -> float:
+    if dealiasing is None:
+        return 1.0
+    return 2 / ((equation.degree or 2) + 1) if dealiasing == "auto" else float(dealiasing)
+
+
+def _mode_mask(grid: Grid, shape: tuple[int, ...], fraction: float) -> Bool[np.ndarray, "*modes"]:
+    """Which coefficients of the data's grid a solver on `shape` points takes part in products with."""
+    axes = [np.abs(np.fft.fftfreq(n, 1 / n)) for n in grid.shape[:-1]] + [np.arange(grid.shape[-1] // 2 + 1)]
+    inside = [modes < fraction * m / 2 for modes, m in zip(axes, shape, strict=True)]
+    return np.logical_and.reduce(np.meshgrid(*inside, indexing="ij"))
+
+
+def _spectral_radii(
+    equation: Equation,
+    grid: Grid,
+    states: Float[Array | np.ndarray, "state channel *space"],
+    masks: Sequence[Bool[np.ndarray, "*modes"]],
+    t: float,
+    num_iterations: int = 30,
+) -> list[float]:
+    """How fast the nonlinear part acts: the spectral radius of its derivative at the states, among the kept modes.
+
+    The linear part is exact and limits no step. Power iteration; the eigenvalues of transport come in pairs, so single
+    growth factors oscillate and their geometric mean over the second half is taken. The largest over the states.
+    """
+
+    @eqx.filter_jit
+    def radii(equation: Any, grid: Grid, states: Array, masks: Array, t: Any) -> Array:
+        start = jax.random.normal(jax.random.key(0), states.shape[1:], states.dtype)
+
+        def radius(pair: tuple[Array, Array]) -> Array:
+            mask, u = pair
+            spectral = Spectral(grid, mask)
+            keep = lambda v: spectral.decode(jnp.where(mask, spectral.encode(v), 0))  # noqa: E731
+            _, derivative = jax.linearize(
+                lambda v: spectral.decode(spectral.nonlinear(equation, t, spectral.encode(v))), keep(u)
+            )
+
+            def iterate(v: Array, _: None) -> tuple[Array, Array]:
+                image = derivative(keep(v))
+                growth = jnp.linalg.norm(image) / jnp.maximum(jnp.linalg.norm(v), jnp.finfo(v.dtype).tiny)
+                return image / jnp.maximum(jnp.linalg.norm(image), jnp.finfo(v.dtype).tiny), growth
+
+            _, growths = jax.lax.scan(iterate, start, None, length=num_iterations)
+            later = growths[num_iterations // 2 :]
+            return jnp.where(jnp.all(later > 0), jnp.exp(jnp.mean(jnp.log(jnp.where(later > 0, later, 1.0)))), 0.0)
+
+        return jax.lax.map(lambda mask: jnp.max(jax.lax.map(lambda u: radius((mask, u)), states)), masks)
+
+    values = radii(equation, grid, jnp.asarray(states, grid.dtype), jnp.asarray(np.stack(masks)), t)
+    return [float(value) for value in np.asarray(values)]

@@ -1,0 +1,166 @@
+"""The outcome in plain words."""
+
+from typing import Any
+
+import numpy as np
+
+from pdejax.evaluate.frontier import Comparison
+from pdejax.evaluate.report import Report
+
+
+def verdict(report: Report) -> list[str]:
+    """One paragraph per surrogate: what it costs, what it reaches, and whether a classical solver does better."""
+    found = [_compared(comparison, report) for comparison in report.comparisons]
+    if not report.comparisons:
+        why = (
+            "no equation was given, so no classical solver was run"
+            if report.equation is None
+            else "no classical solver of the family stayed finite and under the resolution of the truth"
+        )
+        found = [
+            f"{name}: {_error_in_words(result.error, result.failed_at, report)}; {why}."
+            for name, result in report.of_kind("surrogate").items()
+        ]
+    return found
+
+
+def caveats(report: Report) -> list[str]:
+    """What a reader has to know before trusting the figures."""
+    found = []
+    if report.equation is not None and report.truth_shape is None:
+        found.append(
+            "The data does not say on how many points the truth was solved, so it is not known to be twice as fine as "
+            "the finest rival; rivals near the data's own resolution may look worse than they are. Pass truth_shape."
+        )
+    found += [f"Rival left out: {reason}." for reason in report.left_out]
+    floor = report.provenance.get("solver_error_by_frame")
+    best = min((r.error for r in report.results.values() if np.isfinite(r.error)), default=np.nan)
+    if isinstance(floor, list) and len(floor) > report.stated and best < 3 * floor[report.stated]:
+        found.append(
+            f"The truth itself is uncertain to {floor[report.stated]:.1e} at this lead time, as measured by its own "
+            f"refinement; the least error here, {best:.1e}, is not far above it."
+        )
+    for name, result in report.of_kind("surrogate").items():
+        if result.failed_at is not None:
+            found.append(
+                f"{name} does not stay finite: {result.num_failed} of {len(result.finite)} rollouts have failed by the "
+                f"end, the first at lead time {result.failed_at:g}. Its means end there."
+            )
+    return found
+
+
+def summary(report: Report) -> str:
+    """The report for a terminal."""
+    data = report.data
+    lines = [
+        f"{data['trajectories']} test trajectories, {data['frames'] - 1} steps of {data['interval']:g}, "
+        f"{'x'.join(map(str, data['grid']))} points, {data['dtype']}, {report.circumstances['device']}",
+        "",
+    ]
+    for paragraph in verdict(report):
+        lines += [*_wrapped(paragraph), ""]
+    rows = [("", "error", "correlation above 0.8", "above 0.95", "cost [ms]")]
+    shown = [*report.of_kind("surrogate"), *report.of_kind("baseline"), *report.frontier]
+    for name in shown:
+        result = report.results[name]
+        error = f"{result.error:.3g}" if np.isfinite(result.error) else "failed"
+        cost = f"{1e3 * result.cost:.3g}" if np.isfinite(result.cost) else "-"
+        rows.append((name, error, *(_until(report, name, threshold) for threshold in (0.8, 0.95)), cost))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        lines.append("  " + "  ".join(cells))
+    lines += ["", *_wrapped(_legend(report))]
+    failed = [name for name, result in report.of_kind("rival").items() if not np.isfinite(result.error)]
+    if failed:
+        lines += _wrapped(f"{len(failed)} of {len(report.of_kind('rival'))} rivals blew up: {'; '.join(failed)}.")
+    for caveat in caveats(report):
+        lines += _wrapped("Note: " + caveat)
+    return "\n".join(lines)
+
+
+def _legend(report: Report) -> str:
+    common = f" on the modes of {'x'.join(map(str, report.common_shape))} points" if report.common_shape else ""
+    text = f"error: relative L2 at lead time {report.lead_time:g}{common}, mean over trajectories."
+    if report.equation is not None:
+        text += (
+            f" cost: wall time per unit of simulated time and trajectory, in a batch of {report.data['batch']}. Classical "
+            f"solvers: the {len(report.frontier)} of {len(report.of_kind('rival'))} that are worth their price."
+        )
+    return text
+
+
+def _compared(c: Comparison, report: Report) -> str:
+    when = f"at lead time {c.lead_time:g}"
+    if c.outcome == "failed":
+        return f"{c.surrogate} FAILS: {_error_in_words(c.error, report.results[c.surrogate].failed_at, report)}."
+    fast, better = _named(c.faster_rivals), _named(c.better_rivals)
+    own = f"relative L2 error {c.error:.3g} {when} for {1e3 * c.cost:.3g} ms"
+    ratio = factor(c.speed_up)
+    spread = f" (repeats: {factor(c.speed_up_low)} to {factor(c.speed_up_high)})"
+    if c.outcome == "wins":
+        least = "at least " if c.speed_up_bound == "at least" else ""
+        reach = (
+            f"No rival reaches its error; the most accurate one worth its price, {fast}, costs {ratio} times as much"
+            if least
+            else f"To be as accurate, the classical solver ({fast}) takes {ratio} times as long"
+        )
+        return (
+            f"{c.surrogate} WINS: {own}. {reach}: speed-up at equal error {least}{ratio}{spread}. {_at_equal_cost(c, better)}"
+        )
+    if c.outcome == "loses":
+        if c.speed_up_bound == "at most":
+            reach = (
+                f"Even the cheapest classical solver ({fast}) is more accurate (error "
+                f"{report.results[c.faster_rivals[0]].error:.3g}), in 1/{factor(1 / c.speed_up)} of the time: speed-up at "
+                f"equal error at most {ratio}{spread}"
+            )
+        else:
+            reach = (
+                f"The classical solver ({fast}) is as accurate in 1/{factor(1 / c.speed_up)} of the time: speed-up at equal "
+                f"error {ratio}{spread}"
+            )
+        return f"{c.surrogate} LOSES: {own}. {reach}. {_at_equal_cost(c, better)}"
+    bound = {"": "", "at most": "at most ", "at least": "at least "}[c.speed_up_bound]
+    return (
+        f"{c.surrogate} neither wins nor loses: {own}. Speed-up at equal error {bound}{ratio}{spread} against {fast}. "
+        f"{_at_equal_cost(c, better)}"
+    )
+
+
+def _at_equal_cost(c: Comparison, rivals: str) -> str:
+    if c.rival_error_bound == "at least":
+        return f"At its cost there is no classical solver in the family: the cheapest is {rivals}."
+    ratio = c.rival_error / c.error
+    compared = f"{factor(ratio)} times larger" if ratio > 1 else f"{factor(1 / ratio)} times smaller"
+    if 0.95 < ratio < 1.05:
+        compared = "equal"
+    within = "less than " if c.rival_error_bound == "at most" else ""
+    return f"At {within}its cost the classical solver ({rivals}) has an error of {c.rival_error:.3g}, {compared}."
+
+
+def _error_in_words(error: float, failed_at: float | None, report: Report) -> str:
+    if np.isfinite(error):
+        return f"relative L2 error {error:.3g} at lead time {report.lead_time:g}"
+    when = "" if failed_at is None else f" from lead time {failed_at:g} on"
+    return f"its rollouts are not finite{when}, before the stated lead time {report.lead_time:g}"
+
+
+def _named(names: tuple[str, ...]) -> str:
+    return names[0] if len(names) == 1 else "between " + " and ".join(names)
+
+
+def _until(report: Report, name: str, threshold: float) -> str:
+    time, fell = report.correlation_time(name, threshold)
+    return f"until {time:g}" if fell else f"to the end ({time:g})"
+
+
+def factor(value: float) -> str:
+    """A ratio with as many digits as timing supports."""
+    return f"{value:.2f}" if value < 10 else f"{value:.0f}"
+
+
+def _wrapped(text: Any, width: int = 100) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(str(text), width)

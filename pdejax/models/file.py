@@ -1,0 +1,228 @@
+"""A trained model in one file: a JSON header that says what it is, then its arrays. No pickle: nothing is executed."""
+
+import dataclasses
+import hashlib
+import importlib
+import inspect
+import json
+import os
+import struct
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pdejax.grid import Grid
+from pdejax.nn import Modes
+
+_MAGIC = b"pdejax model\n"
+_FORMAT_VERSION = 1
+# Only classes and functions of these packages are looked up by name, so that a file cannot name anything else.
+_CLASSES = ("pdejax.models.", "pdejax.nn.", "pdejax.grid")
+_FUNCTIONS = {"jax.nn": jax.nn, "jax.numpy": jnp}
+
+
+@dataclasses.dataclass(frozen=True)
+class SavedModel:
+    """What a model file holds.
+
+    - `model`: as it was saved; takes and returns physical units if it did then.
+    - `names`, `units`: of the state's channels; `grid`, `dt`: where and at which interval it was trained, or None:
+      `NeuralStepper(saved.model, saved.dt, saved.grid)` steps it.
+    - `provenance`: a JSON-able dict, e.g. the data, the settings of the fit and its result.
+    """
+
+    model: Any
+    names: tuple[str, ...]
+    units: tuple[str, ...]
+    grid: Grid | None
+    dt: float | None
+    provenance: dict[str, Any]
+
+
+def save(
+    path: str | os.PathLike,
+    model: eqx.Module,
+    *,
+    names: Sequence[str] = (),
+    units: Sequence[str] = (),
+    grid: Grid | None = None,
+    dt: float | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes `model` and what is needed to use it to one file; it appears under `path` only when it is whole.
+
+    A model is described by its class and the arguments of its constructor, each of which it must keep in a field of
+    the same name (`key` excepted), so a constructor stays the only list of hyperparameters.
+
+    Raises `ValueError` for a model that cannot be described: a class outside pdejax, a constructor argument that is not
+    kept, an activation that is not from `jax.nn` or `jax.numpy`.
+    """
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(eqx.filter(model, eqx.is_array))]
+    leaves = [leaf.astype(leaf.dtype.newbyteorder("<"), order="C") for leaf in leaves]
+    payload = b"".join(leaf.tobytes() for leaf in leaves)
+    header = {
+        "format_version": _FORMAT_VERSION,
+        "model": _describe(model),
+        "names": list(names),
+        "units": list(units),
+        "grid": _describe(grid),
+        "dt": None if dt is None else float(dt),
+        "provenance": dict(provenance or {}),
+        "leaves": [{"shape": list(leaf.shape), "dtype": leaf.dtype.name} for leaf in leaves],
+        "sha256": hashlib.sha256(payload).hexdigest(),
+    }
+    encoded = json.dumps(header, indent=1).encode()
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with open(partial, "wb") as file:
+            file.write(_MAGIC + struct.pack("<Q", len(encoded)) + encoded + payload)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load(path: str | os.PathLike) -> SavedModel:
+    """Reads what `save` wrote.
+
+    Raises `ValueError` for a file that is not a model of this package, that is truncated or altered, that a newer
+    version wrote, or whose arrays do not fit the class it names; `FileNotFoundError` where there is none.
+    """
+    content = Path(path).read_bytes()
+    header, payload = _split(path, content)
+    model = _fill(path, _rebuild(header["model"]), header["leaves"], payload)
+    return SavedModel(
+        model=model,
+        names=tuple(header["names"]),
+        units=tuple(header["units"]),
+        grid=_rebuild(header["grid"]),
+        dt=header["dt"],
+        provenance=header["provenance"],
+    )
+
+
+def _split(path: Any, content: bytes) -> tuple[dict[str, Any], bytes]:
+    if not content.startswith(_MAGIC):
+        raise ValueError(f"{path} is not a pdejax model file; pdejax.models.save writes one.")
+    start = len(_MAGIC) + 8
+    if len(content) < start:
+        raise ValueError(f"{path} is truncated: it ends inside the header. Copy or train it again.")
+    end = start + struct.unpack("<Q", content[len(_MAGIC) : start])[0]
+    if len(content) < end:
+        raise ValueError(f"{path} is truncated: it ends inside the header. Copy or train it again.")
+    try:
+        header = json.loads(content[start:end])
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: its header is not readable. Copy or train it again.") from error
+    if header["format_version"] > _FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format version {header['format_version']} but this pdejax reads up to {_FORMAT_VERSION}; "
+            "update pdejax."
+        )
+    payload = content[end:]
+    expected = sum(_num_bytes(leaf) for leaf in header["leaves"])
+    if len(payload) != expected:
+        raise ValueError(f"{path} is truncated: {len(payload)} of {expected} bytes of arrays. Copy or train it again.")
+    if hashlib.sha256(payload).hexdigest() != header["sha256"]:
+        raise ValueError(f"{path} is damaged: its arrays do not match their checksum. Copy or train it again.")
+    return header, payload
+
+
+def _fill(path: Any, skeleton: Any, leaves: list[dict[str, Any]], payload: bytes) -> Any:
+    arrays, rest = eqx.partition(skeleton, eqx.is_array)
+    expected, structure = jax.tree.flatten(arrays)
+    stored = [(tuple(leaf["shape"]), leaf["dtype"]) for leaf in leaves]
+    if [leaf.shape for leaf in expected] != [shape for shape, _ in stored]:
+        raise ValueError(
+            f"{path} holds arrays of shapes {[shape for shape, _ in stored]} but its class has "
+            f"{[leaf.shape for leaf in expected]}: it belongs to another version of that class."
+        )
+    filled, offset = [], 0
+    for shape, dtype in stored:
+        values = np.frombuffer(payload, np.dtype(dtype).newbyteorder("<"), int(np.prod(shape)), offset).reshape(shape)
+        offset += values.nbytes
+        filled.append(jnp.asarray(values.astype(dtype)))
+    return eqx.combine(jax.tree.unflatten(structure, filled), rest)
+
+
+def _num_bytes(leaf: dict[str, Any]) -> int:
+    return int(np.prod(leaf["shape"])) * np.dtype(leaf["dtype"]).itemsize
+
+
+def _describe(value: Any) -> Any:
+    """A constructor argument as JSON: numbers and text as they are, all else as an object that names its kind."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, tuple | list):
+        return [_describe(item) for item in value]
+    if isinstance(value, dict):
+        return {"dict": {str(name): _describe(item) for name, item in value.items()}}
+    if isinstance(value, np.dtype):
+        return {"dtype": value.name}
+    if isinstance(value, jax.Array | np.ndarray | np.generic):
+        return {"array": np.asarray(value).tolist(), "dtype": np.asarray(value).dtype.name}
+    if isinstance(value, eqx.Module | Modes):
+        kind = type(value)
+        name = f"{kind.__module__}.{kind.__qualname__}"
+        if not name.startswith(_CLASSES):
+            raise ValueError(
+                f"Only models of pdejax can be saved by description, not {name}; use equinox's "
+                "tree_serialise_leaves for a class of your own."
+            )
+        return {"class": name, "arguments": {name: _describe(_argument(value, name)) for name in _arguments(kind)}}
+    for module, package in _FUNCTIONS.items():
+        name = getattr(value, "__name__", "")
+        if getattr(package, name, None) is value:
+            return {"function": f"{module}.{name}"}
+    raise ValueError(f"{value!r} cannot be written to a model file; use a function of jax.nn or jax.numpy.")
+
+
+def _rebuild(description: Any) -> Any:
+    if isinstance(description, list):
+        return tuple(_rebuild(item) for item in description)
+    if not isinstance(description, dict):
+        return description
+    if "dict" in description:
+        return {name: _rebuild(item) for name, item in description["dict"].items()}
+    if "array" in description:
+        return jnp.asarray(np.asarray(description["array"], description["dtype"]))
+    if "dtype" in description:
+        return np.dtype(description["dtype"])
+    if "function" in description:
+        module, _, name = description["function"].rpartition(".")
+        if module not in _FUNCTIONS or not hasattr(_FUNCTIONS[module], name):
+            raise ValueError(
+                f"The file names the function {description['function']!r}, which this pdejax cannot look up."
+            )
+        return getattr(_FUNCTIONS[module], name)
+    module, _, name = description["class"].rpartition(".")
+    kind = None
+    if description["class"].startswith(_CLASSES):
+        try:
+            kind = getattr(importlib.import_module(module), name, None)
+        except ModuleNotFoundError:
+            kind = None
+    if not inspect.isclass(kind):
+        raise ValueError(f"The file names the class {description['class']!r}, which this pdejax does not have.")
+    arguments = {name: _rebuild(item) for name, item in description["arguments"].items()}
+    if "key" in inspect.signature(kind).parameters:
+        # The weights drawn here are replaced by those in the file.
+        arguments["key"] = jax.random.key(0)
+    return kind(**arguments)
+
+
+def _arguments(kind: type) -> list[str]:
+    return [name for name in inspect.signature(kind).parameters if name != "key"]
+
+
+def _argument(value: Any, name: str) -> Any:
+    if not hasattr(value, name):
+        raise ValueError(f"{type(value).__name__} does not keep its constructor argument `{name}`; keep it in a field.")
+    return getattr(value, name)

@@ -1,0 +1,134 @@
+"""Small data sets on the device: windows of trajectories or pairs, drawn inside a compiled step."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, PRNGKeyArray
+
+from pdejax.models import Statistics
+from pdejax.training.objectives import Pairs, Windows
+
+
+class DeviceData(eqx.Module):
+    """Trajectories `u (sample, time, channel, *space)`, or pairs; window i of trajectories starts at frame
+    `i % starts` of sample `i // starts`, where `starts` is the number of windows that one trajectory holds."""
+
+    arrays: tuple[Array, ...]
+    parameters: dict[str, Array]
+    domain: Any
+    frames: int | None = eqx.field(static=True)
+
+    @property
+    def starts(self) -> int:
+        return 1 if self.frames is None else self.arrays[0].shape[1] - self.frames + 1
+
+    @property
+    def num_windows(self) -> int:
+        return self.arrays[0].shape[0] * self.starts
+
+
+def sample_batch(data: DeviceData, size: int, key: PRNGKeyArray) -> Windows | Pairs:
+    """One window at random from each of `size` stretches of equal length that begin at a random offset.
+
+    The stretches differ by one in length when `size` does not divide the number of windows; the offset makes every
+    window equally likely all the same.
+    """
+    total = data.num_windows
+    offset_key, window_key = jax.random.split(key)
+    bounds = jnp.asarray([j * total // size for j in range(size + 1)], jnp.int32)
+    chosen = jax.random.randint(window_key, (size,), bounds[:-1], bounds[1:])
+    return batch_at(data, (chosen + jax.random.randint(offset_key, (), 0, total)) % total)
+
+
+def batch_at(data: DeviceData, index: Int[Array, " batch"]) -> Windows | Pairs:
+    """The windows (or pairs) of the given numbers."""
+    if data.frames is None:
+        inputs, targets = data.arrays
+        return Pairs(inputs[index], targets[index])
+    sample, start = index // data.starts, index % data.starts
+    (u,) = data.arrays
+    frames = start[:, None] + jnp.arange(data.frames)
+    return Windows(u[sample[:, None], frames], {k: v[sample] for k, v in data.parameters.items()}, data.domain)
+
+
+def device_data(what: str, data: Any, frames: int | None, batch_size: int, model: Any) -> DeviceData:
+    """Checks `data` against the objective, the batch and the model, and puts it on the device.
+
+    Raises `ValueError` naming what does not fit, and how to mend it.
+    """
+    if isinstance(data, tuple | list):
+        placed = _pairs(what, data, frames)
+        channels = {"in_channels": placed.arrays[0].shape[1], "out_channels": placed.arrays[1].shape[1]}
+    else:
+        placed = _trajectories(what, data, frames)
+        channels = {"in_channels": placed.arrays[0].shape[2], "out_channels": placed.arrays[0].shape[2]}
+    for name, count in channels.items():
+        expected = getattr(model, name, count)
+        if expected != count:
+            raise ValueError(
+                f"The model has {name}={expected} but `{what}` has {count} channels: build it with {count}."
+            )
+    if batch_size > placed.num_windows:
+        kind = "pairs" if frames is None else f"windows of {frames} frames"
+        raise ValueError(
+            f"batch_size is {batch_size} but `{what}` holds {placed.num_windows} {kind}; use batch_size <= "
+            f"{placed.num_windows}."
+        )
+    return placed
+
+
+def _pairs(what: str, data: Any, frames: int | None) -> DeviceData:
+    if frames is not None:
+        raise ValueError(f"This objective needs trajectories but `{what}` is a pair of arrays; use Supervised().")
+    if len(data) != 2 or np.shape(data[0])[:1] != np.shape(data[1])[:1] or min(np.ndim(a) for a in data) < 3:
+        shapes = [np.shape(a) for a in data]
+        raise ValueError(
+            f"`{what}` must be (inputs, targets), each (sample, channel, *space), but has shapes {shapes}."
+        )
+    for name, array in zip(("inputs", "targets"), data, strict=True):
+        _check_finite(f"`{what}` {name}", array, 1)
+    return DeviceData(tuple(jnp.asarray(a) for a in data), {}, None, None)
+
+
+def _trajectories(what: str, data: Any, frames: int | None) -> DeviceData:
+    if frames is None:
+        raise ValueError(f"Supervised() needs a pair of arrays but `{what}` is {type(data).__name__}; use OneStep().")
+    # A stored array is read here, whole.
+    u = np.asarray(data.u[:])
+    if u.shape[1] < frames:
+        raise ValueError(
+            f"The objective needs {frames} consecutive frames but the trajectories of `{what}` have {u.shape[1]}; use "
+            "a shorter horizon or longer trajectories."
+        )
+    _check_finite(f"`{what}`", u, 2)
+    parameters = {name: jnp.asarray(values) for name, values in data.parameters.items()}
+    return DeviceData((jnp.asarray(u),), parameters, data.grid, frames)
+
+
+def _check_finite(what: str, array: Any, leading: int) -> None:
+    for sample, values in enumerate(np.asarray(array)):
+        finite = np.isfinite(values).reshape(*values.shape[: leading - 1], -1).all(axis=-1)
+        if not finite.all():
+            frame = f", frame {int(np.argmin(finite))}" if leading == 2 else ""
+            raise ValueError(f"{what} has a value that is not finite in sample {sample}{frame}; leave that sample out.")
+
+
+def statistics(data: Any, frames: int | None) -> tuple[Statistics, Statistics]:
+    """Per channel, of the inputs and of what the network predicts: the targets, or the increments from frame to frame.
+
+    A channel that never varies gets standard deviation 1, so that it stays what it is.
+    """
+    if frames is None:
+        inputs, targets = (np.asarray(array) for array in data)
+        return _of_channels(inputs, 1), _of_channels(targets, 1)
+    u = np.asarray(data.u[:])
+    return _of_channels(u, 2), _of_channels(np.diff(u, axis=1), 2)
+
+
+def _of_channels(values: np.ndarray, axis: int) -> Statistics:
+    others = tuple(a for a in range(values.ndim) if a != axis)
+    std = values.std(axis=others, dtype=np.float64)
+    return Statistics(values.mean(axis=others, dtype=np.float64), np.where(std > 0, std, 1.0))

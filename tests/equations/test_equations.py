@@ -1,0 +1,191 @@
+"""Every equation against an exact solution, or a manufactured one where it has no simple exact solution."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import pdejax as pj
+from pdejax.equations import (
+    Advection,
+    AdvectionDiffusion,
+    AllenCahn,
+    Burgers,
+    Diffusion,
+    FisherKPP,
+    KolmogorovFlow,
+    KortewegDeVries,
+    KuramotoSivashinsky,
+    NavierStokesVorticity,
+)
+from pdejax.testing import Manufactured, check_equation
+
+pytestmark = pytest.mark.float64
+TURN = 2 * np.pi
+
+
+def test_advection_moves_a_profile_without_changing_it():
+    check_equation(
+        Advection([0.7, -1.3]),
+        lambda x, y, t: jnp.exp(jnp.sin(x - 0.7 * t) + jnp.cos(y + 1.3 * t)),
+        extent=TURN,
+        ndim=2,
+        num_points=40,
+    )
+
+
+def test_diffusion_decays_each_mode_at_its_own_rate_along_each_axis():
+    def exact(x, y, t):
+        return jnp.exp(-(0.3 * 4 + 0.05) * t) * jnp.sin(2 * x) * jnp.cos(y) + jnp.exp(-0.3 * t) * jnp.cos(x)
+
+    check_equation(Diffusion([0.3, 0.05]), exact, extent=TURN, ndim=2, num_points=24)
+
+
+def test_advection_diffusion_in_three_dimensions():
+    def exact(x, y, z, t):
+        decay = jnp.exp(-0.2 * (1 + 4 + 1) * t)
+        return decay * jnp.sin((x - 0.5 * t) + 2 * (y + 0.3 * t) - (z - t))
+
+    check_equation(AdvectionDiffusion([0.5, -0.3, 1.0], 0.2), exact, extent=TURN, ndim=3, num_points=21)
+
+
+def test_burgers_matches_cole_hopf():
+    nu = 0.3
+
+    def exact(x, t):  # u = -2 nu phi_x / phi, where phi = 2 + exp(-nu t) cos x solves the heat equation
+        decay = jnp.exp(-nu * t)
+        return 2 * nu * decay * jnp.sin(x) / (2 + decay * jnp.cos(x))
+
+    check_equation(Burgers(nu), exact, extent=TURN)
+
+
+def test_burgers_in_the_plane_matches_cole_hopf():
+    nu = 0.4
+
+    def exact(x, y, t):  # phi = 6 + e^(-nu t) cos x + e^(-5 nu t) sin(x + 2 y)
+        a, b = jnp.exp(-nu * t), jnp.exp(-5 * nu * t)
+        phi = 6 + a * jnp.cos(x) + b * jnp.sin(x + 2 * y)
+        phi_x = -a * jnp.sin(x) + b * jnp.cos(x + 2 * y)
+        return -2 * nu * phi_x / phi, -2 * nu * 2 * b * jnp.cos(x + 2 * y) / phi
+
+    check_equation(Burgers(nu), exact, extent=TURN, ndim=2, num_points=60)
+
+
+def test_korteweg_de_vries_moves_a_soliton():
+    speed, extent = 3.0, 40.0
+
+    def exact(x, t):
+        phase = jnp.mod(x - speed * t + extent / 2, extent) - extent / 2
+        return speed / 2 / jnp.cosh(jnp.sqrt(speed) / 2 * phase) ** 2
+
+    check_equation(KortewegDeVries(), exact, extent=extent, origin=-extent / 2, num_points=400)
+
+
+def test_korteweg_de_vries_scales_with_its_coefficients():
+    # u = s v(x, t) solves u_t + (6 / s) u u_x + u_xxx = 0 where v solves the standard form.
+    speed, extent, scale = 3.0, 40.0, 2.5
+
+    def exact(x, t):
+        phase = jnp.mod(x - speed * 0.5 * t + extent / 2, extent) - extent / 2
+        return scale * speed / 2 / jnp.cosh(jnp.sqrt(speed) / 2 * phase) ** 2
+
+    equation = KortewegDeVries(advection=0.5 * 6 / scale, dispersion=0.5)
+    check_equation(equation, exact, extent=extent, origin=-extent / 2, num_points=400)
+
+
+def test_kuramoto_sivashinsky_in_one_dimension():
+    def exact(x, t):
+        return jnp.sin(x - t) + 0.4 * jnp.cos(2 * x + 3 * t)
+
+    check_equation(Manufactured(KuramotoSivashinsky(0.7), exact), exact, extent=TURN, num_points=40)
+
+
+def test_kuramoto_sivashinsky_of_a_slope_in_the_plane():
+    def exact(x, y, t):  # the gradient of h = sin(x + y - t) + cos(2 y + t)
+        return jnp.cos(x + y - t), jnp.cos(x + y - t) - 2 * jnp.sin(2 * y + t)
+
+    equation = Manufactured(KuramotoSivashinsky(0.3), exact)
+    check_equation(equation, exact, extent=TURN, ndim=2, num_points=24, time=0.2)
+
+
+def test_allen_cahn_front():
+    diffusivity, rate = 0.02, 1.5
+
+    def exact(x, t):  # a front of speed 3 sqrt(D r / 2) between u = 0 and u = 1
+        width, speed = jnp.sqrt(8 * diffusivity / rate), 3 * jnp.sqrt(diffusivity * rate / 2)
+        return 0.5 * (1 - jnp.tanh((x - speed * t) / width))
+
+    check_equation(AllenCahn(diffusivity, rate), exact, extent=2.0, origin=-1.0, periodic=False)
+
+
+def test_allen_cahn_is_solved():
+    def exact(x, t):
+        return 0.8 * jnp.sin(x + t) - 0.3 * jnp.cos(2 * x)
+
+    check_equation(Manufactured(AllenCahn(0.02, 1.5), exact), exact, extent=TURN, num_points=40)
+
+
+def test_fisher_front():
+    diffusivity, rate = 0.02, 1.5
+
+    def exact(x, t):  # Ablowitz & Zeppetella (1979)
+        return (1 + jnp.exp(jnp.sqrt(rate / (6 * diffusivity)) * x - 5 * rate * t / 6)) ** -2
+
+    check_equation(FisherKPP(diffusivity, rate), exact, extent=2.0, origin=-1.0, periodic=False)
+
+
+def test_fisher_is_solved():
+    def exact(x, y, t):
+        return 0.5 + 0.3 * jnp.sin(x + t) * jnp.cos(y)
+
+    check_equation(Manufactured(FisherKPP(0.1, 1.5), exact), exact, extent=TURN, ndim=2, num_points=24)
+
+
+def vortices(x, y, t):
+    """Vorticity and stream function of psi = sin 2x cos y + cos(3x + y), turned on in time; advection does not vanish."""
+    growth = 1 + jnp.sin(t)
+    stream = jnp.sin(2 * x) * jnp.cos(y) + jnp.cos(3 * x + y)
+    return growth * (5 * jnp.sin(2 * x) * jnp.cos(y) + 10 * jnp.cos(3 * x + y)), growth * stream
+
+
+@pytest.mark.parametrize("equation", [NavierStokesVorticity(0.3, drag=0.2), KolmogorovFlow(0.3, 0.1, wavenumber=3)])
+def test_plane_flow_with_a_known_stream_function(equation):
+    check_equation(Manufactured(equation, vortices), vortices, extent=TURN, ndim=2, num_points=32, time=0.2)
+
+
+def test_taylor_green_decays():
+    def exact(x, y, t):
+        decay = jnp.exp(-2 * 0.1 * t)
+        return 2 * decay * jnp.sin(x) * jnp.sin(y), decay * jnp.sin(x) * jnp.sin(y)
+
+    check_equation(NavierStokesVorticity(0.1), exact, extent=TURN, ndim=2, num_points=24)
+
+
+def test_laminar_kolmogorov_flow_is_steady():
+    # The force F sin(k y) balances viscosity and drag: u = F sin(k y) / (nu k^2 + mu), w = -u_y.
+    nu, mu, k, force = 0.05, 0.1, 3, 1.7
+    grid = pj.Grid((12, 33), TURN)
+    y = grid.coordinates()[1]
+    w = -force * k * jnp.cos(k * y) / (nu * k**2 + mu)
+    rate = pj.Spectral(grid).tendency(KolmogorovFlow(nu, mu, k, force), 0.0, w[None])
+    assert jnp.max(jnp.abs(rate)) < 1e-12 * jnp.max(jnp.abs(w))
+
+
+@pytest.mark.parametrize(
+    ("build", "match"),
+    [
+        (lambda: Burgers(-0.1), "viscosity must be >= 0, got -0.1"),
+        (lambda: Diffusion([0.1, -0.2]), "diffusivity must be >= 0"),
+        (lambda: Burgers(float("nan")), "viscosity must be finite"),
+        (lambda: Burgers([0.1, 0.2]), "viscosity must be a number"),
+    ],
+)
+def test_bad_coefficients_are_named(build, match):
+    with pytest.raises(ValueError, match=match):
+        build()
+
+
+def test_dimension_mismatch_is_named():
+    with pytest.raises(ValueError, match="2 dimension.*the domain has 1"):
+        pj.TimeStepper(NavierStokesVorticity(0.1), pj.Spectral(pj.Grid(16, 1.0)), 0.1)
+    with pytest.raises(ValueError, match="velocity has 3 entries but the domain has 2"):
+        pj.TimeStepper(Advection([1.0, 2.0, 3.0]), pj.Spectral(pj.Grid((16, 16), 1.0)), 0.1)

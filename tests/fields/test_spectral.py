@@ -1,0 +1,234 @@
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxtyping import Array
+
+import pdejax as pj
+from pdejax.equations import (
+    AllenCahn,
+    Burgers,
+    Equation,
+    KolmogorovFlow,
+    KortewegDeVries,
+    KuramotoSivashinsky,
+    NavierStokesVorticity,
+)
+
+TURN = 2 * np.pi
+
+
+def vortices(grid):
+    """Vorticity of psi = sin 2x cos y + cos(3x + y), and its exact rate of change by advection, -(u w_x + v w_y).
+
+    (Taylor-Green vortices would pass with the sign of advection flipped: there it vanishes.)
+    """
+    x, y = grid.coordinates()
+    psi_x = 2 * jnp.cos(2 * x) * jnp.cos(y) - 3 * jnp.sin(3 * x + y)
+    psi_y = -jnp.sin(2 * x) * jnp.sin(y) - jnp.sin(3 * x + y)
+    w = 5 * jnp.sin(2 * x) * jnp.cos(y) + 10 * jnp.cos(3 * x + y)
+    w_x = 10 * jnp.cos(2 * x) * jnp.cos(y) - 30 * jnp.sin(3 * x + y)
+    w_y = -5 * jnp.sin(2 * x) * jnp.sin(y) - 10 * jnp.sin(3 * x + y)
+    return w[None], -(psi_y * w_x - psi_x * w_y)[None]
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize("cheap_forms", [True, False])
+@pytest.mark.parametrize("shape", [(24, 33), (33, 24)])
+def test_vorticity_is_advected_as_the_analytic_jacobian_says(shape, cheap_forms):
+    grid = pj.Grid(shape, TURN)
+    w, exact = vortices(grid)
+    rate = pj.Spectral(grid, cheap_forms=cheap_forms).tendency(NavierStokesVorticity(0.0), 0.0, w)
+    assert jnp.max(jnp.abs(rate - exact)) <= 1e-12 * jnp.max(jnp.abs(exact))
+
+
+@pytest.mark.float64
+def test_the_cheap_forms_equal_the_plain_ones_on_turbulence():
+    grid = pj.Grid((48, 45), (TURN, 5.0))
+    w = random_state(grid, 1, cutoff=15)
+    cheap, plain = (
+        pj.Spectral(grid, cheap_forms=c).tendency(KolmogorovFlow(1e-3), 0.0, w) for c in (True, False)
+    )
+    assert jnp.max(jnp.abs(cheap - plain)) <= 1e-12 * jnp.max(jnp.abs(plain))
+    grid = pj.Grid(48, 3.0)
+    u = random_state(grid, 1, cutoff=15)
+    cheap, plain = (pj.Spectral(grid, cheap_forms=c).tendency(Burgers(1e-2), 0.0, u) for c in (True, False))
+    assert jnp.max(jnp.abs(cheap - plain)) <= 1e-12 * jnp.max(jnp.abs(plain))
+
+
+def random_state(grid, num_channels, cutoff):
+    """Every mode below the cutoff excited."""
+    y = jnp.fft.rfftn(jax.random.normal(jax.random.key(3), (num_channels, *grid.shape)), axes=range(1, grid.ndim + 1))
+    for axis, n in enumerate(grid.shape):
+        k = np.fft.rfftfreq(n, 1 / n) if axis == grid.ndim - 1 else np.fft.fftfreq(n, 1 / n)
+        shape = [1] * (grid.ndim + 1)
+        shape[axis + 1] = len(k)
+        y = jnp.where(np.reshape(np.abs(k) < cutoff, shape), y, 0)
+    return jnp.fft.irfftn(y, s=grid.shape, axes=range(1, grid.ndim + 1))
+
+
+def transforms(equation, discretisation, num_channels):
+    """The number of field transforms in the compiled nonlinear part: each `fft` operation counts its batch."""
+    y = jax.ShapeDtypeStruct((num_channels, *discretisation.coefficient_shape), jnp.complex64)
+    program = jax.jit(lambda y: discretisation.nonlinear(equation, 0.0, y)).lower(y).compile().as_text()
+    results = re.findall(r"= \w+\[([\d,]+)\]\S* fft\(", program)
+    return sum(int(np.prod([int(n) for n in shape.split(",")[: -discretisation.grid.ndim]] or [1])) for shape in results)
+
+
+@pytest.mark.parametrize(
+    ("equation", "ndim", "cheap_forms", "expected"),
+    [
+        (NavierStokesVorticity(0.1), 2, True, 4),  # u, v; u v, v^2 - u^2
+        (NavierStokesVorticity(0.1), 2, False, 5),  # u, v, w_x, w_y; their sum of products
+        (Burgers(0.1), 1, True, 2),
+        (Burgers(0.1), 1, False, 3),
+        (Burgers(0.1), 2, True, 8),  # u, v and four derivatives; two sums of products
+        (Burgers(0.1), 3, True, 15),
+        (KortewegDeVries(), 1, True, 2),
+        (KuramotoSivashinsky(), 1, True, 2),
+        (AllenCahn(0.1), 2, True, 2),
+    ],
+)
+def test_the_compiled_program_holds_no_transform_too_many(equation, ndim, cheap_forms, expected):
+    grid = pj.Grid((12, 15, 16)[:ndim], 1.0, dtype=jnp.float32)
+    num_channels = len(equation.components(ndim))
+    assert transforms(equation, pj.Spectral(grid, cheap_forms=cheap_forms), num_channels) == expected
+
+
+def test_two_modes_whose_sum_is_beyond_the_grid_do_not_fold_back():
+    grid = pj.Grid(32, TURN)
+    x = grid.axes[0]
+    u = (jnp.cos(12 * x) + jnp.cos(13 * x))[None]  # u^2 / 2 holds mode 25, which 32 points take for mode 7
+
+    def mode_7(dealiasing):
+        rate = pj.Spectral(grid, dealiasing).tendency(Burgers(0.0), 0.0, u)
+        return float(jnp.abs(jnp.fft.rfft(rate[0])[7]) / 16)
+
+    assert mode_7(None) > 3
+    assert mode_7("auto") < 1e-5
+    assert mode_7(2 / 3) < 1e-5
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize("num_points", [48, 47, 49, 64])
+def test_products_of_kept_modes_are_exact(num_points):
+    # At N = 48 = 3 * 16 the mode 16 must go: its square, mode 32, would come back as mode 16.
+    grid = pj.Grid(num_points, TURN)
+    u = random_state(grid, 1, cutoff=num_points / 3)
+    fine = grid.with_shape(4 * num_points)
+    y = jnp.fft.rfft(u[0])
+    u_fine = jnp.fft.irfft(jnp.pad(y, (0, fine.shape[0] // 2 + 1 - len(y))), fine.shape[0]) * 4
+    exact = jnp.fft.rfft(-0.5 * u_fine**2)[: len(y)] * 1j * jnp.arange(len(y)) / 4
+    kept = jnp.arange(len(y)) < num_points / 3
+    rate = jnp.fft.rfft(pj.Spectral(grid).tendency(Burgers(0.0), 0.0, u)[0])
+    assert jnp.max(jnp.abs(jnp.where(kept, rate - exact, 0))) < 1e-12 * jnp.max(jnp.abs(exact))
+    assert jnp.max(jnp.abs(jnp.where(kept, 0, rate))) < 1e-12 * jnp.max(jnp.abs(exact))
+
+
+@pytest.mark.float64
+def test_a_cubic_term_is_dealiased_by_half():
+    grid = pj.Grid(32, TURN)
+    u = random_state(grid, 1, cutoff=8)
+    fine = jnp.fft.irfft(jnp.pad(jnp.fft.rfft(u[0]), (0, 48)), 128) * 4
+    exact = jnp.fft.rfft(-(fine**3))[:8] / 4
+    rate = pj.Spectral(grid).tendency(AllenCahn(0.0, 1.0), 0.0, u) - u
+    np.testing.assert_allclose(jnp.fft.rfft(rate[0])[:8], exact, atol=1e-11 * float(jnp.max(jnp.abs(exact))))
+
+
+@pytest.mark.float64
+def test_the_nyquist_mode_has_no_slope_but_it_has_curvature():
+    grid = pj.Grid(16, TURN)
+    u = jnp.cos(8 * grid.axes[0])[None]
+    rate = pj.Spectral(grid).tendency(pj.equations.AdvectionDiffusion(3.0, 0.5), 0.0, u)
+    np.testing.assert_allclose(rate, -0.5 * 64 * u, atol=1e-11)
+
+
+class Oscillators(Equation):
+    """u_t = nu u_xx + omega v, v_t = 2 nu v_xx - omega u: the linear part couples its components."""
+
+    viscosity: Array
+    frequency: Array
+
+    def components(self, ndim):
+        return ("u", "v")
+
+    def linear(self, u):
+        spread = u["u"].laplacian().stack(2 * u["v"].laplacian()) * self.viscosity
+        return spread + u["v"].stack(-u["u"]) * self.frequency
+
+
+def test_the_symbol_is_a_matrix_where_components_are_coupled_and_real_where_derivatives_are_even():
+    grid = pj.Grid((8, 9), (TURN, 1.0))
+    symbol, coupled = pj.Spectral(grid).symbol(Oscillators(jnp.asarray(0.5), jnp.asarray(3.0)))
+    assert coupled and symbol.shape == (2, 2, 8, 5) and not jnp.iscomplexobj(symbol)
+    k_squared = 3.0**2 + (TURN * 2) ** 2
+    np.testing.assert_allclose(symbol[:, :, 3, 2], [[-0.5 * k_squared, 3.0], [-3.0, -k_squared]], rtol=1e-6)
+    symbol, coupled = pj.Spectral(grid).symbol(Burgers(0.1))
+    assert not coupled and symbol.shape == (2, 8, 5) and not jnp.iscomplexobj(symbol)
+    symbol, coupled = pj.Spectral(pj.Grid(9, TURN)).symbol(KortewegDeVries())
+    np.testing.assert_allclose(symbol, 1j * np.arange(5)[None] ** 3, atol=1e-5)
+
+
+def test_coupling_does_not_hang_on_the_value_of_a_coefficient():
+    oscillators = Oscillators(jnp.asarray(0.5), jnp.asarray(0.0))
+    assert pj.Spectral(pj.Grid(8, 1.0)).symbol(oscillators)[1]
+    traced = jax.jit(lambda e: pj.Spectral(pj.Grid(8, 1.0)).symbol(e)[0])(oscillators)
+    assert traced.shape == (2, 2, 5)
+
+
+class VariableDiffusion(Equation):
+    def components(self, ndim):
+        return ("u",)
+
+    def linear(self, u):
+        return u.coordinates * u.laplacian()
+
+
+def test_a_linear_part_with_variable_coefficients_is_refused():
+    with pytest.raises(ValueError, match="belong in `nonlinear`"):
+        pj.TimeStepper(VariableDiffusion(), pj.Spectral(pj.Grid(8, 1.0)), 0.1)
+
+
+@pytest.mark.float64
+def test_the_norm_is_parseval():
+    for shape in [(24, 33), (33, 24), (7, 8)]:
+        grid = pj.Grid(shape, 1.0)
+        u = jax.random.normal(jax.random.key(0), (2, *shape))
+        discretisation = pj.Spectral(grid)
+        expected = jnp.sqrt(jnp.sum(u**2) / np.prod(shape))
+        np.testing.assert_allclose(discretisation.norm(discretisation.encode(u)), expected, rtol=1e-12)
+
+
+def test_fields_refuse_what_they_cannot_mean(without_shape_checks):
+    grid = pj.Grid((8, 9), 1.0)
+    field = pj.Spectral(grid).field(Burgers(0.1), jnp.zeros((2, 8, 5), jnp.complex64))
+    with pytest.raises(ValueError, match=r"no component or auxiliary field 'density'; it has \['u', 'v'\]"):
+        field["density"]
+    with pytest.raises(ValueError, match="2 components"):
+        field[2]
+    with pytest.raises(ValueError, match="needs a field of 1 component"):
+        field.gradient()
+    with pytest.raises(TypeError, match="u.directional_derivative"):
+        field * jnp.ones(2)
+    with pytest.raises(ValueError, match="integer powers"):
+        field**0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"dealiasing": 0.0}, r"\(0, 1\], got 0.0"),
+        ({"dealiasing": 1.5}, r"\(0, 1\], got 1.5"),
+        ({"dealiasing": np.ones((8, 9), bool)}, r"mask has shape \(8, 9\).*\(8, 5\)"),
+    ],
+)
+def test_bad_dealiasing_is_named(arguments, match):
+    with pytest.raises(ValueError, match=match):
+        pj.Spectral(pj.Grid((8, 9), 1.0), **arguments)
+
+
+def test_walls_are_refused():
+    with pytest.raises(ValueError, match=r"axes \[1\] are not periodic"):
+        pj.Spectral(pj.Grid((8, 9), 1.0, periodic=(True, False)))

@@ -1,0 +1,136 @@
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pdejax.grid import Grid
+from pdejax.models import FNO
+from pdejax.nn import Modes
+
+
+def waves(space, num_channels=2):
+    """The same few sines on any grid, `(num_channels, *space)`, with frequencies up to 3 along each axis."""
+    x = np.meshgrid(*(2 * np.pi * np.arange(n) / n for n in space), indexing="ij")
+    channels = []
+    for c in range(num_channels):
+        phase = sum((a + c + 1) % 4 * xa for a, xa in enumerate(x))
+        channels.append(np.sin(phase + c) + 0.5 * np.cos(2 * x[-1] - x[0]))
+    return jnp.asarray(np.stack(channels), jnp.float32)
+
+
+@pytest.mark.parametrize(("space", "modes"), [((33,), 6), ((24, 33), (4, 7)), ((8, 9, 12), (2, 3, 4))])
+def test_unequal_channels_and_grids_in_one_two_and_three_dimensions(space, modes):
+    model = FNO(2, 5, len(space), modes, 6, num_layers=2, key=jax.random.key(0))
+    assert model(waves(space)).shape == (5, *space)
+
+
+@pytest.mark.parametrize("space", [(24, 33), (15, 16)])
+def test_it_commutes_with_translations(space):
+    model = FNO(2, 5, 2, (4, 7), 8, num_layers=3, key=jax.random.key(0))
+    u, shift = waves(space), (5, -4)
+    moved = model(jnp.roll(u, shift, (1, 2)))
+    np.testing.assert_allclose(moved, jnp.roll(model(u), shift, (1, 2)), atol=1e-5)
+
+
+def test_coordinates_along_one_axis_break_only_that_translation():
+    model = FNO(2, 5, 2, (4, 7), 8, num_layers=2, coordinates=(0, 3), key=jax.random.key(0))
+    u = waves((24, 33))
+    result = model(u)
+    np.testing.assert_allclose(model(jnp.roll(u, 5, 1)), jnp.roll(result, 5, 1), atol=1e-5)
+    assert float(jnp.max(jnp.abs(model(jnp.roll(u, 5, 2)) - jnp.roll(result, 5, 2)))) > 0.1
+
+
+@pytest.mark.parametrize("coordinates", [0, (1, 2)])
+def test_the_same_function_at_another_resolution(coordinates):
+    # Aliasing of the activation is what differs between two grids; a cubic of frequencies <= 3 stays below 24 / 2.
+    model = FNO(
+        2, 3, 2, (5, 6), 8, num_layers=1, activation=lambda v: v**3, coordinates=coordinates, key=jax.random.key(0)
+    )
+    coarse, fine = model(waves((24, 26))), model(waves((48, 78)))
+    np.testing.assert_allclose(fine[:, ::2, ::3], coarse, atol=2e-5 * float(jnp.max(jnp.abs(coarse))))
+
+
+def test_coordinates_follow_the_domain():
+    model = FNO(1, 1, 1, 3, 4, num_layers=1, coordinates=2, key=jax.random.key(0))
+    u = jnp.zeros((1, 12), jnp.float32)
+    nodes = model(u, domain=Grid(12, 3.0, dtype=jnp.float32))
+    centres = model(u, domain=Grid(12, 3.0, points="centres", dtype=jnp.float32))
+    finer = model(jnp.zeros((1, 24), jnp.float32), domain=Grid(24, 3.0, dtype=jnp.float32))
+    np.testing.assert_allclose(nodes, model(u), atol=1e-6)  # without a domain: periodic nodes
+    np.testing.assert_allclose(finer[:, ::2], nodes, atol=1e-5)
+    assert float(jnp.max(jnp.abs(centres - nodes))) > 1e-3
+    walls = model(u, domain=Grid(12, 3.0, periodic=False, dtype=jnp.float32))
+    assert float(jnp.max(jnp.abs(walls[:, 0] - walls[:, -1]))) > 1e-3  # the two ends are different places
+
+
+def test_parameters_are_constant_channels():
+    model = FNO(1, 1, 1, 3, 4, num_layers=1, parameters=("drag", "viscosity"), key=jax.random.key(0))
+    u = waves((12,), 1)
+    result = model(u, {"viscosity": 0.1, "drag": 2.0, "unused": 1.0})
+    assert float(jnp.max(jnp.abs(result - model(u, {"viscosity": 2.0, "drag": 0.1})))) > 1e-2
+    with pytest.raises(ValueError, match="needs the parameter 'drag'"):
+        model(u, {"viscosity": 0.1})
+
+
+def test_both_conventions_give_the_same_model_when_they_keep_the_same_frequencies():
+    total = FNO(1, 1, 2, Modes.neuraloperator((8, 8)), 4, key=jax.random.key(0))
+    classic = FNO(1, 1, 2, (4, 5), 4, key=jax.random.key(0))
+    np.testing.assert_array_equal(total(waves((16, 17), 1)), classic(waves((16, 17), 1)))
+
+
+@pytest.mark.float64
+def test_the_model_casts_at_its_own_boundary():
+    u = waves((24, 33)).astype(jnp.float64)
+    single = FNO(2, 5, 2, 4, 6, key=jax.random.key(0))
+    assert single(u).dtype == jnp.float64
+    assert {leaf.dtype for leaf in jax.tree.leaves(eqx.filter(single, eqx.is_array))} == {np.dtype(np.float32)}
+    np.testing.assert_array_equal(single(u), single(u.astype(jnp.float32)).astype(jnp.float64))
+
+    double = FNO(2, 5, 2, 4, 6, dtype=jnp.float64, key=jax.random.key(0))
+    shift = jnp.roll(double(u), 3, 1) - double(jnp.roll(u, 3, 1))
+    assert float(jnp.max(jnp.abs(shift))) < 1e-13  # a float32 step inside would leave 1e-7
+
+
+def test_it_lowers_for_every_platform():
+    model = FNO(2, 5, 2, (4, 7), 8, num_layers=2, key=jax.random.key(0))
+    arrays, rest = eqx.partition(model, eqx.is_array)
+    call = jax.jit(lambda arrays, u: jax.vmap(eqx.combine(arrays, rest))(u))
+    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), arrays)
+    state = jax.ShapeDtypeStruct((3, 2, 24, 33), jnp.float32)
+    exported = jax.export.export(call, platforms=["cpu", "cuda", "tpu"])(shapes, state)
+    assert exported.out_avals[0].shape == (3, 5, 24, 33)
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+@pytest.mark.parametrize(
+    ("arguments", "shape", "message"),
+    [
+        ({}, (1, 24, 33), r"state of 2 channels and 2 axes.*\(1, 24, 33\)"),
+        ({}, (2, 24), r"\(2, 24\); batches go through jax.vmap"),
+        ({"modes": (4, 18)}, (2, 24, 33), "FNO keeps 18 modes along axis 1 but a grid of 33 points resolves 17"),
+        ({"modes": 13}, (2, 24, 33), "FNO keeps 13 modes along axis 0 but a grid of 24 points resolves 12"),
+    ],
+)
+def test_states_that_do_not_fit_are_refused(arguments, shape, message):
+    model = FNO(
+        **({"in_channels": 2, "out_channels": 5, "ndim": 2, "modes": 4, "width": 4, "num_layers": 1} | arguments),
+        key=jax.random.key(0),
+    )
+    with pytest.raises(ValueError, match=message):
+        model(jnp.zeros(shape, jnp.float32))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"width": 0}, "width >= 1, got 0"),
+        ({"num_layers": 0}, "num_layers >= 1, got 0"),
+        ({"coordinates": (1, 2, 3)}, "one number or 2"),
+        ({"modes": Modes.classic(3, 1)}, "ndim=2 but `modes` has 1"),
+    ],
+)
+def test_sizes_that_make_no_sense_are_refused(arguments, message):
+    sizes = {"in_channels": 2, "out_channels": 5, "ndim": 2, "modes": 4, "width": 4} | arguments
+    with pytest.raises(ValueError, match=message):
+        FNO(**sizes, key=jax.random.key(0))

@@ -1,0 +1,96 @@
+import itertools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pdejax.nn import ChannelMap, Modes, SpectralConvolution
+
+
+def defining_sum(layer, u):
+    """The docstring's formula, frequency by frequency and channel by channel, in float64."""
+    u = np.asarray(u, np.float64)
+    space = u.shape[1:]
+    x = np.meshgrid(*(np.arange(n) / n for n in space), indexing="ij")
+    weight = np.asarray(layer.real, np.float64) + 1j * np.asarray(layer.imaginary, np.float64)
+    kept = [layer.modes.frequencies(a) for a in range(len(space))]
+    result = np.zeros((weight.shape[-1], *space))
+    for place in itertools.product(*(range(len(k)) for k in kept)):
+        k = [kept[a][p] for a, p in enumerate(place)]
+        wave = np.exp(2j * np.pi * sum(ka * xa for ka, xa in zip(k, x, strict=True)))
+        unpaired = k[-1] == 0 or 2 * k[-1] == space[-1]
+        for i, o in itertools.product(range(u.shape[0]), range(weight.shape[-1])):
+            coefficient = np.mean(u[i] * np.conj(wave)) * weight[(*place, i, o)]
+            result[o] += (1 if unpaired else 2) * np.real(coefficient * wave)
+    return result
+
+
+@pytest.mark.parametrize(
+    ("space", "modes"),
+    [
+        ((17,), Modes.classic(5, 1)),
+        ((16,), Modes.classic(9, 1)),  # up to and including the highest frequency of an even grid
+        ((12, 15), Modes.classic((3, 6), 2)),
+        ((8, 6), Modes.neuraloperator((8, 6))),
+        ((9, 6, 8), Modes((-2, -1, 0), (2, 2, 3))),
+    ],
+)
+def test_it_is_the_defining_sum(space, modes):
+    layer = SpectralConvolution(2, 3, modes, key=jax.random.key(0))
+    u = jax.random.normal(jax.random.key(1), (2, *space), jnp.float32)
+    expected = defining_sum(layer, u)
+    np.testing.assert_allclose(eqx.filter_jit(layer)(u), expected, atol=2e-6 * np.abs(expected).max())
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize("space", [(24, 33), (33, 24)])
+def test_it_is_the_zero_padded_inverse_real_fft(space):
+    modes = Modes.classic((5, 7), 2)
+    layer = SpectralConvolution(2, 5, modes, dtype=jnp.float64, key=jax.random.key(0))
+    u = jax.random.normal(jax.random.key(1), (2, *space), jnp.float64)
+    rows = modes.frequencies(0)
+    kept = jnp.fft.rfft2(u)[:, rows, :7]
+    product = jnp.einsum("ixy,xyio->oxy", kept, layer.real + 1j * layer.imaginary)
+    padded = jnp.zeros((5, space[0], space[1] // 2 + 1), complex).at[:, rows, :7].set(product)
+    np.testing.assert_allclose(layer(u), jnp.fft.irfft2(padded, s=space), atol=1e-13)
+
+
+def test_the_output_is_as_large_as_the_part_of_the_input_that_is_kept():
+    layer = SpectralConvolution(32, 48, Modes.classic(6, 2), key=jax.random.key(0))
+    u = jax.random.normal(jax.random.key(1), (32, 12, 11), jnp.float32)  # white noise of which everything is kept
+    assert float(jnp.std(layer(u))) == pytest.approx(1, rel=0.05)
+    assert abs(float(jnp.mean(layer.real))) < 4 * float(jnp.std(layer.real)) / layer.real.size**0.5
+
+
+@pytest.mark.float64
+def test_gradients_equal_central_differences():
+    layer = SpectralConvolution(2, 3, Modes.classic((2, 3), 2), dtype=jnp.float64, key=jax.random.key(0))
+    u = jax.random.normal(jax.random.key(1), (2, 6, 7), jnp.float64)
+    direction = jax.tree.map(lambda a: jax.random.normal(jax.random.key(2), a.shape, a.dtype), (layer, u))
+
+    def loss(step):
+        moved, state = jax.tree.map(lambda a, d: a + step * d, (layer, u), direction)
+        return jnp.sum(jnp.sin(moved(state)))
+
+    h = 1e-5
+    difference = (loss(h) - loss(-h)) / (2 * h)
+    assert float(jax.grad(loss)(0.0)) == pytest.approx(float(difference), rel=1e-7)
+
+
+def test_a_grid_that_is_too_coarse_is_refused_at_trace_time():
+    layer = SpectralConvolution(2, 5, Modes.classic((4, 9), 2), key=jax.random.key(0))
+    state = jax.ShapeDtypeStruct((2, 24, 15), jnp.float32)
+    with pytest.raises(
+        ValueError, match="SpectralConvolution keeps 9 modes along axis 1 but a grid of 15 points resolves 8"
+    ):
+        eqx.filter_eval_shape(layer, state)
+
+
+def test_the_channel_map_is_a_matrix_at_every_point():
+    layer = ChannelMap(2, 5, key=jax.random.key(0))
+    layer = eqx.tree_at(lambda m: m.bias, layer, jnp.arange(5, dtype=jnp.float32))
+    u = jax.random.normal(jax.random.key(1), (2, 4, 3), jnp.float32)
+    expected = np.asarray(layer.weight) @ np.asarray(u)[:, 2, 1] + np.arange(5)
+    np.testing.assert_allclose(layer(u)[:, 2, 1], expected, rtol=1e-5)

@@ -1,0 +1,81 @@
+"""The phi functions against 50-digit arithmetic and against the matrix exponential."""
+
+from math import factorial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.linalg import expm
+
+from pdejax.solvers import Coupled, Diagonal
+
+
+def exact_phi(z, order):
+    """By the augmented matrix exponential: the top right entry of exp of a Jordan-like block is phi_l."""
+    block = np.diag(np.ones(order, complex), 1)
+    block[0, 0] = z
+    return expm(block)[0, -1]
+
+
+POINTS = [0.0, 1e-9, -1e-4, 0.3, -0.999, -1.001, 2.0, -30.0, 1e-3j, 0.99j, 1.01j, 7j, -3 + 4j, 40j, -0.5 + 0.1j]
+
+
+@pytest.mark.float64
+def test_phi_functions_near_and_far_from_zero():
+    linear = Diagonal(jnp.asarray(POINTS, complex)[None])
+    for order, values in enumerate(linear.functions(jnp.asarray(1.0), 3)):
+        for z, value in zip(POINTS, values[0], strict=True):
+            exact = exact_phi(z, order) if order > 0 else np.expm1(z)
+            assert abs(value - exact) <= 3e-14 * abs(exact), (order, z, value)
+
+
+def test_phi_functions_are_real_for_a_real_symbol_and_finite_where_it_is_huge():
+    linear = Diagonal(jnp.asarray([[0.0, -1e-3, -1.0, -80.0, -1e7]]))
+    for order, values in enumerate(linear.functions(jnp.asarray(0.5), 3)[1:], start=1):
+        assert not jnp.iscomplexobj(values)
+        assert bool(jnp.all(jnp.isfinite(values)))
+        np.testing.assert_allclose(values[0, 0], 1 / factorial(order), rtol=1e-6)
+
+
+def test_gradients_through_the_switch_are_finite():
+    def total(step):
+        return sum(jnp.sum(values) for values in Diagonal(jnp.asarray([[0.0, -0.5, -1.0, -2.0, -1e6]])).functions(step, 3))
+
+    slope = jax.grad(total)(jnp.asarray(0.7))
+    differences = (total(jnp.asarray(0.7 + 1e-2)) - total(jnp.asarray(0.7 - 1e-2))) / 2e-2
+    np.testing.assert_allclose(slope, differences, rtol=1e-2)
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize("size", [1e-8, 0.1, 3.0, 1e3, 1e6])
+def test_matrix_phi_functions_agree_with_the_augmented_exponential(size):
+    random = np.random.default_rng(1)
+    # Stable matrices, as diffusion and rotation give; a defective one among them.
+    modes = []
+    for _ in range(4):
+        vectors = random.normal(size=(3, 3))
+        modes.append(vectors @ np.diag(-random.uniform(0, size, 3)) @ np.linalg.inv(vectors))
+    modes.append(np.array([[-1.0, size / 10, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, -size]]))
+    symbol = np.stack(modes, axis=-1)
+    phis = Coupled(jnp.asarray(symbol)).functions(jnp.asarray(0.8), 3)[1:]
+    for mode in range(symbol.shape[-1]):
+        z = 0.8 * symbol[..., mode]
+        augmented = np.zeros((12, 12))
+        augmented[:3, :3] = z
+        for block in range(3):
+            augmented[3 * block : 3 * block + 3, 3 * block + 3 : 3 * block + 6] = np.eye(3)
+        exact = expm(augmented)
+        for order in range(1, 4):
+            expected = exact[:3, 3 * order : 3 * order + 3]
+            gap = np.max(np.abs(phis[order - 1][..., mode] - expected))
+            # expm itself is good to about eps times the condition of the eigenvectors.
+            assert gap <= 1e-10 * np.max(np.abs(expected)), (order, mode, gap)
+
+
+def test_diagonal_and_coupled_agree_where_nothing_is_coupled():
+    symbol = jnp.asarray([[-0.3, -4.0, -50.0], [0.0, -1e-4, -1.0]])
+    matrix = jnp.zeros((2, 2, 3)).at[[0, 1], [0, 1]].set(symbol)
+    for one, other in zip(Diagonal(symbol).functions(jnp.asarray(0.5), 3), Coupled(matrix).functions(jnp.asarray(0.5), 3), strict=True):
+        np.testing.assert_allclose(other[[0, 1], [0, 1]], one, rtol=2e-5)
+        np.testing.assert_allclose(other[0, 1], 0.0, atol=1e-12)

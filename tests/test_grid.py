@@ -1,0 +1,87 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import pdejax as pj
+from pdejax.grid import same_box
+
+
+def test_points_of_each_kind():
+    grid = pj.Grid((4, 5, 3), (2.0, 8.0, 3.0), periodic=(True, False, False), origin=(1.0, 0.0, -1.0),
+                   points=("nodes", "nodes", "centres"))  # fmt: skip
+    np.testing.assert_allclose(grid.axes[0], [1.0, 1.5, 2.0, 2.5])
+    np.testing.assert_allclose(grid.axes[1], [0.0, 2.0, 4.0, 6.0, 8.0])
+    np.testing.assert_allclose(grid.axes[2], [-0.5, 0.5, 1.5])
+    assert grid.coordinates().shape == (3, 4, 5, 3)
+    np.testing.assert_allclose(grid.coordinates()[1, 2, :, 1], grid.axes[1])
+
+
+def test_nodes_are_the_default_where_the_axis_wraps_and_centres_elsewhere():
+    assert pj.Grid((4, 5), 1.0, periodic=(True, False)).points == ("nodes", "centres")
+
+
+@pytest.mark.parametrize("shape", [(24, 33), (40, 17)])
+def test_norms_do_not_depend_on_the_resolution(shape):
+    grid = pj.Grid(shape, (2.0, 3.0))
+    x, y = grid.coordinates()
+    u = jnp.stack([jnp.sin(2 * jnp.pi * x / 2) * jnp.cos(4 * jnp.pi * y / 3), jnp.full(shape, 2.0)])
+    np.testing.assert_allclose(grid.norm(u), [np.sqrt(6 / 4), 2 * np.sqrt(6)], rtol=1e-5)
+
+
+def test_trapezoidal_rule_on_nodes_and_midpoint_rule_on_centres():
+    nodes = pj.Grid(11, 2.0, periodic=False, points="nodes")
+    centres = pj.Grid(11, 2.0, periodic=False)
+    np.testing.assert_allclose(nodes.integrate(3 * nodes.axes[0] + 1), 8.0, rtol=1e-6)
+    np.testing.assert_allclose(centres.integrate(3 * centres.axes[0] + 1), 8.0, rtol=1e-6)
+    # x^2: the trapezoidal rule is off by h^2 L / 6, the midpoint rule by -h^2 L / 12.
+    np.testing.assert_allclose(nodes.integrate(nodes.axes[0] ** 2) - 8 / 3, 0.2**2 * 2 / 6, rtol=1e-3)
+    np.testing.assert_allclose(centres.integrate(centres.axes[0] ** 2) - 8 / 3, -((2 / 11) ** 2) * 2 / 12, rtol=1e-3)
+
+
+def test_the_extent_is_a_leaf():
+    lengths = jnp.asarray([1.0, 2.0, 5.0])
+    means = jax.vmap(lambda length: pj.Grid(8, length).integrate(jnp.ones(8)))(lengths)
+    np.testing.assert_allclose(means, lengths, rtol=1e-6)
+
+
+def test_same_box_ignores_the_resolution_only():
+    grid = pj.Grid((8, 9), (1.0, 2.0))
+    assert same_box(grid, grid.with_shape((16, 5)))
+    assert not same_box(grid, pj.Grid((8, 9), (1.0, 2.5)))
+    assert not same_box(grid, pj.Grid((8, 9), (1.0, 2.0), periodic=(True, False)))
+
+
+@pytest.mark.parametrize(
+    ("build", "match"),
+    [
+        (lambda: pj.Grid((), 1.0), "at least one axis"),
+        (lambda: pj.Grid((8, 1), 1.0), "two points per axis"),
+        (lambda: pj.Grid(8, -1.0), r"extent must be positive.*-1.0"),
+        (lambda: pj.Grid((8, 8), (1.0, float("inf"))), "positive and finite"),
+        (lambda: pj.Grid((8, 8), (1.0, 1.0, 1.0)), r"2 axes but `extent` has shape \(3,\)"),
+        (lambda: pj.Grid((8, 8), 1.0, periodic=(True,)), "2 axes but `periodic` has 1"),
+        (lambda: pj.Grid(8, 1.0, dtype=jnp.int32), "must be float32 or float64, got int32"),
+    ],
+)
+def test_bad_grids_are_named(build, match, without_shape_checks):
+    with pytest.raises(ValueError, match=match):
+        build()
+
+
+def test_unknown_points_are_named(without_shape_checks):
+    with pytest.raises(ValueError, match="got 'corners'"):
+        pj.Grid(8, 1.0, points=("corners",))
+
+
+def test_double_precision_needs_its_switch():
+    with jax.enable_x64(False), pytest.raises(ValueError, match="jax_enable_x64"):
+        pj.Grid(8, 1.0, dtype=jnp.float64)
+
+
+def test_states_of_another_shape_are_named():
+    grid = pj.Grid((8, 9), 1.0)
+    with pytest.raises(ValueError, match=r"shape \(8, 9\) but \(2, 8, 9\)"):
+        grid.check_state(jnp.zeros((8, 9)), 2)
+    with pytest.raises(ValueError, match="two real channels"):
+        grid.check_state(jnp.zeros((2, 8, 9), complex), 2)

@@ -1,0 +1,47 @@
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import pdejax as pj
+
+
+class Recorder(eqx.Module):
+    """A stepper whose state shows what it was told: channel 0 the time, channel 1 a draw of its key."""
+
+    dt: float = 0.5
+
+    def __call__(self, u, *, t=0.0, key=None):
+        return jnp.stack([jnp.full(u.shape[1:], t), jnp.full(u.shape[1:], jax.random.uniform(key))])
+
+
+def test_time_and_keys_are_passed_on():
+    key = jax.random.key(3)
+    states = pj.rollout(Recorder(), jnp.zeros((2, 4)), 5, t0=2.0, key=key)
+    np.testing.assert_allclose(states[:, 0, 0], 2.0 + 0.5 * np.arange(5))
+    expected = [float(jax.random.uniform(jax.random.fold_in(key, n))) for n in range(5)]
+    np.testing.assert_allclose(states[:, 1, 0], expected, rtol=1e-6)
+
+
+def test_the_initial_state_comes_first_when_asked_for():
+    u0 = jnp.ones((2, 4))
+    states = pj.rollout(Recorder(), u0, 2, key=jax.random.key(0), include_initial=True)
+    assert states.shape == (3, 2, 4)
+    np.testing.assert_array_equal(states[0], u0)
+
+
+class Growing(eqx.Module):
+    dt: float = 1.0
+
+    def __call__(self, u, *, t=0.0, key=None):
+        return jnp.concatenate([u, u])
+
+
+def test_bad_rollouts_are_named(without_shape_checks):
+    with pytest.raises(ValueError, match=r"shape \(1, 4\) into \(2, 4\)"):
+        pj.rollout(Growing(), jnp.zeros((1, 4)), 2)
+    with pytest.raises(ValueError, match="num_steps must be >= 1, got 0"):
+        pj.rollout(Growing(), jnp.zeros((1, 4)), 0)
+    with pytest.raises(ValueError, match="has no `dt`.*NeuralStepper"):
+        pj.rollout(lambda u, t, key: u, jnp.zeros((1, 4)), 2)

@@ -1,0 +1,35 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pdejax.training.dataset import DeviceData, batch_at, sample_batch
+
+
+def numbered(num_samples=5, num_frames=7, frames=3):
+    """Frame j of sample i holds the number 100 i + j."""
+    u = 100 * np.arange(num_samples)[:, None] + np.arange(num_frames)
+    return DeviceData((jnp.asarray(u[:, :, None, None], jnp.float32),), {"name": jnp.arange(num_samples)}, None, frames)
+
+
+def test_every_window_is_consecutive_and_within_one_trajectory():
+    data = numbered()
+    assert data.num_windows == 25
+    windows = batch_at(data, jnp.arange(25))
+    first = np.asarray(windows.u[:, 0, 0, 0])
+    np.testing.assert_array_equal(first, [100 * i + j for i in range(5) for j in range(5)])
+    np.testing.assert_array_equal(windows.u[:, :, 0, 0], first[:, None] + np.arange(3))
+    np.testing.assert_array_equal(windows.parameters["name"], np.repeat(np.arange(5), 5))
+
+
+@pytest.mark.parametrize("size", [4, 16, 25])
+def test_a_batch_has_no_window_twice_and_all_windows_are_equally_likely(size):
+    data, draws = numbered(), 4000
+    keys = jax.random.split(jax.random.key(0), draws)
+    first = np.asarray(jax.jit(jax.vmap(lambda key: sample_batch(data, size, key).u[:, 0, 0, 0]))(keys))
+    assert all(len(np.unique(batch)) == size for batch in first)
+    _, counts = np.unique(first, return_counts=True)
+    expected = draws * size / 25
+    assert len(counts) == 25
+    # Five standard deviations of a binomial count; stretches of unequal length without the offset are off by 30 %.
+    assert np.max(np.abs(counts - expected)) <= 5 * np.sqrt(draws * size / 25 * (1 - size / 25))

@@ -1,0 +1,56 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pdejax.models import Normalised, Statistics
+from pdejax.training import OneStep, Pairs, Supervised, Windows
+
+
+def identity(u, parameters=None, *, domain=None, key=None):
+    return u
+
+
+def example():
+    values = np.random.default_rng(0).normal(size=(2, 3, 2, 4, 5)).astype(np.float32)  # frames lead here
+    return values[0], values[1]
+
+
+@pytest.mark.parametrize("in_time", [True, False])
+def test_the_losses_are_their_formulas(in_time):
+    u, target = example()
+    if in_time:
+        make, batch = OneStep, Windows(jnp.stack([u, target], axis=1), {}, None)
+    else:
+        make, batch = Supervised, Pairs(jnp.asarray(u), jnp.asarray(target))
+    std = np.array([2.0, 5.0], np.float32)
+    scaled = Normalised(identity, Statistics([0.0] * 2, [1.0] * 2), Statistics([0.0] * 2, std))
+    prediction = u * std[:, None, None]
+    key = jax.random.key(0)
+
+    loss, logs = make()(identity, batch, key)
+    assert float(loss) == pytest.approx(np.mean((u - target) ** 2), rel=1e-5)
+    assert logs == {}
+    in_units = np.mean(((prediction - target) / std[:, None, None]) ** 2)
+    assert float(make()(scaled, batch, key)[0]) == pytest.approx(in_units, rel=1e-5)
+    ratios = np.linalg.norm((u - target).reshape(3, 2, -1), axis=2) / np.linalg.norm(target.reshape(3, 2, -1), axis=2)
+    assert float(make(loss="relative_l2")(identity, batch, key)[0]) == pytest.approx(ratios.mean(), rel=1e-5)
+    largest = np.max(np.abs(u - target), axis=(1, 2, 3)).mean()
+    worst = make(loss=lambda prediction, target: jnp.max(jnp.abs(prediction - target)))
+    assert float(worst(identity, batch, key)[0]) == pytest.approx(largest, rel=1e-5)
+
+
+def test_how_many_frames_an_objective_needs():
+    assert (OneStep().frames, Supervised().frames) == (2, None)
+
+
+def test_shapes_that_would_broadcast_are_refused():
+    u = jnp.ones((3, 1, 4))
+    with pytest.raises(ValueError, match=r"returns shape \(1, 4\) but the target has shape \(2, 4\)"):
+        Supervised()(identity, Pairs(u, jnp.ones((3, 2, 4))), jax.random.key(0))
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+def test_an_unknown_loss_is_refused():
+    with pytest.raises(ValueError, match="'mae'"):
+        OneStep(loss="mae")
