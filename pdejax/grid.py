@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 Points = Literal["nodes", "centres"]
@@ -50,7 +51,7 @@ class Grid(eqx.Module):
         self.dtype = _checked_dtype(dtype)
         self.extent = _per_axis("extent", extent, self.ndim, self.dtype)
         self.origin = _per_axis("origin", origin, self.ndim, self.dtype)
-        if not isinstance(self.extent, jax.core.Tracer):
+        if not isinstance(self.extent, Tracer):
             given = np.asarray(self.extent)
             if not (np.all(np.isfinite(given)) and np.all(given > 0)):
                 raise ValueError(f"Grid extent must be positive and finite along every axis, got {given.tolist()}.")
@@ -138,11 +139,11 @@ def _checked_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
 
 def _checked_dtype(dtype: Any) -> np.dtype:
     if dtype is None:
-        dtype = jnp.float64 if jax.config.jax_enable_x64 else jnp.float32
+        dtype = jnp.float64 if jax.config.read("jax_enable_x64") else jnp.float32
     dtype = np.dtype(dtype)
     if dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError(f"Grid dtype must be float32 or float64, got {dtype}.")
-    if dtype == np.float64 and not jax.config.jax_enable_x64:
+    if dtype == np.float64 and not jax.config.read("jax_enable_x64"):
         raise ValueError(
             'A float64 grid needs double precision: call jax.config.update("jax_enable_x64", True) at the start of the '
             "program (or set JAX_ENABLE_X64=1), or use Grid(..., dtype=jnp.float32)."

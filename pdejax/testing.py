@@ -93,7 +93,7 @@ def check_equation(
     their orders (the last doubling within 0.1, 0.2 and 0.3); the default solver carries the initial state to the final
     one. A solution that is not periodic is checked pointwise alone. Needs `jax_enable_x64`.
     """
-    if not jax.config.jax_enable_x64:
+    if not jax.config.read("jax_enable_x64"):
         raise ValueError('check_equation compares to 1e-12: call jax.config.update("jax_enable_x64", True) first.')
     function = _at_a_point(exact)
     box = Grid((num_points,) * ndim, extent, origin=origin)
@@ -107,9 +107,13 @@ def check_equation(
         assert gap <= tolerance * size, f"spectral tendency on {grid.shape}: off by {gap:.3g}, largest value {size:.3g}"
     for order, spread in ((2, 0.1), (4, 0.2), (6, 0.3)):
         sizes = [tuple(factor * n for n in shape) for factor in (1, 2)]
-        gaps = [_tendency_gap(equation, function, FiniteDifference(box.with_shape(s), order), time / 3)[0] for s in sizes]
+        gaps = [
+            _tendency_gap(equation, function, FiniteDifference(box.with_shape(s), order), time / 3)[0] for s in sizes
+        ]
         (observed,) = observed_orders(gaps, [1.0, 0.5])
-        assert abs(observed - order) <= spread, f"finite differences of order {order} converge with {observed:.2f}: {gaps}"
+        assert abs(observed - order) <= spread, (
+            f"finite differences of order {order} converge with {observed:.2f}: {gaps}"
+        )
     grid = box.with_shape(shape)
     initial, final = (_sampled(equation, function, grid, t) for t in (0.0, time))
     solution = solve(equation, Spectral(grid), initial, [0.0, time], rtol=1e-2 * tolerance)

@@ -70,7 +70,6 @@ class LosesTheGradient(Stepper):
         return u - 0.1 * jax.lax.stop_gradient(u)
 
 
-
 @pytest.mark.float64
 def test_steppers_that_break_the_contract_are_noticed():
     u = jnp.sin(jnp.arange(2 * 7.0)).reshape(2, 7)

@@ -35,6 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args=arguments or ["--help"],
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.CascadeSubcommandArgs),
     )
+    return run(command)
+
+
+def run(command: Command) -> int:
+    """Runs a command and returns the exit code; what a user can mend becomes one line on stderr."""
     try:
         command.run()
     except USER_ERRORS as error:

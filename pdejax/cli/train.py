@@ -162,16 +162,15 @@ def in_words(report: Report, name: str) -> str:
     """How far rollouts follow the truth, beside holding the initial state still."""
     lines = []
     model, still = report.results[name], report.results["persistence"]
-    for who, label in ((name, name), ("persistence", "holding still")):
+    for who, label in ((name, name), ("persistence", "Holding the initial state")):
         until, fell = report.correlation_time(who)
-        lines.append(
-            f"{label:<14} correlation above 0.8 {'for less than' if fell else 'to the end,'} {until:g} time units"
-        )
+        when = f"falls below 0.8 at lead time {until:g}" if fell else f"stays above 0.8 to the end, lead time {until:g}"
+        lines.append(f"{label}: the correlation with the truth {when}.")
     at_one = int(np.argmin(np.abs(report.lead_times - 1.0)))
     own, other = float(model.mean("relative_l2")[at_one]), float(still.mean("relative_l2")[at_one])
     lines.append(
-        f"at lead time {report.lead_times[at_one]:g} the relative error is {own:.3f}, {own / other:.2f} of the "
-        f"{other:.3f} of holding still"
+        f"At lead time {report.lead_times[at_one]:g} the relative error is {own:.3f}; that is {own / other:.2f} times the "
+        f"{other:.3f} of holding the initial state."
     )
     return "\n".join(lines)
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from pdejax.fields import AbstractField, Poisson
@@ -67,7 +67,7 @@ def coefficient(
     array = jnp.asarray(value, dtype if floating else jnp.result_type(float))
     if array.ndim > (1 if vector else 0):
         raise ValueError(f"{name} must be a {'number or vector' if vector else 'number'}, got shape {array.shape}.")
-    if not isinstance(array, jax.core.Tracer):
+    if not isinstance(array, Tracer):
         given = np.asarray(array)
         if not np.all(np.isfinite(given)):
             raise ValueError(f"{name} must be finite, got {value}.")

@@ -19,9 +19,7 @@ class KuramotoSivashinsky(Equation):
     Source: Kuramoto & Tsuzuki, Prog. Theor. Phys. 55 (1976) 356; Sivashinsky, Acta Astronaut. 4 (1977) 1177.
     """
 
-    viscosity: Float[Array, ""] = eqx.field(
-        default=1.0, converter=partial(coefficient, "viscosity", nonnegative=True)
-    )
+    viscosity: Float[Array, ""] = eqx.field(default=1.0, converter=partial(coefficient, "viscosity", nonnegative=True))
     degree: ClassVar[int | None] = 2
 
     def components(self, ndim: int) -> tuple[str, ...]:

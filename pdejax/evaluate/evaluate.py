@@ -307,8 +307,8 @@ def _rivals(
     rivals = classical_rivals(equation, grid, dt, states, family, t=float(test.times[0]), finest=finest)
     shapes = [stepper.stepper.grid.shape for stepper in rivals.values()]
     left_out = [
-        f"{'x'.join(map(str, shape))}: the truth, solved on {'x'.join(map(str, truth_shape or ()))} points, is not twice "
-        "as fine"
+        f"{'x'.join(map(str, shape))}: the truth, solved on {'x'.join(map(str, truth_shape or ()))} points, is not "
+        "twice as fine"
         for shape in family.shapes(grid)
         if shape not in shapes
     ]

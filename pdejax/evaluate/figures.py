@@ -88,7 +88,9 @@ def _spectra(report: Report) -> Figure:
         if report.stated in report.results[name].spectra:
             curves[name] = report.results[name].spectra[report.stated][0]
     return plotting.plot_spectra(
-        curves, name=f"mean square of {report.names[0]} per shell", unit=f"({report.units[0]})²" if report.units[0] else ""
+        curves,
+        name=f"mean square of {report.names[0]} per shell",
+        unit=f"({report.units[0]})²" if report.units[0] else "",
     )
 
 

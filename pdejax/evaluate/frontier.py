@@ -1,8 +1,8 @@
 """Equal error and equal cost: what the best classical solver of a family needs, and what it reaches.
 
-A rival is a point (cost, error). The frontier holds the rivals that are worth their price: no cheaper one has nearly the
-same error. Between two neighbours on it the logarithm of the cost is linear in the logarithm of the error, as for any
-method of fixed order.
+A rival is a point (cost, error). The frontier holds the rivals that are worth their price: no cheaper one has nearly
+the same error. Between two neighbours on it the logarithm of the cost is taken as linear in the logarithm of the error,
+as it is for a method of fixed order.
 
 Errors within `EQUAL` of each other count as equal. They are means over a few trajectories and differ by more than that
 from one test set to the next, while refining the time step of a solver that is limited by its resolution buys a
@@ -11,6 +11,7 @@ thousandth of its error for twice its cost: without a tolerance that thousandth 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -105,7 +106,7 @@ def cost_at_error(error: float, points: Mapping[str, Point], equal: float = EQUA
     # Better than asked for, and nothing cheaper to interpolate with: what less accuracy costs is not known.
     strictly_better = cheapest == frontier[0] and points[cheapest].error * (1 + equal) < error
     found = Match(points[cheapest].cost, {cheapest: 1.0}, "at most" if strictly_better else "")
-    for cheap, accurate in zip(frontier, frontier[1:], strict=False):
+    for cheap, accurate in pairwise(frontier):
         if points[accurate].error <= error <= points[cheap].error:
             interpolated = _between(error, cheap, accurate, points, "error", "cost")
             found = min(found, interpolated, key=lambda match: match.value)
@@ -126,7 +127,7 @@ def error_at_cost(cost: float, points: Mapping[str, Point], equal: float = EQUAL
     best = min(affordable, key=lambda name: points[name].error)
     costs_more_than_all = points[frontier[-1]].cost * (1 + equal) < cost
     found = Match(points[best].error, {best: 1.0}, "at most" if costs_more_than_all else "")
-    for cheap, accurate in zip(frontier, frontier[1:], strict=False):
+    for cheap, accurate in pairwise(frontier):
         if points[cheap].cost <= cost <= points[accurate].cost:
             interpolated = _between(cost, cheap, accurate, points, "cost", "error")
             found = min(found, interpolated, key=lambda match: match.value)

@@ -4,19 +4,24 @@ import base64
 import html
 import io
 import json
-import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
+from PIL import Image, ImageSequence
 
+from pdejax.evaluate.frontier import EQUAL
 from pdejax.evaluate.report import Report
 from pdejax.evaluate.verdict import caveats, factor, verdict
-from pdejax.plotting import Animation, save
 
 # A page should open at once, and pass through mail.
 LARGEST_ANIMATION = 3_000_000
+
+COST_CAPTION = (
+    "Down and to the left is better. A surrogate is worth it when its star lies below the line of the classical "
+    "solvers that are worth their price."
+)
 
 STYLE = """
 :root { color-scheme: light; }
@@ -46,10 +51,12 @@ figure { margin: 0; } figcaption, .note { color: #555; font-size: .86rem; }
 """
 
 
-def page(report: Report) -> str:
-    """HTML with inline styles and images; it refers to nothing outside itself."""
-    figures = report.plots()
-    pictures = {name: _picture(figure) for name, figure in figures.items()}
+def page(report: Report, pictures_saved: Sequence[Path]) -> str:
+    """HTML with inline styles and images; it refers to nothing outside itself.
+
+    `pictures_saved`: the files of `report.save_plots`, which are read.
+    """
+    pictures = {path.stem: _source(path) for path in pictures_saved}
     title = "Is the surrogate worth it?" if report.comparisons else "How good is the surrogate?"
     curves = [name for name in pictures if name.endswith("_against_time")]
     body = [
@@ -61,13 +68,13 @@ def page(report: Report) -> str:
     if "error_against_cost" in pictures:
         body += [
             "<h2>Error against cost</h2>",
-            _figure(pictures["error_against_cost"], _cost_caption(report)),
+            _figure(pictures["error_against_cost"], COST_CAPTION),
         ]
     body += ["<h2>Table</h2>", _table(report)]
     body += ["<h2>Against time</h2>", '<div class="grid">', *(_figure(pictures[name]) for name in curves), "</div>"]
     body.append(
-        '<p class="note">Mean over test trajectories with its 95 % bootstrap interval; persistence is the initial state '
-        "held fixed. A curve ends where the first trajectory fails.</p>"
+        '<p class="note">Mean over test trajectories with its 95 % bootstrap interval; persistence is the initial '
+        "state held fixed. A curve ends where the first trajectory fails.</p>"
     )
     if "spectra" in pictures:
         caption = f"Mean over trajectories at lead time {report.lead_time:g}, component {report.names[0]}."
@@ -75,14 +82,13 @@ def page(report: Report) -> str:
     fields = [name for name in pictures if name.startswith("fields")]
     if fields:
         body += ["<h2>Example fields</h2>"]
-        body += [_figure(pictures[name], "The first test trajectory, all panels in the colours of the truth.") for name in fields]
+        body += [
+            _figure(pictures[name], "The first test trajectory, all panels in the colours of the truth.")
+            for name in fields
+        ]
     animations = [name for name in pictures if name.startswith("animation")]
     if animations:
-        body += ["<h2>Animation</h2>"]
-        body += [
-            _figure(pictures[name]) if pictures[name] else f'<p class="note">{name}.gif is too large to be shown here.</p>'
-            for name in animations
-        ]
+        body += ["<h2>Animation</h2>", *(_figure(pictures[name]) for name in animations)]
     body += ["<h2>Data</h2>", _card(_data_card(report)), "<h2>How it was measured</h2>", _card(_method(report))]
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -114,18 +120,25 @@ def _verdicts(report: Report) -> list[str]:
             bound = {"": "", "at most": "≤ ", "at least": "≥ "}
             until = report.correlation_time(c.surrogate, 0.8)
             persistence = report.correlation_time("persistence", 0.8)
-            numbers = '<div class="figures">' + "".join(
-                f"<div><b>{_text(value)}</b><span>{_text(label)}</span></div>"
-                for value, label in (
-                    (f"{bound[c.speed_up_bound]}{factor(c.speed_up)}×", "speed-up at equal error"),
-                    (f"{c.error:.3g}", f"relative L2 error at lead time {c.lead_time:g}"),
-                    (f"{bound[c.rival_error_bound]}{c.rival_error:.3g}", "error of the best classical solver at equal cost"),
-                    (
-                        f"{'' if until.fell else '> '}{until.time:g}",
-                        f"time with correlation above 0.8 (persistence {persistence.time:g})",
-                    ),
+            numbers = (
+                '<div class="figures">'
+                + "".join(
+                    f"<div><b>{_text(value)}</b><span>{_text(label)}</span></div>"
+                    for value, label in (
+                        (f"{bound[c.speed_up_bound]}{factor(c.speed_up)}×", "speed-up at equal error"),
+                        (f"{c.error:.3g}", f"relative L2 error at lead time {c.lead_time:g}"),
+                        (
+                            f"{bound[c.rival_error_bound]}{c.rival_error:.3g}",
+                            "error of the best classical solver at equal cost",
+                        ),
+                        (
+                            f"{'' if until.fell else '> '}{until.time:g}",
+                            f"time with correlation above 0.8 (persistence {persistence.time:g})",
+                        ),
+                    )
                 )
-            ) + "</div>"
+                + "</div>"
+            )
         headline = {
             "wins": f"{c.surrogate} wins",
             "loses": f"{c.surrogate} loses",
@@ -157,7 +170,13 @@ def _table(report: Report) -> str:
             ]
             cells += [f"{result.error:.3g}", *scores]
         else:
-            cells += [f"failed at {result.failed_at:g}" if result.failed_at is not None else "failed", "–", "–", "–", "–"]
+            cells += [
+                f"failed at {result.failed_at:g}" if result.failed_at is not None else "failed",
+                "–",
+                "–",
+                "–",
+                "–",
+            ]
         for threshold in (0.8, 0.95):
             time, fell = report.correlation_time(name, threshold)
             cells.append(f"{time:g}" if fell else f"&gt; {time:g}")
@@ -177,13 +196,8 @@ def _table(report: Report) -> str:
         )
         + ("Shaded rivals are worth their price: no cheaper one is as accurate." if frontier else "")
     )
-    return f'<table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table><p class="note">{_text(note)}</p>'
-
-
-def _cost_caption(report: Report) -> str:
     return (
-        "Down and to the left is better. A surrogate is worth it when its star lies below the line of the classical "
-        "solvers that are worth their price."
+        f'<table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table><p class="note">{_text(note)}</p>'
     )
 
 
@@ -194,7 +208,8 @@ def _data_card(report: Report) -> dict[str, Any]:
         "fields": ", ".join(f"{n} [{u}]" if u else n for n, u in zip(report.names, report.units, strict=True)),
         "grid": f"{'x'.join(map(str, data['grid']))} points on {' x '.join(f'{side:g}' for side in data['extent'])}",
         "parameters": ", ".join(
-            f"{name} {low:g}" if low == high else f"{name} {low:g} to {high:g}" for name, (low, high) in data["parameters"].items()
+            f"{name} {low:g}" if low == high else f"{name} {low:g} to {high:g}"
+            for name, (low, high) in data["parameters"].items()
         )
         or "none",
         "truth solved on": "x".join(map(str, report.truth_shape)) + " points" if report.truth_shape else "unknown",
@@ -202,7 +217,9 @@ def _data_card(report: Report) -> dict[str, Any]:
     one, whole = provenance.pop("solver_error_one_interval", None), provenance.pop("solver_error_whole", None)
     by_frame = provenance.pop("solver_error_by_frame", None)
     if one is not None:
-        at_stated = f", {by_frame[report.stated]:.1e} at lead time {report.lead_time:g}" if _reaches(by_frame, report) else ""
+        at_stated = (
+            f", {by_frame[report.stated]:.1e} at lead time {report.lead_time:g}" if _reaches(by_frame, report) else ""
+        )
         end = f", {whole:.1e} at the end" if whole is not None else ""
         card["measured solver error"] = f"{one:.1e} after one interval{at_stated}{end}"
     else:
@@ -221,14 +238,14 @@ def _method(report: Report) -> dict[str, Any]:
     }
     if report.of_kind("rival"):
         method |= {
-            "cost": "wall time per unit of simulated time and trajectory, from states on the points of the data to states on "
-            f"the points of the data, jitted, in {report.data['dtype']}, in a batch of {report.data['batch']}, compilation "
-            "apart; everything timed in turn, median over rounds",
-            "speed-up at equal error": "cost of the classical solvers that are worth their price at the surrogate's error "
-            "(interpolated between neighbours in logarithms; errors within 2 % count as equal) over the surrogate's cost; "
-            "median over rounds that timed them in turn",
-            "classical solvers": f"{report.equation}; {len(report.of_kind('rival'))} pseudo-spectral solvers, initial state "
-            "truncated to their modes; ETDRK4 and ETDRK2, steps from the stability limit downward, dealiasing on and off",
+            "cost": "wall time per unit of simulated time and trajectory, from states on the points of the data to "
+            f"states on the points of the data, jitted, in {report.data['dtype']}, in a batch of {report.data['batch']}, "
+            "compilation apart; everything timed in turn, median over rounds",
+            "speed-up at equal error": "cost of the classical solvers that are worth their price at the surrogate's "
+            f"error (interpolated between neighbours in logarithms; errors within {EQUAL:.0%} count as equal) over the "
+            "surrogate's cost; median over rounds that timed them in turn",
+            "classical solvers": f"{report.equation}; {len(report.of_kind('rival'))} pseudo-spectral solvers, initial "
+            "state truncated to their modes; resolutions, orders, steps and dealiasing as in their names",
         }
     return method | report.circumstances
 
@@ -251,19 +268,29 @@ def _figure(source: str, caption: str = "") -> str:
     return f'<figure><img alt="{_text(caption or "figure")}" src="{source}">{text}</figure>'
 
 
-def _picture(figure: Figure | Animation) -> str:
-    """A data address; empty for an animation that is too large."""
-    if isinstance(figure, Animation):
-        with tempfile.TemporaryDirectory() as folder:
-            content = save(figure, Path(folder) / "animation.gif").read_bytes()
-        return _data("gif", content) if len(content) < LARGEST_ANIMATION else ""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    return _data("png", buffer.getvalue())
-
-
-def _data(kind: str, content: bytes) -> str:
+def _source(path: Path) -> str:
+    """The picture as a data address."""
+    content = path.read_bytes()
+    kind = path.suffix.removeprefix(".")
+    if kind == "gif" and len(content) > LARGEST_ANIMATION:
+        content = _smaller(content)
     return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _smaller(content: bytes) -> bytes:
+    """Every other frame at three quarters of the size, shown twice as long, until it is small enough."""
+    while len(content) > LARGEST_ANIMATION:
+        movie = Image.open(io.BytesIO(content))
+        size = (movie.width * 3 // 4, movie.height * 3 // 4)
+        frames = [
+            frame.convert("RGB").resize(size, Image.Resampling.LANCZOS) for frame in ImageSequence.Iterator(movie)
+        ]
+        frames = [frame.quantize(128) for frame in frames[::2]]
+        smaller = io.BytesIO()
+        duration = 2 * movie.info.get("duration", 100)
+        frames[0].save(smaller, "GIF", save_all=True, append_images=frames[1:], duration=duration, loop=0)
+        content = smaller.getvalue()
+    return content
 
 
 def _text(value: Any) -> str:

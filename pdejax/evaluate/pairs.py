@@ -1,6 +1,7 @@
 """Operator learning without time: a model's outputs against targets."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from pdejax.evaluate.scores import over_channels, scores
-from pdejax.evaluate.writing import write_text
+from pdejax.evaluate.writing import plain, write_text
 from pdejax.grid import Grid
 
 if TYPE_CHECKING:
@@ -43,9 +44,9 @@ class PairReport:
 
     def summary(self) -> str:
         lines = []
-        for name, row in self.table.iterrows():
+        for row in self.table.reset_index().to_dict("records"):
             lines.append(
-                f"{name}: relative L2 error {row['relative_l2']:.3g} +- {row['relative_l2_std']:.2g} (worst "
+                f"{row['name']}: relative L2 error {row['relative_l2']:.3g} +- {row['relative_l2_std']:.2g} (worst "
                 f"{row['relative_l2_worst']:.3g}), nRMSE {row['nrmse']:.3g}, correlation {row['correlation']:.4f}"
             )
             if row["num_not_finite"]:
@@ -59,7 +60,7 @@ class PairReport:
         return [write_text(Path(folder) / "metrics.csv", self.table.to_csv())]
 
     def to_json(self, path: str | Path) -> Path:
-        return write_text(path, self.table.to_json(orient="index", indent=1) + "\n")
+        return write_text(path, json.dumps(plain(self.table.to_dict("index")), indent=1) + "\n")
 
     def save(self, folder: str | Path) -> list[Path]:
         """Writes `metrics.csv`, `metrics.json` and `summary.txt`."""

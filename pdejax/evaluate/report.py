@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,7 +131,12 @@ class Report:
         frontier, compared = set(self.frontier), {c.surrogate: c for c in self.comparisons}
         rows = []
         for name, result in self.results.items():
-            row: dict[str, Any] = {"name": name, "kind": result.kind, "lead_time": self.lead_time, "error": result.error}
+            row: dict[str, Any] = {
+                "name": name,
+                "kind": result.kind,
+                "lead_time": self.lead_time,
+                "error": result.error,
+            }
             for metric in result.scores:
                 at_stated = over_channels(result.scores[metric])[:, self.stated]
                 row |= {metric: float(at_stated.mean()), f"{metric}_std": float(at_stated.std())}
@@ -152,8 +158,8 @@ class Report:
     def curves(self) -> "pandas.DataFrame":
         """Every score against lead time: mean over samples, standard deviation, bootstrap interval, per channel.
 
-        The channel `all` is the mean over channels. Where a sample has failed, the mean is NaN and `num_finite` says how
-        many samples were left.
+        The channel `all` is the mean over channels. Where a sample has failed, the mean is NaN and `num_finite` says
+        how many samples were left.
         """
         import pandas
 
@@ -171,7 +177,7 @@ class Report:
                     labels = {"name": name, "kind": result.kind, "metric": metric, "channel": channel}
                     parts.append(pandas.DataFrame(columns).assign(**labels))
         columns = ["name", "kind", "metric", "channel", "lead_time", "mean", "std", "low", "high", "num_finite"]
-        return pandas.concat(parts, ignore_index=True)[columns]
+        return pandas.concat(parts, ignore_index=True).reindex(columns=columns)
 
     def summary(self) -> str:
         """Who wins, by how much, against what: for a terminal."""
@@ -236,15 +242,19 @@ class Report:
         """Writes one page that holds its images and styles and needs no other file."""
         from pdejax.evaluate.html import page
 
-        return write_text(path, page(self))
+        with tempfile.TemporaryDirectory() as folder:
+            return write_text(path, page(self, self.save_plots(folder)))
 
     def save(self, folder: str | Path) -> list[Path]:
         """Writes `report.html`, `metrics.csv`, `metrics.json`, `curves.csv`, `summary.txt`, figures and animation."""
+        from pdejax.evaluate.html import page
+
         folder = Path(folder)
+        pictures = self.save_plots(folder)
         return [
+            write_text(folder / "report.html", page(self, pictures)),
             *self.to_csv(folder),
             self.to_json(folder / "metrics.json"),
             write_text(folder / "summary.txt", self.summary() + "\n"),
-            *self.save_plots(folder),
-            self.to_html(folder / "report.html"),
+            *pictures,
         ]

@@ -20,6 +20,8 @@ from pdejax.solvers import ETDRK2, ETDRK4, TimeStepper
 # Where Runge-Kutta methods of fourth order stop being stable on the imaginary axis: h |lambda| = 2.83.
 STABLE = 2.8
 
+Dealiasing = float | Literal["auto"] | None
+
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
@@ -32,7 +34,7 @@ class Variant:
     """
 
     order: Literal[2, 4] = 4
-    dealiasing: float | Literal["auto"] | None = "auto"
+    dealiasing: Dealiasing = "auto"
     refinement: float = 1.0
 
 
@@ -107,12 +109,12 @@ def classical_rivals(
     """
     if not all(grid.periodic):
         raise ValueError(
-            f"The classical rivals are spectral and need a periodic grid, got periodic={grid.periodic}: leave `equation` "
-            "out and the surrogates are scored without rivals."
+            f"The classical rivals are spectral and need a periodic grid, got periodic={grid.periodic}: leave "
+            "`equation` out and the surrogates are scored without rivals."
         )
     equation = _in_dtype(equation, grid)
     shapes = [s for s in family.shapes(grid) if finest is None or all(m <= n for m, n in zip(s, finest, strict=True))]
-    kinds = list(dict.fromkeys(variant.dealiasing for variant in family.variants))
+    kinds: list[Dealiasing] = list(dict.fromkeys(variant.dealiasing for variant in family.variants))
     masks = {
         (shape, kind): _mode_mask(grid, shape, _kept_fraction(kind, equation)) for shape in shapes for kind in kinds
     }
@@ -135,6 +137,7 @@ def rival_name(stepper: TimeStepper) -> str:
     """Resolution, scheme, step size and dealiasing, e.g. `32x32 ETDRK4 h=0.05 dealiased`."""
     points = "x".join(str(n) for n in stepper.grid.shape)
     points = points if stepper.grid.ndim > 1 else f"N={points}"
+    assert isinstance(stepper.discretisation, Spectral)
     rule = stepper.discretisation.dealiasing
     words = "not dealiased" if rule is None else "dealiased" if rule == "auto" else f"dealiased {rule:.3g}"
     return f"{points} {type(stepper.solver).__name__} h={float(stepper.dt) / stepper.substeps:.3g} {words}"
@@ -169,7 +172,7 @@ def _friendly(size: float) -> int:
     return min(candidates, key=lambda n: abs(n - size))
 
 
-def _kept_fraction(dealiasing: float | Literal["auto"] | None, equation: Equation) -> float:
+def _kept_fraction(dealiasing: Dealiasing, equation: Equation) -> float:
     if dealiasing is None:
         return 1.0
     return 2 / ((equation.degree or 2) + 1) if dealiasing == "auto" else float(dealiasing)

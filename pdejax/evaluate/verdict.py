@@ -1,5 +1,6 @@
 """The outcome in plain words."""
 
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def summary(report: Report) -> str:
     ]
     for paragraph in verdict(report):
         lines += [*_wrapped(paragraph), ""]
-    rows = [("", "error", "correlation above 0.8", "above 0.95", "cost [ms]")]
+    rows: list[tuple[str, ...]] = [("", "error", "correlation above 0.8", "above 0.95", "cost [ms]")]
     shown = [*report.of_kind("surrogate"), *report.of_kind("baseline"), *report.frontier]
     for name in shown:
         result = report.results[name]
@@ -84,8 +85,8 @@ def _legend(report: Report) -> str:
     text = f"error: relative L2 at lead time {report.lead_time:g}{common}, mean over trajectories."
     if report.equation is not None:
         text += (
-            f" cost: wall time per unit of simulated time and trajectory, in a batch of {report.data['batch']}. Classical "
-            f"solvers: the {len(report.frontier)} of {len(report.of_kind('rival'))} that are worth their price."
+            f" cost: wall time per unit of simulated time and trajectory, in a batch of {report.data['batch']}. "
+            f"Classical solvers: the {len(report.frontier)} of {len(report.of_kind('rival'))} that are worth their price."
         )
     return text
 
@@ -105,20 +106,19 @@ def _compared(c: Comparison, report: Report) -> str:
             if least
             else f"To be as accurate, the classical solver ({fast}) takes {ratio} times as long"
         )
-        return (
-            f"{c.surrogate} WINS: {own}. {reach}: speed-up at equal error {least}{ratio}{spread}. {_at_equal_cost(c, better)}"
-        )
+        figure = f"speed-up at equal error {least}{ratio}{spread}"
+        return f"{c.surrogate} WINS: {own}. {reach}: {figure}. {_at_equal_cost(c, better)}"
     if c.outcome == "loses":
         if c.speed_up_bound == "at most":
             reach = (
                 f"Even the cheapest classical solver ({fast}) is more accurate (error "
-                f"{report.results[c.faster_rivals[0]].error:.3g}), in 1/{factor(1 / c.speed_up)} of the time: speed-up at "
-                f"equal error at most {ratio}{spread}"
+                f"{report.results[c.faster_rivals[0]].error:.3g}), in 1/{factor(1 / c.speed_up)} of the time: speed-up "
+                f"at equal error at most {ratio}{spread}"
             )
         else:
             reach = (
-                f"The classical solver ({fast}) is as accurate in 1/{factor(1 / c.speed_up)} of the time: speed-up at equal "
-                f"error {ratio}{spread}"
+                f"The classical solver ({fast}) is as accurate in 1/{factor(1 / c.speed_up)} of the time: speed-up at "
+                f"equal error {ratio}{spread}"
             )
         return f"{c.surrogate} LOSES: {own}. {reach}. {_at_equal_cost(c, better)}"
     bound = {"": "", "at most": "at most ", "at least": "at least "}[c.speed_up_bound]
@@ -161,6 +161,4 @@ def factor(value: float) -> str:
 
 
 def _wrapped(text: Any, width: int = 100) -> list[str]:
-    import textwrap
-
     return textwrap.wrap(str(text), width)

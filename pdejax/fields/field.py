@@ -38,8 +38,8 @@ class Poisson:
 class AbstractField(abc.ABC):
     """One or more components over a domain: a scalar has one component, a vector `ndim` of them.
 
-    Arithmetic is componentwise; a field of one component multiplies one of any number. Numbers and scalar arrays
-    (coefficients) combine with every field.
+    Arithmetic is componentwise and returns the reading's own kind of field (hence `Any` below). A field of one
+    component multiplies one of any number; numbers and scalar arrays (coefficients) combine with every field.
     """
 
     # NumPy scalars would otherwise try to turn a field into an object array; with this they ask the field instead.
@@ -98,7 +98,7 @@ class AbstractField(abc.ABC):
 
     # What follows from it.
 
-    def __getitem__(self, name: str | int) -> "AbstractField":
+    def __getitem__(self, name: str | int) -> Any:
         """A component by name (`u["density"]`) or number, or an auxiliary field by the name the equation gave it."""
         if isinstance(name, int):
             if not -self.num_components <= name < self.num_components:
@@ -127,46 +127,48 @@ class AbstractField(abc.ABC):
 
     @property
     def _cache(self) -> dict[Any, Any]:
-        return self.__dict__.setdefault("_cache_storage", {})
+        return vars(self).setdefault("_cache_storage", {})
 
-    def stack(self, *others: "AbstractField") -> "AbstractField":
+    def stack(self, *others: "AbstractField") -> Any:
         """The components of this field and of the others, one after another."""
         return self._stacked(others)
 
-    def gradient(self) -> "AbstractField":
+    def gradient(self) -> Any:
         """The vector of first derivatives of a field of one component."""
         self._require(1, "gradient", "take it component by component, e.g. u[0].gradient()")
         first, *rest = [self.derivative(axis) for axis in range(self.ndim)]
         return first.stack(*rest)
 
-    def divergence(self) -> "AbstractField":
+    def divergence(self) -> Any:
         """The sum over axes of the derivative of component `a` along axis `a`."""
         self._require(self.ndim, "divergence", "stack a vector of ndim components first")
         return _sum([self[axis].derivative(axis) for axis in range(self.ndim)])
 
-    def curl(self) -> "AbstractField":
+    def curl(self) -> Any:
         """`v_x - u_y` of a plane vector `(u, v)`; the usual vector in three dimensions."""
         self._require(self.ndim, "curl", "stack a vector of ndim components first")
         if self.ndim == 2:
             return self[1].derivative(0) - self[0].derivative(1)
         if self.ndim == 3:
-            x, y, z = [self[(a + 2) % 3].derivative((a + 1) % 3) - self[(a + 1) % 3].derivative((a + 2) % 3) for a in range(3)]
+            x, y, z = [
+                self[(a + 2) % 3].derivative((a + 1) % 3) - self[(a + 1) % 3].derivative((a + 2) % 3) for a in range(3)
+            ]
             return x.stack(y, z)
         raise ValueError(f"The curl needs two or three dimensions, this field has {self.ndim}.")
 
-    def rotated_gradient(self) -> "AbstractField":
+    def rotated_gradient(self) -> Any:
         """`(psi_y, -psi_x)`: the divergence-free plane velocity of a stream function."""
         if self.ndim != 2:
             raise ValueError(f"A stream function gives a velocity in two dimensions, this field has {self.ndim}.")
         self._require(1, "rotated_gradient", "a stream function is a scalar")
         return self.derivative(1).stack(-self.derivative(0))
 
-    def advect(self, transported: "AbstractField") -> "AbstractField":
+    def advect(self, transported: "AbstractField") -> Any:
         """`(self . grad) transported`, component by component; `self` is a velocity of `ndim` components."""
         self._require(self.ndim, "advect", "a velocity has one component per axis")
         return _sum([self[axis] * transported.derivative(axis) for axis in range(self.ndim)])
 
-    def directional_derivative(self, direction: Any) -> "AbstractField":
+    def directional_derivative(self, direction: Any) -> Any:
         """`c . grad u` for a constant vector `c` of `ndim` entries."""
         return _sum([self.derivative(axis) * direction[axis] for axis in range(self.ndim)])
 
@@ -184,44 +186,44 @@ class AbstractField(abc.ABC):
                 "pick components by name or number first."
             )
 
-    def __add__(self, other: Any) -> "AbstractField":
+    def __add__(self, other: Any) -> Any:
         other = self._as_field(other)
         self._broadcasts(other, "add")
         return self._plus(other)
 
-    def __mul__(self, other: Any) -> "AbstractField":
+    def __mul__(self, other: Any) -> Any:
         if _is_scalar(other):
             return self._scaled(other)
         other = self._as_field(other)
         self._broadcasts(other, "multiply")
         return self._times(other)
 
-    def __truediv__(self, other: Any) -> "AbstractField":
+    def __truediv__(self, other: Any) -> Any:
         if _is_scalar(other):
             return self._scaled(1 / other)
         other = self._as_field(other)
         self._broadcasts(other, "divide")
         return self._over(other)
 
-    def __rtruediv__(self, other: Any) -> "AbstractField":
+    def __rtruediv__(self, other: Any) -> Any:
         return self._as_field(other) / self
 
-    def __pow__(self, exponent: int) -> "AbstractField":
+    def __pow__(self, exponent: int) -> Any:
         if not isinstance(exponent, int) or exponent < 1:
             raise ValueError(f"A field is raised to integer powers >= 1, got {exponent!r}; use u.map(...) otherwise.")
         return self if exponent == 1 else self.map(lambda values: values**exponent)
 
-    def __neg__(self) -> "AbstractField":
+    def __neg__(self) -> Any:
         # -(-u) is u itself, so that a reading recognises it.
         if self._negative is None:
             self._negative = self._scaled(-1)
             self._negative._negative = self
         return self._negative
 
-    def __sub__(self, other: Any) -> "AbstractField":
+    def __sub__(self, other: Any) -> Any:
         return self + (-self._as_field(other))
 
-    def __rsub__(self, other: Any) -> "AbstractField":
+    def __rsub__(self, other: Any) -> Any:
         return self._as_field(other) + (-self)
 
     __radd__ = __add__

@@ -50,7 +50,7 @@ class Pointwise(eqx.Module):
             )
         outputs = {name: everything._slice(len(names) + i, 1) for i, name in enumerate(constraints)}
         state._cache.update(outputs)
-        gaps = [outputs[name].laplacian() - constraint.source for name, constraint in constraints.items()]
+        gaps: list[Any] = [outputs[name].laplacian() - constraint.source for name, constraint in constraints.items()]
         _, time_derivative = jax.jvp(lambda s: state.function(s, x), (t,), (jnp.ones_like(t),))
         return Terms(
             time_derivative=time_derivative,

@@ -152,7 +152,9 @@ class Spectral(eqx.Module):
         mask = np.ones((), bool)
         for axis, n in enumerate(self.grid.shape):
             # Strictly below the cut: at |k| = N/3 the square would fold back onto that very mode.
-            mask = mask & _broadcast(np.abs(_mode_numbers(self.grid.shape, axis)) < fraction * n / 2, axis, self.grid.ndim)
+            mask = mask & _broadcast(
+                np.abs(_mode_numbers(self.grid.shape, axis)) < fraction * n / 2, axis, self.grid.ndim
+            )
         return jnp.asarray(mask)
 
     @property

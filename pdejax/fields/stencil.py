@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pdejax.boundary import Boundary, Sides, ghost_weights, sides_of
+from pdejax.boundary import Boundary, Neumann, Sides, ghost_weights, sides_of
 from pdejax.fields.field import AbstractField, EquationLike
 from pdejax.grid import Grid
 
@@ -178,7 +178,7 @@ class StencilField(AbstractField):
         ghosts = jnp.tensordot(jnp.asarray(interior_weights, values.dtype), nearest, axes=([1], [at]))
         if wall is not None and conditioned:
             # The outward derivative is minus the derivative along the inward coordinate that the weights use.
-            datum = wall.value if wall.derivative_order == 0 else -wall.slope * grid.spacing[axis]
+            datum = -wall.slope * grid.spacing[axis] if isinstance(wall, Neumann) else wall.value
             shape = (-1,) + (1,) * (ghosts.ndim - 1)
             ghosts = ghosts + (jnp.asarray(datum_weights, values.dtype) * datum).reshape(shape)
         return jnp.moveaxis(ghosts, 0, at)

@@ -11,8 +11,8 @@ For `y' = L y + N(t, y)` with a linear part L that acts on each mode by itself, 
 The linear part is exact: stiffness costs nothing, and a linear equation is solved to rounding. Updates are written as
 `y + (e^(hL) - 1) y + ...`: in float32 the round-off of many steps then grows several times more slowly.
 
-Sources: Cox & Matthews, J. Comput. Phys. 176 (2002) 430 (ETDRK2/3/4); Kassam & Trefethen, SIAM J. Sci. Comput. 26 (2005)
-1214; integrating factor with embedded error: Balac & Mahe, Comput. Phys. Commun. 184 (2013) 1211.
+Sources: Cox & Matthews, J. Comput. Phys. 176 (2002) 430 (ETDRK2/3/4); Kassam & Trefethen, SIAM J. Sci. Comput. 26
+(2005) 1214; integrating factor with embedded error: Balac & Mahe, Comput. Phys. Commun. 184 (2013) 1211.
 """
 
 import abc

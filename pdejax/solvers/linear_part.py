@@ -115,7 +115,7 @@ def _matrix_product(first: Array, second: Array) -> Array:
 
 
 def _series(z: Array, one: Array, compose: Callable[[Array, Array], Array], count: int) -> list[Array]:
-    """`phi_1(z) .. phi_count(z)` for |z| <= 1: the Taylor series of the last, the others by `phi_l = z phi_(l+1) + 1/l!`.
+    """`phi_1(z) .. phi_count(z)` for |z| <= 1: the last by its series, the others by `phi_l = z phi_(l+1) + 1/l!`.
 
     Downwards the recursion multiplies by z and loses nothing; upwards it would divide rounding errors by it.
     """

@@ -1,5 +1,6 @@
-"""The adaptive, differentiable driver: `diffrax.diffeqsolve` with what partial differential equations need around it."""
+"""The adaptive, differentiable driver: `diffrax.diffeqsolve`, with what fields on a grid need around it."""
 
+import itertools
 import warnings
 from typing import Any
 
@@ -8,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from pdejax.equations import Equation
@@ -49,8 +51,8 @@ def solve(
 
     - `ts`: increasing times, at least two. Steps end exactly on them; nothing is interpolated.
     - `solver`: an exponential or diffrax solver; by default chosen from the equation (see `explain`).
-    - `rtol`, `atol`: adaptive steps, accepted when the L2 norm of the error estimate is below `atol + rtol |u|`. Default:
-      adaptive with rtol 1e-6 (float64) or 1e-4 (float32), `atol = rtol`.
+    - `rtol`, `atol`: adaptive steps, accepted when the L2 norm of the error estimate is below `atol + rtol |u|`.
+      Default: adaptive with rtol 1e-6 (float64) or 1e-4 (float32), `atol = rtol`.
     - `dt`: fixed steps instead, at most this long (each output interval is cut evenly). Not together with tolerances.
     - `adjoint`: how to differentiate; default `diffrax.RecursiveCheckpointAdjoint()`.
     - `progress`: a progress bar.
@@ -62,13 +64,19 @@ def solve(
     """
     grid = discretisation.grid
     grid.check_state(u0, len(equation.components(grid.ndim)), "The initial state u0")
-    if not isinstance(u0, jax.core.Tracer) and not np.all(np.isfinite(np.asarray(u0))):
-        raise ValueError("The initial state u0 holds values that are not finite; a solve from it would be NaN throughout.")
-    if isinstance(ts, jax.core.Tracer):
-        raise ValueError("The output times `ts` must be known when the program is traced: pass a NumPy array or a list.")
+    if not isinstance(u0, Tracer) and not np.all(np.isfinite(np.asarray(u0))):
+        raise ValueError(
+            "The initial state u0 holds values that are not finite; a solve from it would be NaN throughout."
+        )
+    if isinstance(ts, Tracer):
+        raise ValueError(
+            "The output times `ts` must be known when the program is traced: pass a NumPy array or a list."
+        )
     times = np.asarray(ts, dtype=float)
     if times.ndim != 1 or len(times) < 2 or not np.all(np.isfinite(times)) or not np.all(np.diff(times) > 0):
-        raise ValueError(f"ts must be at least two finite, increasing times, got {np.array2string(times, threshold=6)}.")
+        raise ValueError(
+            f"ts must be at least two finite, increasing times, got {np.array2string(times, threshold=6)}."
+        )
     solver = default_solver(equation, discretisation)[0] if solver is None else solver
     if dt is not None:
         if rtol is not None or atol is not None:
@@ -120,7 +128,7 @@ def _solve(
     with warnings.catch_warnings():
         # Checked in this project's tests: explicit and exponential solvers, step control and gradients are right.
         warnings.filterwarnings("ignore", message="Complex dtype support in Diffrax")
-        outcome = diffrax.diffeqsolve(
+        outcome: Any = diffrax.diffeqsolve(
             terms,
             solver,
             t0=ts[0],
@@ -152,14 +160,14 @@ class _Norm(eqx.Module):
 
 def _fixed_steps(times: np.ndarray, dt: float) -> np.ndarray:
     """Every step's end: each output interval in equal parts no longer than dt (but for rounding)."""
-    counts = [max(1, int(np.ceil((b - a) / dt * (1 - 1e-9)))) for a, b in zip(times[:-1], times[1:], strict=True)]
+    counts = [max(1, int(np.ceil((b - a) / dt * (1 - 1e-9)))) for a, b in itertools.pairwise(times)]
     parts = [np.linspace(a, b, n + 1)[1:] for a, b, n in zip(times[:-1], times[1:], counts, strict=True)]
     return np.concatenate([times[:1], *parts])
 
 
 def _checked(solution: Solution, solver: Any, times: np.ndarray, max_steps: int) -> Solution:
     advice = "Take smaller steps or tolerances, a finer grid, or check the sign and size of the coefficients."
-    if isinstance(solution.u, jax.core.Tracer):
+    if isinstance(solution.u, Tracer):
         message = f"pdejax.solve with {type(solver).__name__} produced values that are not finite. {advice}"
         return eqx.tree_at(
             lambda s: s.u, solution, eqx.error_if(solution.u, ~jnp.all(jnp.isfinite(solution.u)), message)

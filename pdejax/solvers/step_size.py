@@ -9,7 +9,7 @@ from jaxtyping import Array
 
 
 class FieldNormController(diffrax.AbstractAdaptiveStepSizeController):
-    """Accepts a step when `|error| <= atol + rtol max(|y0|, |y1|)`, with the norm of the discretisation (L2 over the box).
+    """Accepts a step when `|error| <= atol + rtol max(|y0|, |y1|)`, in the discretisation's norm (L2 over the box).
 
     A PID controller proper compares entry by entry; among Fourier coefficients that would weigh an empty mode like a
     full one and scale with the number of points. Here the PID logic sees one number, and tolerances mean the same at

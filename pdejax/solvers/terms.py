@@ -8,7 +8,7 @@ from jaxtyping import Array
 
 from pdejax.equations import Equation
 from pdejax.fields import FiniteDifference, Spectral
-from pdejax.solvers.exponential import AbstractExponentialSolver, ETDRK4, SemilinearTerm
+from pdejax.solvers.exponential import ETDRK4, AbstractExponentialSolver, SemilinearTerm
 from pdejax.solvers.linear_part import AbstractLinearPart, Coupled, Diagonal
 
 Discretisation = Spectral | FiniteDifference
@@ -40,11 +40,14 @@ def default_solver(equation: Equation, discretisation: Discretisation) -> tuple[
     name = type(equation).__name__
     if isinstance(discretisation, FiniteDifference):
         return diffrax.Tsit5(), (
-            f"{name} on finite differences is advanced explicitly: Tsit5, fifth order. Its step is limited by the grid: "
+            f"{name} on finite differences is explicit: Tsit5, fifth order. Its step is limited by the grid: "
             "about h / |velocity| for transport and h^2 / (2 ndim diffusivity) for diffusion."
         )
     if not discretisation.has_linear_part(equation):
-        return diffrax.Tsit5(), f"{name} has no linear part, so nothing is stiff by itself: Tsit5, explicit, fifth order."
+        return (
+            diffrax.Tsit5(),
+            f"{name} has no linear part to treat exactly: Tsit5, explicit, fifth order.",
+        )
     return ETDRK4(), (
         f"{name} has a linear part that Fourier modes diagonalise: ETDRK4 advances it exactly, however stiff, and the "
         "rest with fourth order. Its step is limited by the nonlinear part alone."

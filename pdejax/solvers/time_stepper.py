@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from pdejax.equations import Equation
@@ -21,8 +22,8 @@ class TimeStepper(eqx.Module):
     - `equation`, `discretisation`: what is solved, and where.
     - `dt`: the output interval, > 0. An array leaf, like every coefficient: other values run the same program.
     - `substeps`: solver steps per `dt`. Between them the state stays in the solver's representation.
-    - `solver`: an exponential solver of `pdejax.solvers`, or any explicit diffrax solver; `None` chooses by the equation
-      (`explain()` says which, and why).
+    - `solver`: an exponential solver of `pdejax.solvers`, or any explicit diffrax solver; `None` chooses by the
+      equation (`explain()` says which, and why).
 
     `stepper(u, t=t)` returns u at `t + dt`; `u (channel, *grid.shape)`. Not jitted by itself; jit, vmap and grad apply.
 
@@ -74,13 +75,14 @@ class TimeStepper(eqx.Module):
         steps = jnp.arange(self.substeps)
         y = self.discretisation.encode(u)
         terms = terms_for(self.solver, self.equation, self.discretisation)
-        if isinstance(self.solver, AbstractExponentialSolver):
-            coefficients = self.solver.coefficients(terms.linear, h)
+        solver: Any = self.solver
+        if isinstance(solver, AbstractExponentialSolver):
+            coefficients = solver.coefficients(terms.linear, h)
 
             def exponential(carry: Any, i: Array) -> tuple[Any, None]:
                 # Times by multiplication: adding h again and again drifts in float32.
                 y, n_y = carry
-                y, n_y, _ = self.solver.advance(terms, coefficients, t + i * h, h, y, n_y)
+                y, n_y, _ = solver.advance(terms, coefficients, t + i * h, h, y, n_y)
                 return (y, n_y), None
 
             (y, _), _ = jax.lax.scan(exponential, (y, terms.nonlinear(t, y)), steps)
@@ -88,10 +90,10 @@ class TimeStepper(eqx.Module):
 
             def explicit(carry: Any, i: Array) -> tuple[Any, None]:
                 y, state = carry
-                y, _, _, state, _ = self.solver.step(terms, t + i * h, t + (i + 1) * h, y, None, state, False)
+                y, _, _, state, _ = solver.step(terms, t + i * h, t + (i + 1) * h, y, None, state, False)
                 return (y, state), None
 
-            state = self.solver.init(terms, t, t + h, y, None)
+            state = solver.init(terms, t, t + h, y, None)
             (y, _), _ = jax.lax.scan(explicit, (y, state), steps)
         return self.discretisation.decode(y)
 
@@ -101,7 +103,8 @@ class TimeStepper(eqx.Module):
         name = type(self.solver).__name__
         if type(chosen) is not type(self.solver):
             reason = f"{name}, as asked for. The default would be {type(chosen).__name__}: {reason}"
-        return f"{reason}\n{self.substeps} step(s) of {float(self.dt) / self.substeps:.4g} per output of {float(self.dt):.4g}."
+        dt = float(self.dt)
+        return f"{reason}\n{self.substeps} step(s) of {dt / self.substeps:.4g} per output interval of {dt:.4g}."
 
 
 def checked_time_step(dt: Any, grid: Grid) -> Float[Array, ""]:
@@ -109,6 +112,6 @@ def checked_time_step(dt: Any, grid: Grid) -> Float[Array, ""]:
     dt = jnp.asarray(dt, grid.dtype)
     if dt.ndim != 0:
         raise ValueError(f"dt must be one number, got shape {dt.shape}; to vary it, jax.vmap over steppers.")
-    if not isinstance(dt, jax.core.Tracer) and not (np.isfinite(float(dt)) and float(dt) > 0):
+    if not isinstance(dt, Tracer) and not (np.isfinite(float(dt)) and float(dt) > 0):
         raise ValueError(f"dt must be positive and finite, got {float(dt)}.")
     return dt

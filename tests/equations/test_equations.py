@@ -141,7 +141,7 @@ def test_fisher_is_solved():
 
 
 def vortices(x, y, t):
-    """Vorticity and stream function of psi = sin 2x cos y + cos(3x + y), turned on in time; advection does not vanish."""
+    """Vorticity and stream function of psi = sin 2x cos y + cos(3x + y), growing in time; advection is not zero."""
     growth = 1 + jnp.sin(t)
     stream = jnp.sin(2 * x) * jnp.cos(y) + jnp.cos(3 * x + y)
     return growth * (5 * jnp.sin(2 * x) * jnp.cos(y) + 10 * jnp.cos(3 * x + y)), growth * stream

@@ -48,9 +48,7 @@ def test_vorticity_is_advected_as_the_analytic_jacobian_says(shape, cheap_forms)
 def test_the_cheap_forms_equal_the_plain_ones_on_turbulence():
     grid = pj.Grid((48, 45), (TURN, 5.0))
     w = random_state(grid, 1, cutoff=15)
-    cheap, plain = (
-        pj.Spectral(grid, cheap_forms=c).tendency(KolmogorovFlow(1e-3), 0.0, w) for c in (True, False)
-    )
+    cheap, plain = (pj.Spectral(grid, cheap_forms=c).tendency(KolmogorovFlow(1e-3), 0.0, w) for c in (True, False))
     assert jnp.max(jnp.abs(cheap - plain)) <= 1e-12 * jnp.max(jnp.abs(plain))
     grid = pj.Grid(48, 3.0)
     u = random_state(grid, 1, cutoff=15)
@@ -74,7 +72,9 @@ def transforms(equation, discretisation, num_channels):
     y = jax.ShapeDtypeStruct((num_channels, *discretisation.coefficient_shape), jnp.complex64)
     program = jax.jit(lambda y: discretisation.nonlinear(equation, 0.0, y)).lower(y).compile().as_text()
     results = re.findall(r"= \w+\[([\d,]+)\]\S* fft\(", program)
-    return sum(int(np.prod([int(n) for n in shape.split(",")[: -discretisation.grid.ndim]] or [1])) for shape in results)
+    return sum(
+        int(np.prod([int(n) for n in shape.split(",")[: -discretisation.grid.ndim]] or [1])) for shape in results
+    )
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,9 @@ def test_periodic_derivatives_converge_with_their_order(order):
         f, g = jnp.exp(jnp.sin(x)), jnp.cos(y / 2 + 0.3)
         f_x, f_xx = jnp.cos(x) * f, (jnp.cos(x) ** 2 - jnp.sin(x)) * f
         exact = f_x * g + f_xx * g - f_x * g / 4 + f * jnp.sin(y / 2 + 0.3) / 8
-        return float(jnp.max(jnp.abs(pj.FiniteDifference(grid, order).tendency(Derivatives(), 0.0, (f * g)[None]) - exact)))
+        return float(
+            jnp.max(jnp.abs(pj.FiniteDifference(grid, order).tendency(Derivatives(), 0.0, (f * g)[None]) - exact))
+        )
 
     sizes = [48, 96, 192]
     orders = observed_orders([error(n) for n in sizes], [1 / n for n in sizes])

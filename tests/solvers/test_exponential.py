@@ -51,7 +51,8 @@ def test_the_other_solvers_on_korteweg_de_vries(solver, order):
 
 
 @pytest.mark.parametrize(
-    ("solver", "order"), [(ETDRK2(), 2), (ETDRK3(), 3), (ETDRK4(), 4), (IntegratingFactorRK4(), 4), (diffrax.Tsit5(), 5)]
+    ("solver", "order"),
+    [(ETDRK2(), 2), (ETDRK3(), 3), (ETDRK4(), 4), (IntegratingFactorRK4(), 4), (diffrax.Tsit5(), 5)],
 )
 def test_orders_on_burgers(solver, order):
     nu, grid = 0.3, pj.Grid(65, TURN)
@@ -129,7 +130,9 @@ def test_a_coupled_linear_system_is_solved_to_rounding_in_one_step():
     np.testing.assert_allclose(result, amplitude[:, None] * np.cos(3 * np.asarray(x)), atol=1e-13)
 
 
-@pytest.mark.parametrize(("solver", "order"), [(ETDRK2(), 2), (ETDRK3(), 3), (ETDRK4(), 4), (IntegratingFactorRK4(), 4)])
+@pytest.mark.parametrize(
+    ("solver", "order"), [(ETDRK2(), 2), (ETDRK3(), 3), (ETDRK4(), 4), (IntegratingFactorRK4(), 4)]
+)
 def test_orders_on_a_coupled_system(solver, order):
     grid = pj.Grid(24, TURN)
     x = grid.axes[0]
@@ -166,7 +169,9 @@ class Forced(Equation):
         return u.constant(jnp.cos(t) + jnp.sin(t))
 
 
-@pytest.mark.parametrize(("solver", "order"), [(ETDRK2(), 2), (ETDRK3(), 3), (ETDRK4(), 4), (IntegratingFactorRK4(), 4)])
+@pytest.mark.parametrize(
+    ("solver", "order"), [(ETDRK2(), 2), (ETDRK3(), 3), (ETDRK4(), 4), (IntegratingFactorRK4(), 4)]
+)
 def test_orders_with_a_force_that_depends_on_time(solver, order):
     grid = pj.Grid(8, 1.0)
     errors = []

@@ -40,7 +40,9 @@ def test_phi_functions_are_real_for_a_real_symbol_and_finite_where_it_is_huge():
 
 def test_gradients_through_the_switch_are_finite():
     def total(step):
-        return sum(jnp.sum(values) for values in Diagonal(jnp.asarray([[0.0, -0.5, -1.0, -2.0, -1e6]])).functions(step, 3))
+        return sum(
+            jnp.sum(values) for values in Diagonal(jnp.asarray([[0.0, -0.5, -1.0, -2.0, -1e6]])).functions(step, 3)
+        )
 
     slope = jax.grad(total)(jnp.asarray(0.7))
     differences = (total(jnp.asarray(0.7 + 1e-2)) - total(jnp.asarray(0.7 - 1e-2))) / 2e-2
@@ -76,6 +78,8 @@ def test_matrix_phi_functions_agree_with_the_augmented_exponential(size):
 def test_diagonal_and_coupled_agree_where_nothing_is_coupled():
     symbol = jnp.asarray([[-0.3, -4.0, -50.0], [0.0, -1e-4, -1.0]])
     matrix = jnp.zeros((2, 2, 3)).at[[0, 1], [0, 1]].set(symbol)
-    for one, other in zip(Diagonal(symbol).functions(jnp.asarray(0.5), 3), Coupled(matrix).functions(jnp.asarray(0.5), 3), strict=True):
+    for one, other in zip(
+        Diagonal(symbol).functions(jnp.asarray(0.5), 3), Coupled(matrix).functions(jnp.asarray(0.5), 3), strict=True
+    ):
         np.testing.assert_allclose(other[[0, 1], [0, 1]], one, rtol=2e-5)
         np.testing.assert_allclose(other[0, 1], 0.0, atol=1e-12)

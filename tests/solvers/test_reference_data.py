@@ -15,7 +15,7 @@ rollout = jax.jit(pj.rollout, static_argnums=2)
 
 
 def test_allen_cahn_as_a_regression_of_the_discrete_system(reference_data):
-    """u0 = x^2 cos(pi x) has a kink at +-1, so this compares discrete systems (512 points, no dealiasing), not the PDE."""
+    """u0 = x^2 cos(pi x) has a kink at +-1, so this compares discrete systems (no dealiasing), not the PDE."""
     data = scipy.io.loadmat(reference_data / "AC.mat")
     grid = pj.Grid(512, 2.0, origin=-1.0)
     np.testing.assert_allclose(grid.axes[0], data["x"].ravel(), atol=1e-14)

@@ -24,7 +24,9 @@ def test_tolerances_control_the_error(solver):
     times = [0.0, 0.13, 0.4]
     errors, steps = [], []
     for rtol in (1e-4, 1e-6, 1e-8):
-        solution = pj.solve(KortewegDeVries(), pj.Spectral(grid), soliton(x, 0.0)[None], times, solver=solver, rtol=rtol)
+        solution = pj.solve(
+            KortewegDeVries(), pj.Spectral(grid), soliton(x, 0.0)[None], times, solver=solver, rtol=rtol
+        )
         exact = jnp.stack([soliton(x, t) for t in times])
         errors.append(float(jnp.max(jnp.abs(solution.u[:, 0] - exact))))
         steps.append(int(solution.num_steps))

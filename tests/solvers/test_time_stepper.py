@@ -172,6 +172,6 @@ def test_a_state_of_another_shape_is_named():
 def test_explain_names_the_solver_and_the_reason():
     grid = pj.Grid(16, 1.0)
     assert "ETDRK4" in pj.TimeStepper(Burgers(0.1), pj.Spectral(grid), 0.5, 5).explain()
-    assert "5 step(s) of 0.1" in pj.TimeStepper(Burgers(0.1), pj.Spectral(grid), 0.5, 5).explain()
+    assert "5 step(s) of 0.1 per output interval" in pj.TimeStepper(Burgers(0.1), pj.Spectral(grid), 0.5, 5).explain()
     assert "Tsit5" in pj.explain(Burgers(0.1), pj.FiniteDifference(grid))
     assert "as asked for" in pj.TimeStepper(Burgers(0.1), pj.Spectral(grid), 0.5, 5, ETDRK2()).explain()

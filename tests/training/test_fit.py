@@ -112,14 +112,10 @@ def test_windows_go_with_the_parameters_of_their_trajectory():
 @pytest.mark.parametrize("ema_decay", [None, 0.9])
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(ema_decay):
     data = pairs()
-
-    def model(key=0):
-        return small(key) if ema_decay is None else FNO(2, 3, 1, 3, 4, num_layers=1, key=jax.random.key(key))
-
-    whole = fit(model(), Supervised(), data, **options(num_steps=10, ema_decay=ema_decay, steps_per_call=4))
-    begun = fit(model(), Supervised(), data, **options(num_steps=5, ema_decay=ema_decay, steps_per_call=4))
+    whole = fit(small(), Supervised(), data, **options(num_steps=10, ema_decay=ema_decay, steps_per_call=4))
+    begun = fit(small(), Supervised(), data, **options(num_steps=5, ema_decay=ema_decay, steps_per_call=4))
     resumed = fit(
-        model(key=9),
+        small(key=9),
         Supervised(),
         data,
         **options(num_steps=5, ema_decay=ema_decay, steps_per_call=4, resume=begun.state),
