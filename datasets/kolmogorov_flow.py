@@ -1,7 +1,7 @@
 """Two-dimensional Kolmogorov flow at viscosity 5e-3; see kolmogorov_flow.md beside this file.
 
-    python datasets/kolmogorov_flow.py --out out/datasets/kolmogorov_flow
-    python datasets/kolmogorov_flow.py --preset tiny --out out/datasets/tiny
+python datasets/kolmogorov_flow.py --out out/datasets/kolmogorov_flow
+python datasets/kolmogorov_flow.py --preset tiny --out out/datasets/tiny
 """
 
 import dataclasses
@@ -39,7 +39,15 @@ STANDARD = Recipe(
 )
 # The same flow, less of it and too short to be of use: a check of the machinery.
 TINY = dataclasses.replace(
-    STANDARD, solve_points=(48, 48), store_points=(24, 24), burn_in=2, frames=4, train=2, valid=1, test=1, measure_error=1
+    STANDARD,
+    solve_points=(48, 48),
+    store_points=(24, 24),
+    burn_in=2,
+    frames=4,
+    train=2,
+    valid=1,
+    test=1,
+    measure_error=1,
 )
 
 

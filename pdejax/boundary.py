@@ -1,4 +1,4 @@
-"""What holds at the walls: boundary types, and the ghost values they imply.
+"""What holds at the walls.
 
 Whether an axis has walls at all is the grid's (`Grid(..., periodic=...)`); what holds there is stated here.
 """
@@ -8,7 +8,6 @@ from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from pdejax.grid import Grid
@@ -69,31 +68,6 @@ def sides_of(grid: Grid, boundary: Boundary | Mapping[str, Boundary] | None) -> 
                 raise ValueError(f"A boundary condition is Dirichlet(...) or Neumann(...), got {condition!r}.")
         sides.append(None if wraps else (pair[0], pair[1]))  # type: ignore[arg-type]
     return tuple(sides)
-
-
-def ghost_weights(
-    points: str, derivative_order: int | None, num_interior: int, num_ghosts: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Ghost values beyond a wall, from the polynomial through the interior points that meets the wall's condition.
-
-    The wall is at 0, the interior at `i` (nodes) or `i + 1/2` (centres) times h, the ghosts at the mirrored places.
-    Returns `(datum, interior)` of shapes `(num_ghosts,)` and `(num_ghosts, num_interior)` for h = 1; a slope datum is
-    to be multiplied by h. `derivative_order` None extrapolates without a condition.
-    """
-    offset = 0.5 if points == "centres" else 0.0
-    interior = np.arange(num_interior) + offset
-    ghosts = -(np.arange(num_ghosts) + (offset if points == "centres" else 1.0))
-    # On nodes a Dirichlet wall is itself the first interior point: its datum is already among the values.
-    conditioned = derivative_order is not None and not (points == "nodes" and derivative_order == 0)
-    degree = num_interior - 1 + conditioned
-    powers = np.arange(degree + 1)
-    rows = interior[:, None] ** powers
-    if conditioned:
-        at_wall = np.zeros(degree + 1)
-        at_wall[derivative_order] = 1.0
-        rows = np.vstack([at_wall, rows])
-    weights = (ghosts[:, None] ** powers) @ np.linalg.inv(rows)
-    return (weights[:, 0], weights[:, 1:]) if conditioned else (np.zeros(num_ghosts), weights)
 
 
 def _axes(grid: Grid) -> list[tuple[str, bool]]:

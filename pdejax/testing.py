@@ -183,7 +183,7 @@ def check_lowering(function: Callable[..., Any], *shapes: Any, platforms: Sequen
 
     `shapes` are the arguments, or `jax.ShapeDtypeStruct`s in their place.
     """
-    jax.export.export(jax.jit(function), platforms=tuple(platforms))(*shapes)
+    jax.export.export(jax.jit(lambda *arguments: function(*arguments)), platforms=tuple(platforms))(*shapes)
 
 
 def _at_a_point(exact: Callable[..., Any]) -> Callable[[Any, Any], Array]:

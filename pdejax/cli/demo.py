@@ -30,8 +30,8 @@ class Demo(Command):
     """Folder to write to."""
     preset: Literal["standard", "tiny"] = "standard"
     """The defaults of all other options: minutes, or seconds of everything (which learns nothing)."""
-    recipe: Recipe = Recipe()
-    training: Training = Training(coordinates=(0, 4))
+    recipe: Recipe = dataclasses.field(default_factory=Recipe)
+    training: Training = dataclasses.field(default_factory=lambda: Training(coordinates=(0, 4)))
     at: float = 1.0
     """Lead time at which errors and costs are compared."""
     rival_fractions: tuple[float, ...] = RivalFamily().fractions
@@ -53,28 +53,32 @@ class Demo(Command):
         )
         with _timed(spent, "data"):
             paths = self.recipe.write(self.out, NAME)
-        train, valid, test = (read(paths[split]) for split in ("train", "valid", "test"))
-        print(f"     {describe_data(train, paths['train'])}\n     {describe_solver_error(test)}")
+        # Single precision from here on: the model is trained, and the solvers are timed, in the same.
+        with jax.enable_x64(False):
+            train, valid, test = (read(paths[split]) for split in ("train", "valid", "test"))
+            print(f"     {describe_data(train, paths['train'])}\n     {describe_solver_error(test)}")
 
-        print(f"\n2/3  Training a Fourier neural operator, {self.training.steps} steps ...")
-        with _timed(spent, "training"):
-            fitted = train_fno(train, valid, self.training, self.out)
+            print(f"\n2/3  Training a Fourier neural operator, {self.training.steps} steps ...")
+            with _timed(spent, "training"):
+                fitted = train_fno(train, valid, self.training, self.out)
 
-        print(f"\n3/3  Rolling out from {len(test)} unseen initial states, beside classical solvers ...")
-        # Single precision, as the model: the solvers are timed in the same.
-        with _timed(spent, "evaluation"), jax.enable_x64(False):
-            report = evaluate(
-                {"FNO": fitted.model},
-                test,
-                equation_named.of_data(test, None, {}),
-                at=self.at,
-                family=RivalFamily(fractions=self.rival_fractions),
-                timing_seconds=self.timing_seconds,
-            )
-            report.save(self.out)
+            print(f"\n3/3  Rolling out from {len(test)} unseen initial states, beside classical solvers ...")
+            with _timed(spent, "evaluation"):
+                report = evaluate(
+                    {"FNO": fitted.model},
+                    test,
+                    equation_named.of_data(test, None, {}),
+                    at=self.at,
+                    family=RivalFamily(fractions=self.rival_fractions),
+                    timing_seconds=self.timing_seconds,
+                )
+                assert isinstance(report, Report)  # trajectories give no PairReport
+                report.save(self.out)
         print("\n" + summary(report, self.out, describe_solver_error(test)))
         total = sum(spent.values())
-        print("\n" + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in spent.items()) + f": {total:.0f} s in all")
+        print(
+            "\n" + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in spent.items()) + f": {total:.0f} s in all"
+        )
 
 
 @contextmanager
@@ -93,7 +97,12 @@ def summary(report: Report, out: Path, solver_error: str) -> str:
         MODEL: "the trained model, for `pdejax evaluate --model` and pdejax.models.load",
         "data/": "the trajectories, in the layout of The Well",
     }
-    lines = ["HOW FAR DOES THE SURROGATE FOLLOW THE FLOW?", in_words(report, "FNO"), f"The truth has a {solver_error}", ""]
+    lines = [
+        "HOW FAR DOES THE SURROGATE FOLLOW THE FLOW?",
+        in_words(report, "FNO"),
+        f"The truth has a {solver_error}",
+        "",
+    ]
     lines += ["IS IT WORTH ITS PRICE?", report.summary(), "", f"IN {out}:"]
     lines += [f"  {name:<26} {what}" for name, what in files.items()]
     return "\n".join(lines)

@@ -47,18 +47,17 @@ class Evaluate(Command):
 
     def run(self) -> None:
         refuse_existing([self.out / "report.html"], self.overwrite)
-        data = read_well(existing_file(self.data, "--data")).load()
-        surrogates = load_models(self.model)
-        data, steppers = fit_together(data, surrogates)
-        if self.steps is not None:
-            data = first_frames(data, self.steps)
+        stored = read_well(existing_file(self.data, "--data")).u.dtype
         # The precision of the data is that of the comparison, for models and solvers alike.
-        with jax.enable_x64(data.u.dtype == np.float64):
+        with jax.enable_x64(stored == np.float64):
+            data, surrogates = fit_together(read_well(self.data).load(), load_models(self.model))
+            if self.steps is not None:
+                data = first_frames(data, self.steps)
             equation = equation_named.of_data(data, self.equation, dict(self.coefficients))
             if equation is None:
                 print("no classical solver is run: the file names no equation; name it with --equation")
             report = evaluate(
-                steppers, data, equation, at=self.at, truth_shape=self.truth_points, timing_seconds=self.seconds
+                surrogates, data, equation, at=self.at, truth_shape=self.truth_points, timing_seconds=self.seconds
             )
             report.save(self.out)
             print(report.summary())

@@ -20,19 +20,19 @@ class Generate(Command):
     precision, stored in single; the error of the solver is measured and stored with the data.
     """
 
-    out: Path
+    out: Path = Path("out/trajectories")
     """Folder to write to."""
     name: str = "trajectories"
     """Name of the files."""
     preset: Literal["standard", "tiny"] = "standard"
     """The defaults of all other options: a Kolmogorov flow (about two minutes), or a tiny one (seconds)."""
-    recipe: Annotated[Recipe, tyro.conf.arg(name="")] = Recipe()
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Recipe)
     overwrite: bool = False
     """Replace files that exist."""
 
     @classmethod
     def presets(cls) -> dict[str, Command]:
-        return {"tiny": cls(out=tyro.MISSING, preset="tiny", recipe=TINY)}
+        return {"tiny": cls(preset="tiny", recipe=TINY)}
 
     def run(self) -> None:
         refuse_existing(list(self.recipe.paths(self.out, self.name).values()), self.overwrite)

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from pdejax.cli import equation as equation_named
-from pdejax.data import Trajectories, generate, read_well, write_well
+from pdejax.data import Trajectories, generate, write_well
 from pdejax.fields import Spectral
 from pdejax.grid import Grid
 from pdejax.initial import BandLimited
@@ -43,9 +43,9 @@ class Recipe:
     """Solver steps per interval."""
     burn_in: int = 40
     """Intervals before the first stored frame, in which the flow forgets how it began."""
-    frames: int = 40
+    frames: int = 60
     """Stored frames after the first one."""
-    train: int = 48
+    train: int = 40
     """Trajectories to train on."""
     valid: int = 8
     """Trajectories to watch the training with."""
@@ -86,7 +86,7 @@ class Recipe:
         """
         if min(self.train, self.valid, self.test) < 0 or not self.splits:
             raise ValueError(
-                f"--train {self.train}, --valid {self.valid} and --test {self.test} must not be negative, and not all 0."
+                f"--train {self.train}, --valid {self.valid}, --test {self.test} must not be negative, and not all 0."
             )
         paths = self.paths(out, name)
         with jax.enable_x64(True):
@@ -162,4 +162,3 @@ TINY = Recipe(
     test=2,
 )
 """Seconds of everything: to try out the machinery, not to learn from."""
-

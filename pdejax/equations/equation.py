@@ -61,10 +61,8 @@ def coefficient(
 
     Raises `ValueError` when it is not finite, has the wrong rank, or the wrong sign. Traced values pass unchecked.
     """
-    # An explicit dtype: a weakly typed leaf, as Python numbers give, would compile a second program later.
-    dtype = getattr(value, "dtype", None)
-    floating = dtype is not None and jnp.issubdtype(dtype, jnp.floating)
-    array = jnp.asarray(value, dtype if floating else jnp.result_type(float))
+    # One explicit dtype: a weakly typed leaf, as Python numbers give, or a float32 one would compile another program.
+    array = jnp.asarray(value, jnp.result_type(float))
     if array.ndim > (1 if vector else 0):
         raise ValueError(f"{name} must be a {'number or vector' if vector else 'number'}, got shape {array.shape}.")
     if not isinstance(array, Tracer):

@@ -20,7 +20,7 @@ from pdejax.equations import Equation
 from pdejax.evaluate import contestants
 from pdejax.evaluate.contestants import PERSISTENCE, Contestant, Kind
 from pdejax.evaluate.cost import time_in_turn
-from pdejax.evaluate.frontier import Comparison, Point, cost_at_error, error_at_cost
+from pdejax.evaluate.frontier import EQUAL, Comparison, Point, cost_at_error, error_at_cost, pareto_frontier
 from pdejax.evaluate.pairs import PairReport, evaluate_pairs
 from pdejax.evaluate.report import Report, Result
 from pdejax.evaluate.rivals import OnDataGrid, RivalFamily, classical_rivals
@@ -184,7 +184,8 @@ class _Field:
                 truth = np.stack([np.asarray(test.u[int(i), frame : frame + count]) for i in rows])
                 found = scores(states[new, :count], jnp.asarray(truth), grid, common)
                 for name, values in found.items():
-                    table[name][rows, frame : frame + count] = np.asarray(values)
+                    # What overflows is no number either: from here on NaN alone says that a score does not exist.
+                    table[name][rows, frame : frame + count] = np.where(np.isfinite(values), values, np.nan)
                 host = np.asarray(states[new, :count])
                 finite[rows, frame : frame + count] = np.isfinite(host).all(axis=tuple(range(2, host.ndim)))
                 if first == 0:
@@ -262,32 +263,51 @@ def _compare(
             nothing = (np.nan, np.nan, np.nan, "", (), np.nan, "", ())
             found.append(Comparison(name, lead_time, result.error, result.cost, *nothing))
             continue
-        by_error = cost_at_error(result.error, points)
-        by_cost = error_at_cost(result.cost, points)
-        together = [name, *dict.fromkeys([*by_error.weights, *by_cost.weights])]
-        paired = time_in_turn({n: runs[n] for n in together}, seconds=seconds, least_rounds=9, most_rounds=51)
-        per_round = {n: values / paired[name] for n, values in paired.items()}
+        paired = time_in_turn(
+            {n: runs[n] for n in (name, *_deciding(result.error, result.cost, points))},
+            seconds=seconds,
+            least_rounds=9,
+            most_rounds=51,
+        )
+        per_round = {n: values / paired[name] for n, values in paired.items() if n != name}
+        # The same rivals at the costs that they have in the surrogate's company.
+        own_cost = float(np.median(paired[name])) / field.simulated_time
+        nearby = {n: Point(own_cost * float(np.median(ratio)), points[n].error) for n, ratio in per_round.items()}
+        by_error, by_cost = cost_at_error(result.error, nearby), error_at_cost(own_cost, nearby)
         ratios = np.exp(sum(w * np.log(per_round[n]) for n, w in by_error.weights.items()))
-        # The same rivals at the costs they have in the surrogate's company.
-        nearby = {n: Point(result.cost * float(np.median(per_round[n])), points[n].error) for n in by_cost.weights}
-        again = error_at_cost(result.cost, nearby) if by_cost.bound == "" else by_cost
         found.append(
             Comparison(
                 surrogate=name,
                 lead_time=lead_time,
                 error=result.error,
-                cost=result.cost,
+                cost=own_cost,
                 speed_up=float(np.median(ratios)),
                 speed_up_low=float(ratios.min()),
                 speed_up_high=float(ratios.max()),
                 speed_up_bound=by_error.bound,
                 faster_rivals=tuple(by_error.weights),
-                rival_error=again.value if again.bound == "" else by_cost.value,
+                rival_error=by_cost.value,
                 rival_error_bound=by_cost.bound,
                 better_rivals=tuple(by_cost.weights),
             )
         )
     return found
+
+
+def _deciding(error: float, cost: float, points: Mapping[str, Point]) -> list[str]:
+    """The rivals that can set either figure, given what noise does to a first timing.
+
+    Those that set it by that timing, the ends of the frontier (they say whether a figure is only a bound), and up to
+    four more that are as accurate at less than half as much again.
+    """
+    by_error, by_cost = cost_at_error(error, points), error_at_cost(cost, points)
+    frontier = pareto_frontier(points)
+    as_good = [
+        name
+        for name in sorted(points, key=lambda name: points[name].cost)
+        if points[name].error <= error * (1 + EQUAL) and points[name].cost <= 1.5 * by_error.value
+    ]
+    return list(dict.fromkeys([*by_error.weights, *by_cost.weights, frontier[0], frontier[-1], *as_good[:4]]))
 
 
 def _rivals(

@@ -19,6 +19,12 @@ def figures(report: Report) -> dict[str, Figure | Animation]:
         ("nrmse", True, None),
         ("spectrum_error", True, None),
     ):
+        # For fields of mean zero nRMSE is the relative L2 error, and one figure of it is enough.
+        if metric == "nrmse" and all(
+            np.allclose(r.scores["nrmse"], r.scores["relative_l2"], rtol=1e-3, equal_nan=True)
+            for r in report.of_kind("baseline").values()
+        ):
+            continue
         if all(metric in result.scores for result in report.results.values()):
             found[f"{metric}_against_time"] = _curves(report, metric, logarithmic, threshold)
     if report.of_kind("rival"):
@@ -46,6 +52,8 @@ def _curves(report: Report, metric: str, logarithmic: bool, threshold: float | N
         scores = over_channels(report.results[name].scores[metric])
         # A mean over the samples that did not fail would flatter; the curve ends where the first one does.
         whole = np.isfinite(scores).all(axis=0)
+        if (failed_at := report.results[name].failed_at) is not None:
+            whole &= report.lead_times < failed_at
         scores = np.where(whole, scores, np.nan)
         return np.where(scores > 0, scores, np.nan) if logarithmic else scores
 
@@ -62,7 +70,12 @@ def _curves(report: Report, metric: str, logarithmic: bool, threshold: float | N
 
 def _error_against_cost(report: Report) -> Figure:
     frontier = report.frontier
-    families = {"worth their price": [CostPoint(*report.points[name], _short(name)) for name in frontier]}
+    # Neighbours on the frontier lie close together: of each resolution one that the verdict names gets a label.
+    labels: dict[str, str] = {}
+    for name in cited(report):
+        if name.split(" ")[0] not in {label.split(" ")[0] for label in labels.values()}:
+            labels[name] = _short(name)
+    families = {"worth their price": [CostPoint(*report.points[name], labels.get(name, "")) for name in frontier]}
     for name in report.of_kind("rival"):
         if name not in frontier:
             _, scheme, _, rule = name.split(" ", 3)

@@ -27,25 +27,25 @@ STYLE = """
 :root { color-scheme: light; }
 body { font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; color: #1c1c1c;
        background: #f4f4f2; margin: 0; }
-main { max-width: 62rem; margin: 0 auto; padding: 1.5rem 2rem 3rem; background: #fff; }
+main { max-width: 66rem; margin: 0 auto; padding: 1.5rem 2rem 3rem; background: #fff; }
 h1 { font-size: 1.7rem; margin: .2rem 0 .3rem; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; }
 .lead { color: #555; margin: 0 0 1.2rem; }
 .verdict { border-left: 6px solid #888; background: #f6f6f4; padding: .8rem 1.1rem; margin: .8rem 0; }
 .verdict.wins { border-color: #009e73; } .verdict.loses, .verdict.failed { border-color: #d55e00; }
 .verdict strong { font-size: 1.15rem; }
-.figures { display: flex; gap: 1.6rem 2.6rem; margin: .7rem 0 .5rem; flex-wrap: wrap; }
-.figures div { min-width: 9rem; } .figures b { display: block; font-size: 1.5rem; line-height: 1.2; }
+.figures { display: grid; grid-template-columns: repeat(4, 1fr); gap: 1.5rem; margin: .7rem 0 .5rem; }
+ .figures b { display: block; font-size: 1.5rem; line-height: 1.2; }
 .figures span { color: #555; font-size: .85rem; }
-table { border-collapse: collapse; width: 100%; font-size: .86rem; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; width: 100%; font-size: .8rem; font-variant-numeric: tabular-nums; }
 th { text-align: right; font-weight: 600; border-bottom: 2px solid #999; padding: .3rem .5rem; vertical-align: bottom; }
-td { text-align: right; border-bottom: 1px solid #e3e3e0; padding: .25rem .5rem; }
+td { text-align: right; border-bottom: 1px solid #e3e3e0; padding: .25rem .5rem; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 tr.surrogate td { background: #fdf1e8; font-weight: 600; } tr.frontier td { background: #f1f5f9; }
 tr.minor td { color: #777; }
-.card th, .card td { text-align: left; vertical-align: top; border-bottom: 1px solid #e3e3e0; font-weight: 400; }
+.card th, .card td { text-align: left; vertical-align: top; border-bottom: 1px solid #e3e3e0; font-weight: 400;
+                      white-space: normal; }
 .card th { width: 13rem; color: #555; } .card td { overflow-wrap: anywhere; }
-.grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); gap: 1rem; }
-img { max-width: 100%; height: auto; display: block; margin: .4rem auto; }
+img { max-width: min(100%, 52rem); height: auto; display: block; margin: .4rem auto; }
 figure { margin: 0; } figcaption, .note { color: #555; font-size: .86rem; }
 .note li { margin: .2rem 0; }
 """
@@ -71,7 +71,7 @@ def page(report: Report, pictures_saved: Sequence[Path]) -> str:
             _figure(pictures["error_against_cost"], COST_CAPTION),
         ]
     body += ["<h2>Table</h2>", _table(report)]
-    body += ["<h2>Against time</h2>", '<div class="grid">', *(_figure(pictures[name]) for name in curves), "</div>"]
+    body += ["<h2>Against time</h2>", *(_figure(pictures[name]) for name in curves)]
     body.append(
         '<p class="note">Mean over test trajectories with its 95 % bootstrap interval; persistence is the initial '
         "state held fixed. A curve ends where the first trajectory fails.</p>"
@@ -239,8 +239,8 @@ def _method(report: Report) -> dict[str, Any]:
     if report.of_kind("rival"):
         method |= {
             "cost": "wall time per unit of simulated time and trajectory, from states on the points of the data to "
-            f"states on the points of the data, jitted, in {report.data['dtype']}, in a batch of {report.data['batch']}, "
-            "compilation apart; everything timed in turn, median over rounds",
+            f"states on the points of the data, jitted, in {report.data['dtype']}, in a batch of {report.data['batch']}"
+            ", compilation apart; everything timed in turn, median over rounds",
             "speed-up at equal error": "cost of the classical solvers that are worth their price at the surrogate's "
             f"error (interpolated between neighbours in logarithms; errors within {EQUAL:.0%} count as equal) over the "
             "surrogate's cost; median over rounds that timed them in turn",
@@ -278,16 +278,17 @@ def _source(path: Path) -> str:
 
 
 def _smaller(content: bytes) -> bytes:
-    """Every other frame at three quarters of the size, shown twice as long, until it is small enough."""
+    """With every other frame, each shown twice as long, until it is small enough; with few frames left, smaller ones."""
     while len(content) > LARGEST_ANIMATION:
         movie = Image.open(io.BytesIO(content))
-        size = (movie.width * 3 // 4, movie.height * 3 // 4)
-        frames = [
-            frame.convert("RGB").resize(size, Image.Resampling.LANCZOS) for frame in ImageSequence.Iterator(movie)
-        ]
-        frames = [frame.quantize(128) for frame in frames[::2]]
+        frames = [frame.copy() for frame in ImageSequence.Iterator(movie)]
+        step = 2 if len(frames) >= 20 else 1
+        if step == 1:
+            size = (movie.width * 3 // 4, movie.height * 3 // 4)
+            frames = [frame.convert("RGB").resize(size, Image.Resampling.LANCZOS).quantize(256) for frame in frames]
+        frames = frames[::step]
         smaller = io.BytesIO()
-        duration = 2 * movie.info.get("duration", 100)
+        duration = step * movie.info.get("duration", 100)
         frames[0].save(smaller, "GIF", save_all=True, append_images=frames[1:], duration=duration, loop=0)
         content = smaller.getvalue()
     return content

@@ -50,6 +50,6 @@ def spectra(u: Float[Array, "sample channel *space"], grid: Grid) -> Float[Array
     return jax.vmap(lambda v: energy_spectrum(v, grid))(u)
 
 
-def over_channels(values: Float[np.ndarray, "sample time channel"]) -> Float[np.ndarray, "sample time"]:
+def over_channels(values: Float[np.ndarray, "*sample_time channel"]) -> Float[np.ndarray, "*sample_time"]:
     """The mean over channels. NaN stays NaN: a diverged sample is never averaged away."""
     return values.mean(axis=-1)

@@ -86,7 +86,7 @@ def _legend(report: Report) -> str:
     if report.equation is not None:
         text += (
             f" cost: wall time per unit of simulated time and trajectory, in a batch of {report.data['batch']}. "
-            f"Classical solvers: the {len(report.frontier)} of {len(report.of_kind('rival'))} that are worth their price."
+            f"Classical solvers: the {len(report.frontier)} of {len(report.of_kind('rival'))} worth their price."
         )
     return text
 
@@ -96,7 +96,7 @@ def _compared(c: Comparison, report: Report) -> str:
     if c.outcome == "failed":
         return f"{c.surrogate} FAILS: {_error_in_words(c.error, report.results[c.surrogate].failed_at, report)}."
     fast, better = _named(c.faster_rivals), _named(c.better_rivals)
-    own = f"relative L2 error {c.error:.3g} {when} for {1e3 * c.cost:.3g} ms"
+    own = f"relative L2 error {c.error:.3g} {when} for {1e3 * c.cost:.3g} ms per unit of time"
     ratio = factor(c.speed_up)
     spread = f" (repeats: {factor(c.speed_up_low)} to {factor(c.speed_up_high)})"
     if c.outcome == "wins":

@@ -226,7 +226,8 @@ class SpectralField(AbstractField):
         return self._from_coefficients(self.coefficients() * -self.space.squared_wavenumber())
 
     def map(self, function: Callable[[Any], Any]) -> "SpectralField":
-        return self._from_values(function(self.values()))
+        # Coefficients inside `function` may be of another precision; the grid's decides.
+        return self._from_values(jnp.asarray(function(self.values()), self.space.grid.dtype))
 
     @property
     def coordinates(self) -> "SpectralField":

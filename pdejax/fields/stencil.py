@@ -8,7 +8,6 @@ those of the polynomial that meets the wall's condition and the nearest interior
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from math import factorial
 from typing import Any
 
 import equinox as eqx
@@ -16,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pdejax.boundary import Boundary, Neumann, Sides, ghost_weights, sides_of
+from pdejax.boundary import Boundary, Neumann, Sides, sides_of
 from pdejax.fields.field import AbstractField, EquationLike
+from pdejax.fields.stencil_weights import central_weights, ghost_weights
 from pdejax.grid import Grid
 
 
@@ -106,7 +106,7 @@ class StencilField(AbstractField):
         self.sides = sides
 
     def derivative(self, axis: int, order: int = 1) -> "StencilField":
-        offsets, weights = _central_weights(order, self.reading.order)
+        offsets, weights = central_weights(order, self.reading.order)
         padded = self._padded(axis, int(offsets[-1]))
         n = self.reading.grid.shape[axis]
         spacing = self.reading.grid.spacing[axis].astype(self.values.dtype)
@@ -126,7 +126,8 @@ class StencilField(AbstractField):
         return total
 
     def map(self, function: Callable[[Any], Any]) -> "StencilField":
-        return self._new(function(self.values))
+        # Coefficients inside `function` may be of another precision; the state's decides.
+        return self._new(jnp.asarray(function(self.values), self.values.dtype))
 
     @property
     def coordinates(self) -> "StencilField":
@@ -143,7 +144,7 @@ class StencilField(AbstractField):
                 "Finite differences solve the Poisson equation of an auxiliary field on periodic grids only; this grid "
                 f"has walls along axes {[a for a, wraps in enumerate(grid.periodic) if not wraps]}."
             )
-        offsets, weights = _central_weights(2, self.reading.order)
+        offsets, weights = central_weights(2, self.reading.order)
         symbol: Any = 0.0
         for axis, n in enumerate(grid.shape):
             k = np.arange(n // 2 + 1) if axis == grid.ndim - 1 else np.arange(n)
@@ -206,19 +207,6 @@ class StencilField(AbstractField):
 
     def _new(self, values: Any) -> "StencilField":
         return StencilField(self.reading, values)
-
-
-def _central_weights(derivative: int, order: int) -> tuple[np.ndarray, np.ndarray]:
-    """Offsets `-m .. m` and the weights of the central formula of a derivative, for unit spacing."""
-    half_width = order // 2 + (derivative - 1) // 2
-    offsets = np.arange(-half_width, half_width + 1)
-    moments = offsets[None, :].astype(float) ** np.arange(len(offsets))[:, None]
-    target = np.zeros(len(offsets))
-    target[derivative] = factorial(derivative)
-    weights = np.linalg.solve(moments, target)
-    # Rounding of the solve would leave 1e-17 where symmetry says zero.
-    weights[np.abs(weights) < 1e-12] = 0.0
-    return offsets, weights
 
 
 def _at_end(array: Array, axis: int, end: int) -> Any:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
-from pdejax.models import Statistics
+from pdejax.models import Normalised, Statistics
 from pdejax.training.objectives import Pairs, Windows
 
 
@@ -116,19 +116,23 @@ def _check_finite(what: str, array: Any, leading: int) -> None:
             raise ValueError(f"{what} has a value that is not finite in sample {sample}{frame}; leave that sample out.")
 
 
-def statistics(data: Any, frames: int | None) -> tuple[Statistics, Statistics]:
-    """Per channel, of the inputs and of what the network predicts: the targets, or the increments from frame to frame.
+def normalised(model: Any, data: Any, frames: int | None) -> Normalised:
+    """`model` between the statistics of `data`: those of the inputs, and of what the network predicts.
 
-    A channel that never varies gets standard deviation 1, so that it stays what it is.
+    That is the increment from frame to frame for trajectories, the target for pairs. What never varies, a channel or a
+    parameter, gets standard deviation 1, so that it stays what it is.
     """
     if frames is None:
         inputs, targets = (np.asarray(array) for array in data)
-        return _of_channels(inputs, 1), _of_channels(targets, 1)
+        return Normalised(model, _statistics(inputs, 1), _statistics(targets, 1))
     u = np.asarray(data.u[:])
-    return _of_channels(u, 2), _of_channels(np.diff(u, axis=1), 2)
+    parameters = {name: _statistics(np.asarray(values)) for name, values in data.parameters.items()}
+    increments = _statistics(np.diff(u, axis=1), 2)
+    return Normalised(model, _statistics(u, 2), increments, residual=True, parameters=parameters)
 
 
-def _of_channels(values: np.ndarray, axis: int) -> Statistics:
+def _statistics(values: np.ndarray, axis: int | None = None) -> Statistics:
     others = tuple(a for a in range(values.ndim) if a != axis)
-    std = values.std(axis=others, dtype=np.float64)
-    return Statistics(values.mean(axis=others, dtype=np.float64), np.where(std > 0, std, 1.0))
+    mean, std = values.mean(axis=others, dtype=np.float64), values.std(axis=others, dtype=np.float64)
+    # Below the resolution of float32 a spread is rounding: dividing by it would make noise of order one.
+    return Statistics(mean, np.where(std > 1e-7 * np.abs(mean), std, 1.0))

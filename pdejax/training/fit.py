@@ -13,8 +13,8 @@ import optax
 from jaxtyping import PRNGKeyArray
 from tqdm import tqdm
 
-from pdejax.models import Normalised, trainable
-from pdejax.training.dataset import DeviceData, batch_at, device_data, sample_batch, statistics
+from pdejax.models import trainable
+from pdejax.training.dataset import DeviceData, batch_at, device_data, normalised, sample_batch
 from pdejax.training.log import TrainingLog
 from pdejax.training.objectives import AbstractObjective
 
@@ -100,7 +100,7 @@ def fit(
     train = device_data("data", data, objective.frames, batch_size, model)
     held_out = None if valid is None else device_data("valid", valid, objective.frames, 1, model)
     if normalise:
-        model = Normalised(model, *statistics(data, objective.frames), residual=objective.frames is not None)
+        model = normalised(model, data, objective.frames)
     optimiser = optax.with_extra_args_support(optimiser)
     state = _initial_state(model, optimiser, ema_decay) if resume is None else _checked_resume(resume, model, ema_decay)
     parameters, rest = eqx.partition(state.model, trainable(state.model))

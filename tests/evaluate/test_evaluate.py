@@ -1,5 +1,6 @@
 """Planted surrogates whose worth is known, and inputs that must be refused."""
 
+import itertools
 import json
 import re
 
@@ -17,8 +18,8 @@ from pdejax.evaluate.rivals import classical_rivals
 from pdejax.resample import resample
 
 EQUATION = pj.equations.KolmogorovFlow(viscosity=2e-2, drag=0.1, wavenumber=2)
-# One that is stable, one that is not at the step it gets, and a cheaper order.
-FAMILY = RivalFamily((1.0, 0.75, 0.5), (Variant(), Variant(2, "auto", 2.0), Variant(4, None, 0.2)))
+# One that is worth its price, one that takes small steps of low order, and one that is unstable.
+FAMILY = RivalFamily((1.0, 0.75, 0.5), (Variant(), Variant(2, "auto", 4.0), Variant(4, None, 0.2)))
 
 
 class HalfResolution(eqx.Module):
@@ -120,7 +121,7 @@ def test_exact_solver_has_no_error():
     found = evaluate({"decay": decay}, data, equation, timing_seconds=0.1, progress=False)
     # Each trajectory has the diffusivity of its parameters, in model and rivals alike.
     assert found.results["decay"].error < 1e-13
-    assert len(found.of_kind("rival")) == 3
+    assert len(found.of_kind("rival")) == 4
     assert all(result.error < 1e-13 for result in found.of_kind("rival").values())
     # Persistence by hand: |e^(-4 D t) - 1| / e^(-4 D t), the mean over both trajectories.
     expected = np.mean(np.exp(4 * rates[:, None] * times) - 1, axis=0)
@@ -191,10 +192,10 @@ def test_stability_limit_is_that_of_the_advection():
     constant = jnp.full((1, 1, 48), 5.0, jnp.float32)
     family = RivalFamily((1.0, 0.5), (Variant(), Variant(dealiasing=None)))
     rivals = classical_rivals(pj.equations.Burgers(viscosity=1e-3), grid, 1.0, constant, family)
-    substeps = {name.split(" h=")[0] + name[-13:]: r.stepper.substeps for name, r in rivals.items()}
+    substeps = [rival.stepper.substeps for rival in rivals.values()]
     # Linearised about u = 5: -5 v_x. With 2/3 of the modes, |k| <= 15 and 7; with all below N/2, 23 and 11.
-    expected = [np.ceil(5 * k / 2.8) for k in (15, 23, 7, 11)]
-    assert list(substeps.values()) == expected
+    # Power iteration is a few per cent short of the radius, which stability is not.
+    assert substeps == pytest.approx([5 * k / 2.8 for k in (15, 23, 7, 11)], rel=0.04)
 
 
 def test_unequal_batches_and_segments_change_nothing(flow):
@@ -227,7 +228,8 @@ def test_pairs_are_scored_without_time():
 def test_page_holds_everything_it_shows(report, tmp_path):
     report.save(tmp_path)
     page = (tmp_path / "report.html").read_text()
-    assert not re.search(r"""(src|href)\s*=\s*["']?(?!data:)""", page)
+    sources = re.findall(r"""(?:src|href)\s*=\s*["']?([^"'>\s]{5})""", page)
+    assert sources and set(sources) == {"data:"}
     assert not re.search(r"https?://|@import|url\(", page)
     assert page.count("data:image/gif;base64") == 3
     for text in ("zero loses", "planted", "explodes fails", "64x96 points", report.frontier[0]):
@@ -249,9 +251,10 @@ def test_timing_alternates():
     runs = {name: (lambda name=name: calls.append(name)) for name in "ab"}
     seconds = time_in_turn(runs, seconds=0.0, least_rounds=4)
     assert {name: values.shape for name, values in seconds.items()} == {"a": (4,), "b": (4,)}
-    measured = calls[calls.index("b") + 2 :]
-    order = [measured[0]] + [b for a, b in zip(measured, measured[1:], strict=False) if a != b]
-    assert "".join(order) == "abab"[: len(order)] and len(order) >= 3
+    # Two calls each to warm up, then four rounds that start with a, b, a, b; a short run is repeated within its turn.
+    order = [name for name, _ in itertools.groupby(calls[4:])]
+    assert "".join(order) == "ababa"
+    assert len(calls) > 100
 
 
 class TestRefusals:

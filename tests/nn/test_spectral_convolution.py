@@ -70,6 +70,7 @@ def test_gradients_equal_central_differences():
     u = jax.random.normal(jax.random.key(1), (2, 6, 7), jnp.float64)
     direction = jax.tree.map(lambda a: jax.random.normal(jax.random.key(2), a.shape, a.dtype), (layer, u))
 
+    @jax.jit
     def loss(step):
         moved, state = jax.tree.map(lambda a, d: a + step * d, (layer, u), direction)
         return jnp.sum(jnp.sin(moved(state)))

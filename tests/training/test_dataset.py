@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pdejax.training.dataset import DeviceData, batch_at, sample_batch
+from pdejax.training.dataset import DeviceData, batch_at, normalised, sample_batch
 
 
 def numbered(num_samples=5, num_frames=7, frames=3):
@@ -33,3 +33,12 @@ def test_a_batch_has_no_window_twice_and_all_windows_are_equally_likely(size):
     assert len(counts) == 25
     # Five standard deviations of a binomial count; stretches of unequal length without the offset are off by 30 %.
     assert np.max(np.abs(counts - expected)) <= 5 * np.sqrt(draws * size / 25 * (1 - size / 25))
+
+
+def test_what_never_varies_is_not_divided_by_its_rounding():
+    # The mean of many equal numbers need not be that number in floating point; its spread is then tiny, not zero.
+    inputs = np.full((7, 2, 11), 0.1, np.float32)
+    inputs[:, 1] = np.arange(11)
+    model = normalised(None, (inputs, inputs), None)
+    assert float(model.input.std[0]) == 1
+    assert float(model.input.std[1]) == pytest.approx(np.sqrt(10), rel=1e-5)

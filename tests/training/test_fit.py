@@ -148,6 +148,7 @@ def test_an_objective_in_time_predicts_standardised_increments():
     assert model.residual
     np.testing.assert_allclose(model.output.mean, np.mean(np.diff(data.u, axis=1)), rtol=1e-5)
     np.testing.assert_allclose(model.output.std, np.std(np.diff(data.u, axis=1)), rtol=1e-5)
+    assert float(model.parameters["rate"].std) == pytest.approx(np.std(data.parameters["rate"]), rel=1e-5)
 
 
 def test_persistence_has_a_mean_square_loss_near_one():
