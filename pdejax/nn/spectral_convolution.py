@@ -23,7 +23,8 @@ class SpectralConvolution(eqx.Module):
 
     Shapes `(in_channels, *space) -> (out_channels, *space)`. The weights are a real and an imaginary array, each
     `(*modes.shape, in_channels, out_channels)` with ascending frequencies, so that an optimiser sees real numbers only.
-    They start normal and centred, with E|W|^2 = 1 / in_channels.
+    They start normal and centred, with E|W|^2 = scale^2 / in_channels: at `scale=1` the part of a field that is kept
+    keeps its size.
 
     The truncated transforms are products with DFT matrices, one axis after the other, in at least float32: with tens
     of kept frequencies that is about three times faster on a CPU, gradient included, than a full FFT of which most is
@@ -37,11 +38,18 @@ class SpectralConvolution(eqx.Module):
     modes: Modes = eqx.field(static=True)
 
     def __init__(
-        self, in_channels: int, out_channels: int, modes: Modes, *, dtype: Any = jnp.float32, key: PRNGKeyArray
+        self,
+        in_channels: int,
+        out_channels: int,
+        modes: Modes,
+        *,
+        scale: float = 1.0,
+        dtype: Any = jnp.float32,
+        key: PRNGKeyArray,
     ):
         self.modes = modes
-        parts = jax.random.normal(key, (2, *modes.shape, in_channels, out_channels), dtype) / (2 * in_channels) ** 0.5
-        self.real, self.imaginary = parts[0], parts[1]
+        parts = jax.random.normal(key, (2, *modes.shape, in_channels, out_channels), dtype)
+        self.real, self.imaginary = parts * scale / (2 * in_channels) ** 0.5
 
     def __call__(self, u: Float[Array, "in_channels *space"]) -> Float[Array, "out_channels *space"]:
         self.modes.check_resolved(u.shape[1:], "SpectralConvolution")

@@ -119,7 +119,8 @@ def fit(
 
     log = TrainingLog()
     first, end = state.step, state.step + num_steps
-    interval = valid_every or max(1, -(-num_steps // 10))
+    pauses = held_out is not None or log_path is not None
+    interval = valid_every or (-(-num_steps // 10) if pauses else num_steps)
     step, chunk, start = first, steps_per_call or 1, time.perf_counter()
     valid_loss = np.nan
     with tqdm(total=num_steps, desc="fit", unit="step", disable=not progress, dynamic_ncols=True) as bar:
