@@ -96,7 +96,7 @@ MUTATIONS = [
         "pdejax/equations/navier_stokes.py",
         "u * self.drag",
         "u * -self.drag",
-        "tests/equations/test_equations.py -k known_stream_function",
+        "tests/equations/test_equations.py -k taylor_green",
     ),
     Mutation(
         "a coefficient made static",
@@ -122,8 +122,8 @@ MUTATIONS = [
     Mutation(
         "time not passed on by the rollout",
         "pdejax/rollout.py",
-        "t=t0 + n * stepper.dt",
-        "t=t0",
+        "following = stepper(u, t=t0 + n * stepper.dt",
+        "following = stepper(u, t=t0",
         "tests/test_rollout.py",
     ),
     Mutation(

@@ -11,6 +11,7 @@ import jax
 
 from pdejax.cli import equation as equation_named
 from pdejax.cli.command import Command
+from pdejax.cli.evaluate import first_frames
 from pdejax.cli.recipe import TINY, Recipe, describe_data, describe_solver_error
 from pdejax.cli.train import MODEL, Training, in_words, read, train_fno
 from pdejax.evaluate import Report, RivalFamily, evaluate
@@ -32,6 +33,8 @@ class Demo(Command):
     """The defaults of all other options: minutes, or seconds of everything (which learns nothing)."""
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
     training: Training = dataclasses.field(default_factory=lambda: Training(coordinates=(0, 4)))
+    rollout_steps: int = 30
+    """Length of the rollouts that are scored, in frames; at most --recipe.frames."""
     at: float = 1.0
     """Lead time at which errors and costs are compared."""
     rival_fractions: tuple[float, ...] = RivalFamily().fractions
@@ -42,10 +45,16 @@ class Demo(Command):
     @classmethod
     def presets(cls) -> dict[str, Command]:
         training = Training(modes=4, width=4, layers=2, coordinates=(0, 2), steps=20, batch=4)
-        tiny = cls(preset="tiny", recipe=TINY, training=training, rival_fractions=(0.5,), timing_seconds=0.2)
+        tiny = cls(
+            preset="tiny", recipe=TINY, training=training, rollout_steps=10, rival_fractions=(0.5,), timing_seconds=0.2
+        )
         return {"tiny": tiny}
 
     def run(self) -> None:
+        if not 1 <= self.rollout_steps <= self.recipe.frames:
+            raise ValueError(
+                f"--rollout-steps {self.rollout_steps} must be between 1 and --recipe.frames {self.recipe.frames}."
+            )
         spent: dict[str, float] = {}
         print(
             f"1/3  Solving {sum(self.recipe.splits.values())} initial value problems of {self.recipe.equation} on "
@@ -66,7 +75,7 @@ class Demo(Command):
             with _timed(spent, "evaluation"):
                 report = evaluate(
                     {"FNO": fitted.model},
-                    test,
+                    first_frames(test, self.rollout_steps),
                     equation_named.of_data(test, None, {}),
                     at=self.at,
                     family=RivalFamily(fractions=self.rival_fractions),

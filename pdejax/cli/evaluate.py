@@ -104,5 +104,7 @@ def fit_together(data: Trajectories, surrogates: dict[str, models.SavedModel]) -
 def first_frames(data: Trajectories, steps: int) -> Trajectories:
     """The first `steps` intervals; raises `ValueError` when there are fewer."""
     if not 1 <= steps < data.num_frames:
-        raise ValueError(f"--steps {steps} must be between 1 and {data.num_frames - 1}, the intervals in the data.")
+        raise ValueError(
+            f"A rollout of {steps} steps: the data have 1 to {data.num_frames - 1}, choose --steps among these."
+        )
     return dataclasses.replace(data, u=np.asarray(data.u[:, : steps + 1]), times=data.times[: steps + 1])

@@ -144,7 +144,7 @@ def describe_solver_error(data: Trajectories) -> str:
     interval = float(data.times[1] - data.times[0])
     return (
         f"solver error, measured against a solution twice as fine: {one:.1e} after one interval of {interval:g}, "
-        f"{whole:.1e} after all {data.num_frames - 1} (chaos amplifies it)"
+        f"{whole:.1e} after all {data.num_frames - 1}"
     )
 
 

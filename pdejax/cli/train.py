@@ -24,16 +24,16 @@ MODEL = "model.pdejax"
 class Training:
     """The network and how it is trained."""
 
-    modes: int = 12
+    modes: int = 16
     """Frequencies kept along each axis; at most half the points."""
-    width: int = 32
+    width: int = 24
     """Channels inside the network."""
     layers: int = 4
     """Fourier layers."""
     coordinates: tuple[int, ...] = (4,)
     """Harmonics of the position that the network is told, one number or one per axis. 0: it is told nothing, and
     treats every place alike; right where no force or coefficient depends on the place."""
-    steps: int = 1500
+    steps: int = 1200
     """Updates of the weights."""
     batch: int = 8
     """Pairs of frames per update."""
@@ -155,7 +155,7 @@ def train_fno(train: Trajectories, valid: Trajectories | None, settings: Trainin
     if valid is not None:
         measured = np.isfinite(fitted.log["valid_loss"])
         losses["validation"] = (fitted.log["step"][measured], fitted.log["valid_loss"][measured])
-    label = "mean squared error of one step (persistence = 1)"
+    label = "one-step loss (persistence = 1)"
     plotting.save(plotting.plot_training(losses, name=label), out / "training.png")
     return fitted
 

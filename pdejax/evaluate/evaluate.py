@@ -267,7 +267,7 @@ def _compare(
             {n: runs[n] for n in (name, *_deciding(result.error, result.cost, points))},
             seconds=seconds,
             least_rounds=9,
-            most_rounds=51,
+            most_rounds=400,
         )
         per_round = {n: values / paired[name] for n, values in paired.items() if n != name}
         # The same rivals at the costs that they have in the surrogate's company.
@@ -282,8 +282,8 @@ def _compare(
                 error=result.error,
                 cost=own_cost,
                 speed_up=float(np.median(ratios)),
-                speed_up_low=float(ratios.min()),
-                speed_up_high=float(ratios.max()),
+                speed_up_low=float(np.quantile(ratios, 0.1)),
+                speed_up_high=float(np.quantile(ratios, 0.9)),
                 speed_up_bound=by_error.bound,
                 faster_rivals=tuple(by_error.weights),
                 rival_error=by_cost.value,

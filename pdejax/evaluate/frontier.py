@@ -45,8 +45,8 @@ class Comparison:
 
     - `error`, `cost`: of the surrogate; relative L2 on the common modes, seconds per unit of simulated time and sample.
     - `speed_up`: cost of the frontier at the surrogate's error over the surrogate's cost, the median over repeats that
-      timed both in turn; `speed_up_low`, `speed_up_high`: the least and the greatest of them. Above 1 the surrogate is
-      faster. `speed_up_bound` is "at most" where even the cheapest rival is more accurate, "at least" where no rival
+      timed both in turn; `speed_up_low`, `speed_up_high`: eight of ten repeats lie between them. Above 1 the surrogate
+      is faster. `speed_up_bound` is "at most" where even the cheapest rival is more accurate, "at least" where no rival
       reaches the surrogate's error.
     - `rival_error`: the frontier's error at the surrogate's cost; `rival_error_bound` is "at most" where the surrogate
       costs more than every rival on the frontier, "at least" where no rival is as cheap as the surrogate.

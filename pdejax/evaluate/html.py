@@ -278,7 +278,7 @@ def _source(path: Path) -> str:
 
 
 def _smaller(content: bytes) -> bytes:
-    """With every other frame, each shown twice as long, until it is small enough; with few frames left, smaller ones."""
+    """With every other frame, shown twice as long, until it is small enough; with few frames left, smaller ones."""
     while len(content) > LARGEST_ANIMATION:
         movie = Image.open(io.BytesIO(content))
         frames = [frame.copy() for frame in ImageSequence.Iterator(movie)]

@@ -98,7 +98,7 @@ def _compared(c: Comparison, report: Report) -> str:
     fast, better = _named(c.faster_rivals), _named(c.better_rivals)
     own = f"relative L2 error {c.error:.3g} {when} for {1e3 * c.cost:.3g} ms per unit of time"
     ratio = factor(c.speed_up)
-    spread = f" (repeats: {factor(c.speed_up_low)} to {factor(c.speed_up_high)})"
+    spread = f" ({factor(c.speed_up_low)} to {factor(c.speed_up_high)} in 8 of 10 repeats)"
     if c.outcome == "wins":
         least = "at least " if c.speed_up_bound == "at least" else ""
         reach = (

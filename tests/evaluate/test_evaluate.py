@@ -14,12 +14,13 @@ import pdejax as pj
 from pdejax.evaluate import OnDataGrid, RivalFamily, Variant, evaluate
 from pdejax.evaluate.cost import time_in_turn
 from pdejax.evaluate.pairs import PairReport
+from pdejax.evaluate.report import Result
 from pdejax.evaluate.rivals import classical_rivals
 from pdejax.resample import resample
 
 EQUATION = pj.equations.KolmogorovFlow(viscosity=2e-2, drag=0.1, wavenumber=2)
 # One that is worth its price, one that takes small steps of low order, and one that is unstable.
-FAMILY = RivalFamily((1.0, 0.75, 0.5), (Variant(), Variant(2, "auto", 4.0), Variant(4, None, 0.2)))
+FAMILY = RivalFamily((1.0, 0.5), (Variant(), Variant(2, "auto", 4.0), Variant(4, None, 0.2)))
 
 
 class HalfResolution(eqx.Module):
@@ -80,17 +81,18 @@ def half(flow, report=None):
 @pytest.fixture(scope="module")
 def report(flow):
     surrogates = {"planted": half(flow), "zero": Zero(0.2), "explodes": Explodes(0.2)}
-    return evaluate(surrogates, flow, EQUATION, family=FAMILY, at=1.0, timing_seconds=4.0, progress=False)
+    return evaluate(surrogates, flow, EQUATION, family=FAMILY, at=1.0, timing_seconds=1.0, progress=False)
 
 
 def test_half_resolution_solver_is_worth_exactly_itself(flow, report):
     # The settings are those of the frontier, the call is another program.
     settings = half(flow, report)
-    again = evaluate({"planted": settings}, flow, EQUATION, family=FAMILY, at=1.0, timing_seconds=6.0, progress=False)
+    again = evaluate({"planted": settings}, flow, EQUATION, family=FAMILY, at=1.0, timing_seconds=10.0, progress=False)
     (found,) = again.comparisons
     assert settings.solver.grid.shape == (16, 24)
     assert found.speed_up == pytest.approx(1.0, rel=0.1)
-    assert found.rival_error == pytest.approx(found.error, rel=0.1)
+    # The finer rival costs little more, so a slightly dearer moment may buy a good deal of its accuracy.
+    assert 0.3 * found.error < found.rival_error < 1.05 * found.error
     assert found.outcome == "draws"
     assert any(name.startswith("16x24") for name in found.faster_rivals)
 
@@ -133,7 +135,7 @@ def test_exact_solver_has_no_error():
 def test_truth_must_be_twice_as_fine_as_every_rival(flow):
     kept = evaluate({"zero": Zero(0.2)}, flow[:2], EQUATION, family=FAMILY, timing_seconds=0.0, truth_shape=(60, 96),
                     progress=False)  # fmt: skip
-    assert {stepper.stepper.grid.shape for stepper in kept.rivals.values()} == {(24, 36), (16, 24)}
+    assert {stepper.stepper.grid.shape for stepper in kept.rivals.values()} == {(16, 24)}
     assert "32x48" in kept.left_out[0] and "60x96" in kept.summary()
 
 
@@ -186,12 +188,59 @@ def test_rival_that_blows_up_is_recorded(report):
     assert "blew up" in report.summary()
 
 
-def test_stability_limit_is_that_of_the_advection():
+def test_rival_has_failed_when_it_is_about_to_overflow():
+    scores = {"relative_l2": np.array([[0.0, 1.0, 1e6], [0.0, 0.5, 1.0]])[..., None]}
+    judged = {}
+    for kind in ("rival", "surrogate"):
+        judged[kind] = Result(kind, scores, np.ones((2, 3), bool), None, {})
+        judged[kind].judge(2, np.array([0.0, 0.2, 0.4]), blown_up=10.0)
+    assert (judged["rival"].failed_at, judged["rival"].num_failed) == (0.4, 1)
+    assert np.isnan(judged["rival"].error)
+    # A surrogate that is finite is reported with what it did.
+    assert judged["surrogate"].failed_at is None
+    assert judged["surrogate"].error == pytest.approx((1e6 + 1.0) / 2)
+
+
+class Forced(pj.equations.Equation):
+    """u_t = cos t, with the solution u_0 + sin t - sin t_0."""
+
+    def components(self, ndim):
+        return ("u",)
+
+    def nonlinear(self, t, u):
+        return u.coordinates[0].map(lambda x: 0 * x + jnp.cos(t))
+
+
+def test_rivals_are_told_the_time():
+    grid = pj.Grid((24,), 2 * jnp.pi)
+    times = 0.8 + 0.25 * np.arange(12)
+    start = np.sin(np.asarray(grid.axes[0])) * np.array([1.0, 2.0])[:, None]
+    u = start[:, None, None, :] + (np.sin(times) - np.sin(times[0]))[:, None, None]
+    data = pj.Trajectories.from_arrays(u.astype(np.float32), grid, ("u",), times)
+    family = RivalFamily((1.0, 0.5), (Variant(),))
+    found = evaluate({"zero": Zero(0.25)}, data, Forced(), family=family, at=2.75, timing_seconds=0.0, progress=False)
+    assert len(found.rivals) == 2
+    # One step of a fourth-order rule per interval: (0.25)^5 / 2880 per step.
+    assert all(result.error < 2e-5 for result in found.of_kind("rival").values())
+
+
+class HiddenAdvection(pj.equations.Equation):
+    """u_t = -5 u_x, called nonlinear: no product, so no dealiasing, and modes all the same."""
+
+    def components(self, ndim):
+        return ("u",)
+
+    def nonlinear(self, t, u):
+        return -5.0 * u.derivative(0)
+
+
+@pytest.mark.parametrize("equation", [pj.equations.Burgers(viscosity=1e-3), HiddenAdvection()])
+def test_stability_limit_is_that_of_the_advection(equation):
     """u_t + c u_x has the spectral radius c k_max on the imaginary axis, whatever the nonlinear part is called."""
     grid = pj.Grid((48,), 2 * jnp.pi, dtype=jnp.float32)
     constant = jnp.full((1, 1, 48), 5.0, jnp.float32)
     family = RivalFamily((1.0, 0.5), (Variant(), Variant(dealiasing=None)))
-    rivals = classical_rivals(pj.equations.Burgers(viscosity=1e-3), grid, 1.0, constant, family)
+    rivals = classical_rivals(equation, grid, 1.0, constant, family)
     substeps = [rival.stepper.substeps for rival in rivals.values()]
     # Linearised about u = 5: -5 v_x. With 2/3 of the modes, |k| <= 15 and 7; with all below N/2, 23 and 11.
     # Power iteration is a few per cent short of the radius, which stability is not.

@@ -59,7 +59,7 @@ def test_a_truncated_file_is_refused(tmp_path, kept):
     path = tmp_path / "model.pdejax"
     save(path, example())
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(ValueError, match="truncated" if kept > 12 or kept < 0 else "not a pdejax model"):
+    with pytest.raises(ValueError, match="is truncated" if kept > 12 or kept < 0 else "is not a pdejax model"):
         load(path)
 
 
