@@ -15,6 +15,7 @@ from pdejax.cli.evaluate import first_frames
 from pdejax.cli.recipe import TINY, Recipe, describe_data, describe_solver_error
 from pdejax.cli.train import MODEL, Training, in_words, read, train_fno
 from pdejax.evaluate import Report, RivalFamily, evaluate
+from pdejax.nn import Modes
 
 NAME = "kolmogorov_flow"
 
@@ -55,6 +56,9 @@ class Demo(Command):
             raise ValueError(
                 f"--rollout-steps {self.rollout_steps} must be between 1 and --recipe.frames {self.recipe.frames}."
             )
+        # Said now, and not after minutes of solving.
+        shape = self.recipe.store_points
+        Modes.classic(self.training.modes, len(shape)).check_resolved(shape, "--training.modes: the FNO")
         spent: dict[str, float] = {}
         print(
             f"1/3  Solving {sum(self.recipe.splits.values())} initial value problems of {self.recipe.equation} on "

@@ -348,6 +348,7 @@ def _provenance(
     device = jax.devices()[0]
     return {
         **solved,
+        "solved_on": list(stepper.grid.shape),
         "coefficients": {name: range_of(values) for name, values in parameters.items()},
         "dt": range_of(time_steps),
         "burn_in": plan.burn_in,

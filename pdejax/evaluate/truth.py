@@ -1,6 +1,5 @@
 """How finely the truth was solved, as far as the data says."""
 
-import re
 from collections.abc import Sequence
 
 from pdejax.data import Trajectories
@@ -15,7 +14,5 @@ def truth_shape_of(test: Trajectories, given: Sequence[int] | None) -> tuple[int
         if len(given) != test.grid.ndim:
             raise ValueError(f"truth_shape needs one size for each of {test.grid.ndim} axes, got {tuple(given)}.")
         return tuple(int(n) for n in given)
-    # `generate` describes the discretisation it solved with, e.g. "Spectral(grid=Grid((128, 128), extent=...), ...".
-    described = re.search(r"Grid\(\((\d+(?:, ?\d+)*),?\)", str(test.provenance.get("discretisation", "")))
-    shape = tuple(int(n) for n in described.group(1).split(",")) if described else ()
-    return shape if len(shape) == test.grid.ndim else None
+    shape = test.provenance.get("solved_on", ())
+    return tuple(int(n) for n in shape) if len(shape) == test.grid.ndim else None

@@ -41,6 +41,13 @@ def caveats(report: Report) -> list[str]:
             f"The truth itself is uncertain to {floor[report.stated]:.1e} at this lead time, as measured by its own "
             f"refinement; the least error here, {best:.1e}, is not far above it."
         )
+    named = {name for c in report.comparisons for name in (*c.faster_rivals, *c.better_rivals)}
+    for name in sorted(named):
+        failed_at = report.results[name].failed_at
+        if failed_at is not None:
+            found.append(
+                f"{name} blows up at lead time {failed_at:g}, after the stated one: over a longer time it is no rival."
+            )
     for name, result in report.of_kind("surrogate").items():
         if result.failed_at is not None:
             found.append(

@@ -262,14 +262,20 @@ def test_demo_summary_says_what_a_reader_wants_to_know(demo):
     said = (demo / "stdout.txt").read_text()
     for wanted in ("correlation with the truth falls below", "Holding the initial state", "solver error, measured"):
         assert wanted in said
-    for wanted in ("FNO", "relative L2", "speed-up at equal error", "report.html"):
-        assert wanted in said
+    for wanted in ("fno", "relative l2", "speed-up at equal error", "report.html"):
+        assert wanted in said.lower()
 
 
 def test_demo_can_run_again(demo, capsys):
-    said = mistake(capsys, f"demo --out {demo} --preset tiny --training.modes 40")
+    said = mistake(capsys, f"demo --out {demo} --preset tiny --training.batch 9999")
     # It gets as far as the mistake that was planted: data that exist are no obstacle.
+    assert "batch_size is 9999 but `data` holds" in said
+
+
+def test_demo_refuses_modes_beyond_the_grid_before_it_solves_anything(tmp_path, capsys):
+    said = mistake(capsys, f"demo --out {tmp_path / 'demo'} --preset tiny --training.modes 40")
     assert "FNO keeps 40 modes along axis 0 but a grid of 16 points resolves 8; use modes <= 8" in said
+    assert not (tmp_path / "demo").exists()
 
 
 def test_module_runs_as_a_command():
