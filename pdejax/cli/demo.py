@@ -77,9 +77,10 @@ class Demo(Command):
 
             print(f"\n3/3  Rolling out from {len(test)} unseen initial states, beside classical solvers ...")
             with _timed(spent, "evaluation"):
+                test = first_frames(test, self.rollout_steps)
                 report = evaluate(
                     {"FNO": fitted.model},
-                    first_frames(test, self.rollout_steps),
+                    test,
                     equation_named.of_data(test, None, {}),
                     at=self.at,
                     family=RivalFamily(fractions=self.rival_fractions),

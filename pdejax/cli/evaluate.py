@@ -107,4 +107,10 @@ def first_frames(data: Trajectories, steps: int) -> Trajectories:
         raise ValueError(
             f"A rollout of {steps} steps: the data have 1 to {data.num_frames - 1}, choose --steps among these."
         )
-    return dataclasses.replace(data, u=np.asarray(data.u[:, : steps + 1]), times=data.times[: steps + 1])
+    provenance = dict(data.provenance)
+    by_frame = provenance.get("solver_error_by_frame")
+    if isinstance(by_frame, list) and len(by_frame) == data.num_frames:
+        # The error of the truth is that of the frames that are compared, not of the end of the file.
+        provenance |= {"solver_error_by_frame": by_frame[: steps + 1], "solver_error_whole": by_frame[steps]}
+    frames = {"u": np.asarray(data.u[:, : steps + 1]), "times": data.times[: steps + 1]}
+    return dataclasses.replace(data, **frames, provenance=provenance)

@@ -23,7 +23,8 @@ class Recipe:
     equation: str = "KolmogorovFlow"
     """What is solved: the name of an equation of pdejax, e.g. Burgers or KuramotoSivashinsky."""
     coefficients: tuple[tuple[str, float], ...] = (("viscosity", 5e-3), ("drag", 0.1), ("wavenumber", 4.0))
-    """Coefficients of the equation by name, e.g. `--coefficients viscosity 0.005 drag 0.1`."""
+    """Coefficients of the equation by name, e.g. `--coefficients viscosity 0.005 drag 0.1`. Another equation
+    starts from its own defaults, not from these."""
     solve_points: tuple[int, ...] = (128, 128)
     """Points per axis where the equation is solved."""
     store_points: tuple[int, ...] = (64, 64)
@@ -72,7 +73,10 @@ class Recipe:
             )
         extent = self.extent[0] if len(self.extent) == 1 else np.asarray(self.extent)
         grid = Grid(self.solve_points, extent, dtype=np.float64)
-        equation = equation_named.from_name(self.equation, dict(self.coefficients))
+        # The default coefficients are those of the default equation, and say nothing about another.
+        untouched = self.coefficients in (Recipe.coefficients, TINY.coefficients)
+        given = {} if untouched and self.equation != Recipe.equation else dict(self.coefficients)
+        equation = equation_named.from_name(self.equation, given)
         return TimeStepper(equation, Spectral(grid), self.interval, self.substeps)
 
     def paths(self, out: Path, name: str) -> dict[str, Path]:

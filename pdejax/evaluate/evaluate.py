@@ -250,11 +250,7 @@ def _compare(
     results: Mapping[str, Result], field: _Field, runs: Mapping[str, Any], lead_time: float, seconds: float
 ) -> list[Comparison]:
     """Every surrogate against the frontier; what decides is timed once more, in turn with the surrogate."""
-    points = {
-        name: Point(result.cost, result.error)
-        for name, result in results.items()
-        if result.kind == "rival" and np.isfinite(result.cost) and np.isfinite(result.error)
-    }
+    points = {name: Point(result.cost, result.error) for name, result in results.items() if result.stands}
     found = []
     for name, result in results.items():
         if result.kind != "surrogate" or not points:

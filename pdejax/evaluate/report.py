@@ -62,6 +62,17 @@ class Result:
             self.failed_at = float(lead_times[int(np.argmax(failed.any(axis=0)))])
         self.error = float("nan") if failed[:, stated].any() else float(errors[:, stated].mean())
 
+    @property
+    def stands(self) -> bool:
+        """Whether this is a rival to compare with. One that blows up within the data's window is none.
+
+        Not even at earlier times: there its error on the common modes may still be small while its highest modes, which
+        those leave out, already run away.
+        """
+        return (
+            self.kind == "rival" and self.failed_at is None and bool(np.isfinite(self.cost) and np.isfinite(self.error))
+        )
+
     def failed_before(self, lead_time: float) -> bool:
         return self.failed_at is not None and self.failed_at <= lead_time
 
@@ -117,7 +128,7 @@ class Report:
 
     @property
     def frontier(self) -> list[str]:
-        return pareto_frontier({name: self.points[name] for name in self.of_kind("rival")})
+        return pareto_frontier({name: self.points[name] for name, result in self.results.items() if result.stands})
 
     def correlation_time(self, name: str, threshold: float = 0.8) -> CorrelationTime:
         """The first lead time at which the mean correlation over samples (and channels) is below the threshold."""

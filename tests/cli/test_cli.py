@@ -293,3 +293,9 @@ def test_data_set_recipe(tmp_path):
     data = pj.read_well(tmp_path / "data" / "train" / "kolmogorov_flow.hdf5")
     assert (len(data), data.grid.shape) == (2, (24, 24))
     assert data.provenance["solver_error_one_interval"] < 0.1
+
+
+def test_another_equation_starts_from_its_own_coefficients(tmp_path):
+    # The default coefficients are those of the driven flow; a viscosity, a drag and a wavenumber say nothing here.
+    sizes = "--solve-points 32 --store-points 16 --extent 22 --frames 2 --burn-in 1 --train 1 --valid 1 --test 1"
+    assert main(f"generate --equation KuramotoSivashinsky {sizes} --out {tmp_path / 'data'}".split()) == 0
