@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 Points = Literal["nodes", "centres"]
 
@@ -91,7 +91,7 @@ class Grid(eqx.Module):
     def volume(self) -> Float[Array, ""]:
         return jnp.prod(self.extent)
 
-    def integrate(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
+    def integrate(self, u: Shaped[Array, "..."]) -> Float[Array, "..."]:
         """Integral over the box, over the last `ndim` axes of `u`: `(..., *shape) -> (...)`.
 
         Rectangle rule on periodic axes (exact for every resolved Fourier mode), midpoint rule on centres, trapezoidal
@@ -99,6 +99,8 @@ class Grid(eqx.Module):
         """
         if jnp.shape(u)[-self.ndim :] != self.shape:
             raise ValueError(f"This grid has shape {self.shape} but the array ends in {jnp.shape(u)[-self.ndim :]}.")
+        if not jnp.issubdtype(jnp.result_type(u), jnp.inexact):
+            u = jnp.asarray(u, self.dtype)
         for a in reversed(range(self.ndim)):
             weights = np.ones(self.shape[a])
             if self.points[a] == "nodes" and not self.periodic[a]:
@@ -106,7 +108,7 @@ class Grid(eqx.Module):
             u = jnp.sum(u * jnp.asarray(weights, u.dtype), axis=-1) * self.spacing[a].astype(u.dtype)
         return u
 
-    def norm(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
+    def norm(self, u: Shaped[Array, "..."]) -> Float[Array, "..."]:
         """L2 norm over the box: `sqrt(integral of |u|^2)`, `(..., *shape) -> (...)`. Independent of the resolution."""
         return jnp.sqrt(self.integrate(jnp.abs(u) ** 2))
 

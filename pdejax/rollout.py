@@ -33,6 +33,11 @@ def rollout(
             "pdejax.models.NeuralStepper(model, dt=...)."
         )
 
+    # A state of whole numbers would cut every step down to whole numbers again.
+    u0 = jnp.asarray(u0)
+    if not jnp.issubdtype(u0.dtype, jnp.inexact):
+        u0 = u0.astype(jnp.result_type(float))
+
     def step(u: Any, n: Array) -> tuple[Any, Any]:
         step_key = None if key is None else jax.random.fold_in(key, n)
         following = stepper(u, t=t0 + n * stepper.dt, key=step_key)
@@ -43,5 +48,5 @@ def rollout(
             )
         return following.astype(u.dtype), following.astype(u.dtype)
 
-    _, states = jax.lax.scan(step, jnp.asarray(u0), jnp.arange(num_steps))
-    return jnp.concatenate([jnp.asarray(u0)[None], states]) if include_initial else states
+    _, states = jax.lax.scan(step, u0, jnp.arange(num_steps))
+    return jnp.concatenate([u0[None], states]) if include_initial else states

@@ -39,6 +39,12 @@ def test_trapezoidal_rule_on_nodes_and_midpoint_rule_on_centres():
     np.testing.assert_allclose(centres.integrate(centres.axes[0] ** 2) - 8 / 3, -((2 / 11) ** 2) * 2 / 12, rtol=1e-3)
 
 
+def test_whole_numbers_are_integrated_as_numbers():
+    grid = pj.Grid(64, 0.5)
+    for dtype in (int, bool):
+        np.testing.assert_allclose(grid.integrate(jnp.ones(64, dtype)), 0.5, rtol=1e-6)
+
+
 def test_the_extent_is_a_leaf():
     lengths = jnp.asarray([1.0, 2.0, 5.0])
     means = jax.vmap(lambda length: pj.Grid(8, length).integrate(jnp.ones(8)))(lengths)

@@ -31,6 +31,18 @@ def test_the_initial_state_comes_first_when_asked_for():
     np.testing.assert_array_equal(states[0], u0)
 
 
+class Halving(eqx.Module):
+    dt: float = 1.0
+
+    def __call__(self, u, *, t=0.0, key=None):
+        return 0.5 * u
+
+
+def test_a_state_of_whole_numbers_is_no_reason_to_round(without_shape_checks):
+    states = pj.rollout(Halving(), jnp.ones((1, 3), int), 3)
+    np.testing.assert_allclose(states[:, 0, 0], [0.5, 0.25, 0.125])
+
+
 class Growing(eqx.Module):
     dt: float = 1.0
 

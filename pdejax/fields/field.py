@@ -170,6 +170,8 @@ class AbstractField(abc.ABC):
 
     def directional_derivative(self, direction: Any) -> Any:
         """`c . grad u` for a constant vector `c` of `ndim` entries."""
+        if len(direction) != self.ndim:
+            raise ValueError(f"A direction in {self.ndim} dimension(s) has as many entries, got {len(direction)}.")
         return _sum([self.derivative(axis) * direction[axis] for axis in range(self.ndim)])
 
     def _require(self, num_components: int, operation: str, fix: str) -> None:

@@ -56,6 +56,8 @@ class Spectral(eqx.Module):
         self.cheap_forms = cheap_forms
         self.mask = None
         self.dealiasing = None
+        if isinstance(dealiasing, bool):
+            raise ValueError(f'dealiasing is "auto", None (off), a fraction or a mask, and not {dealiasing}.')
         if dealiasing is None or isinstance(dealiasing, str):
             if dealiasing not in (None, "auto"):
                 raise ValueError(f'dealiasing must be "auto", None, a fraction or a mask, got {dealiasing!r}.')

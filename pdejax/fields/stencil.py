@@ -47,8 +47,8 @@ class FiniteDifference(eqx.Module):
         self.sides = sides_of(grid, boundary)
 
     def encode(self, u: Float[Array, "channel *space"]) -> Float[Array, "channel *space"]:
-        """The identity: this discretisation works on the point values."""
-        return u
+        """The point values themselves; nodes on a Dirichlet wall take the wall's value."""
+        return self._with_wall_values(u)
 
     def decode(self, y: Float[Array, "channel *space"]) -> Float[Array, "channel *space"]:
         return y

@@ -219,6 +219,8 @@ def test_fields_refuse_what_they_cannot_mean(without_shape_checks):
         field.gradient()
     with pytest.raises(TypeError, match="u.directional_derivative"):
         field * jnp.ones(2)
+    with pytest.raises(ValueError, match="as many entries, got 1"):
+        field.directional_derivative(jnp.ones(1))
     with pytest.raises(ValueError, match="integer powers"):
         field**0.5
 
@@ -227,11 +229,12 @@ def test_fields_refuse_what_they_cannot_mean(without_shape_checks):
     ("arguments", "match"),
     [
         ({"dealiasing": 0.0}, r"\(0, 1\], got 0.0"),
+        ({"dealiasing": True}, "and not True"),
         ({"dealiasing": 1.5}, r"\(0, 1\], got 1.5"),
         ({"dealiasing": np.ones((8, 9), bool)}, r"mask has shape \(8, 9\).*\(8, 5\)"),
     ],
 )
-def test_bad_dealiasing_is_named(arguments, match):
+def test_bad_dealiasing_is_named(arguments, match, without_shape_checks):
     with pytest.raises(ValueError, match=match):
         pj.Spectral(pj.Grid((8, 9), 1.0), **arguments)
 

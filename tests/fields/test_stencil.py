@@ -95,6 +95,10 @@ def test_a_held_node_keeps_its_wall_value_and_gradients_reach_it():
         u = pj.TimeStepper(Diffusion(1.0), discretisation, 0.05, 100)(u0)
         return jnp.mean(u)
 
+    # A state that starts elsewhere at the wall is put right, and not carried along.
+    start = jnp.ones((1, 17))
+    walls = {"x-": Dirichlet(0.25), "x+": Neumann(0.0)}
+    assert pj.TimeStepper(Diffusion(1.0), pj.FiniteDifference(grid, 2, walls), 0.01, 20)(start)[0, 0] == 0.25
     slope = jax.grad(final_mean)(0.7)
     np.testing.assert_allclose(slope, (final_mean(0.7 + 1e-4) - final_mean(0.7 - 1e-4)) / 2e-4, rtol=1e-6)
     assert slope > 0.1
