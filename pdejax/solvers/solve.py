@@ -53,6 +53,8 @@ def solve(
     - `solver`: an exponential or diffrax solver; by default chosen from the equation (see `explain`).
     - `rtol`, `atol`: adaptive steps, accepted when the L2 norm of the error estimate is below `atol + rtol |u|`.
       Default: adaptive with rtol 1e-6 (float64) or 1e-4 (float32), `atol = rtol`.
+      Known limit: the estimate of ETDRK4 does not see a force that depends on time alone, so that adaptive steps
+      become too long where such a force dominates; give `dt`, or `solver=ETDRK3()`, whose estimate does.
     - `dt`: fixed steps instead, at most this long (each output interval is cut evenly). Not together with tolerances.
     - `adjoint`: how to differentiate; default `diffrax.RecursiveCheckpointAdjoint()`.
     - `progress`: a progress bar.
