@@ -5,6 +5,10 @@ the fields and not to the resolution. Each channel is scored on its own; use `ja
 
 A relative score of a truth that is zero throughout is 0 where the prediction is zero too and infinite elsewhere. A NaN
 in a state gives NaN. `correlation_time` and `bootstrap_interval` summarise such scores over time and over samples.
+
+Sizes are taken after division by the largest value, so a field of order 1e-30 or 1e30 is scored in single precision as
+well as one of order one. Where a size is zero its derivative, which does not exist, is given as zero: a loss made of
+these scores has a finite gradient where prediction and truth agree.
 """
 
 from typing import NamedTuple
@@ -12,7 +16,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from pdejax.grid import Grid
 
@@ -27,13 +31,33 @@ def mse(prediction: State, truth: State, domain: Grid) -> Float[Array, " channel
 
 def rmse(prediction: State, truth: State, domain: Grid) -> Float[Array, " channel"]:
     """Root of the mean squared error over the box, in units of the field."""
-    return jnp.sqrt(mse(prediction, truth, domain))
+    prediction, truth = _checked(prediction, truth, domain)
+    return root_mean_square(prediction - truth, domain)
+
+
+def root_mean_square(u: State, domain: Grid) -> Float[Array, " channel"]:
+    """Root of the mean of u^2 over the box, in units of the field; its derivative is zero where u is zero."""
+    u = jnp.asarray(u, jnp.promote_types(jnp.result_type(u), jnp.float32))
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(u), axis=tuple(range(1, domain.ndim + 1))))
+    # Squares of single-precision numbers beyond 1e19 overflow and below 1e-19 vanish. The size is homogeneous in u, so
+    # that a constant divisor changes neither value nor derivative. What is not finite stays so.
+    scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1.0)
+    square = _mean((u / scale.reshape((-1,) + (1,) * domain.ndim)) ** 2, domain)
+    return scale * _safe_sqrt(square)
+
+
+def varies(u: State, domain: Grid) -> Bool[Array, " channel"]:
+    """Whether a channel is more than its mean over the box: its fluctuation is above the rounding of its size."""
+    u = jnp.asarray(u, jnp.promote_types(jnp.result_type(u), jnp.float32))
+    rounding = 8 * float(jnp.finfo(u.dtype).eps)  # a mean over many points
+    # Negated, so that NaN is something and not nothing.
+    return ~(root_mean_square(_centred(u, domain), domain) <= rounding * root_mean_square(u, domain))
 
 
 def relative_l2(prediction: State, truth: State, domain: Grid) -> Float[Array, " channel"]:
     """`|prediction - truth| / |truth|` in the L2 norm over the box; 1 for a prediction of zero."""
     prediction, truth = _checked(prediction, truth, domain)
-    return _ratio(domain.norm(prediction - truth), domain.norm(truth))
+    return _ratio(root_mean_square(prediction - truth, domain), root_mean_square(truth, domain))
 
 
 def nrmse(prediction: State, truth: State, domain: Grid) -> Float[Array, " channel"]:
@@ -50,7 +74,7 @@ def vrmse(prediction: State, truth: State, domain: Grid) -> Float[Array, " chann
     Unlike `relative_l2`, it does not flatter a field with a large mean (a density, a temperature).
     """
     prediction, truth = _checked(prediction, truth, domain)
-    return _ratio(domain.norm(prediction - truth), domain.norm(_centred(truth, domain)))
+    return _ratio(root_mean_square(prediction - truth, domain), root_mean_square(_centred(truth, domain), domain))
 
 
 def correlation(prediction: State, truth: State, domain: Grid, *, remove_mean: bool = True) -> Float[Array, " channel"]:
@@ -60,14 +84,18 @@ def correlation(prediction: State, truth: State, domain: Grid, *, remove_mean: b
 
     With `remove_mean=False` the means stay in (the cosine of the angle between the fields), as in the vorticity
     correlation of Kochkov et al. (PNAS 2021); for a vorticity on a periodic box, of mean zero, both are the same.
-    It is 0 where either p or q is zero throughout.
+    It is 0 where either p or q is zero throughout, a constant minus its mean up to rounding included.
     """
     prediction, truth = _checked(prediction, truth, domain)
-    if remove_mean:
-        prediction, truth = _centred(prediction, domain), _centred(truth, domain)
-    sizes = domain.norm(prediction) * domain.norm(truth)
-    # Compared with == so that a NaN stays a NaN.
-    return jnp.where(sizes == 0, 0.0, domain.integrate(prediction * truth) / jnp.where(sizes == 0, 1.0, sizes))
+    product, nothing, known = 1.0, False, True
+    for u in (prediction, truth):
+        centred = _centred(u, domain) if remove_mean else u
+        size = root_mean_square(centred, domain)
+        is_nothing = ~varies(u, domain) if remove_mean else size == 0
+        # Each by its own size: the product of two small sizes would vanish.
+        product = product * centred / jnp.where(is_nothing, 1.0, size).reshape((-1,) + (1,) * domain.ndim)
+        nothing, known = nothing | is_nothing, known & ~jnp.isnan(size)
+    return jnp.where(nothing & known, 0.0, _mean(product, domain))
 
 
 def energy_spectrum(u: State, domain: Grid) -> Float[Array, "channel shell"]:
@@ -80,6 +108,7 @@ def energy_spectrum(u: State, domain: Grid) -> Float[Array, "channel shell"]:
     is the wavenumber 2 pi s / extent where all sides are equal.
 
     Shells beyond (min(shape) - 1) // 2 are cut by the edge of the resolved modes and hold only their corners.
+    Energies are squares: in single precision those of fields beyond 1e19 or below 1e-19 are not numbers that it has.
 
     Raises `ValueError` on a grid that is not periodic.
     """
@@ -110,13 +139,25 @@ def spectrum_error(
     little energy: 0.1 is 10 % too much or too little energy in a typical shell, 0.69 a factor of two. The logarithm is
     natural. Energies below e = `floor` times the mean square of the truth are noise and count as equal; 1e-10 is above
     the rounding of fields stored in single precision.
+
+    Raises `ValueError` on a grid that is not periodic, or that has two points along an axis and no complete shell.
     """
     prediction, truth = _checked(prediction, truth, domain)
+    if min(domain.shape) < 3:
+        raise ValueError(
+            f"spectrum_error compares complete shells of modes, of which a grid of shape {domain.shape} has none: it "
+            "needs three points along every axis."
+        )
     complete = slice(1, (min(domain.shape) - 1) // 2 + 1)
-    predicted, true = energy_spectrum(prediction, domain), energy_spectrum(truth, domain)
+    # Ratios of energies, in units in which they are neither huge nor nothing.
+    space = tuple(range(1, domain.ndim + 1))
+    true_size, predicted_size = (jnp.max(jnp.abs(u), axis=space, keepdims=True) for u in (truth, prediction))
+    unit = jax.lax.stop_gradient(jnp.where(true_size > 0, true_size, predicted_size))
+    unit = jnp.where((unit > 0) & jnp.isfinite(unit), unit, 1.0)
+    predicted, true = energy_spectrum(prediction / unit, domain), energy_spectrum(truth / unit, domain)
     least = floor * jnp.sum(true, axis=1, keepdims=True)
     ratio = _ratio(predicted[:, complete] + least, true[:, complete] + least, both_zero=1.0)
-    return jnp.sqrt(jnp.mean(jnp.log(ratio) ** 2, axis=1))
+    return _safe_sqrt(jnp.mean(jnp.log(ratio) ** 2, axis=1))
 
 
 class CorrelationTime(NamedTuple):
@@ -197,6 +238,11 @@ def _checked(prediction: State, truth: State, domain: Grid) -> tuple[Array, Arra
 
 def _mean(u: Float[Array, "..."], domain: Grid) -> Float[Array, "..."]:
     return domain.integrate(u) / domain.volume.astype(u.dtype)
+
+
+def _safe_sqrt(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The root, with the derivative 0 at 0. NaN stays NaN."""
+    return jnp.where(x == 0, 0.0, jnp.sqrt(jnp.where(x == 0, 1.0, x)))
 
 
 def _centred(u: Float[Array, "channel *space"], domain: Grid) -> Float[Array, "channel *space"]:

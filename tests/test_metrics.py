@@ -138,3 +138,58 @@ def test_refuses_states_of_other_shapes():
         metrics.relative_l2(prediction[:, :, :4], truth, grid)
     with pytest.raises(ValueError, match="periodic"):
         metrics.energy_spectrum(truth, Grid((9, 8), EXTENT, periodic=False))
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-10, 1e10, 1e30])
+def test_scores_do_not_depend_on_the_units(size):
+    prediction, truth, grid = (u.astype(np.float32) if hasattr(u, "astype") else u for u in fields((9, 8)))
+    scale = jnp.float32(size)
+    relative = (metrics.relative_l2, metrics.nrmse, metrics.vrmse, metrics.correlation, metrics.spectrum_error)
+    scores = jax.jit(lambda p, u: [score(p, u, grid) for score in (*relative, metrics.rmse)])
+    expected = scores(prediction, truth)
+    *found, rmse = scores(prediction * scale, truth * scale)
+    for score, before, after in zip(relative, expected, found, strict=False):
+        np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-5, err_msg=score.__name__)
+    np.testing.assert_allclose(rmse / scale, expected[-1], rtol=1e-4)
+
+
+def test_gradients_are_finite_where_prediction_and_truth_agree_or_vanish():
+    _, truth, grid = fields((9, 8))
+    truth = truth.at[1].set(0.0)
+    names = ("rmse", "relative_l2", "nrmse", "vrmse", "correlation", "spectrum_error")
+
+    def total(prediction):
+        return sum(jnp.sum(getattr(metrics, name)(prediction, truth, grid)) for name in names)
+
+    gradient = jax.jit(jax.grad(total))
+    assert np.all(np.isfinite(gradient(truth)))
+    assert np.all(np.isfinite(gradient(truth.at[0].set(0.0))))
+
+
+@pytest.mark.float64
+def test_the_gradient_of_a_size_is_that_of_differences():
+    prediction, truth, grid = fields((9, 8))
+    direction = jnp.asarray(np.random.default_rng(0).normal(size=truth.shape))
+
+    def total(step):
+        moved = prediction + step * direction
+        scores = [score(moved, truth, grid) for score in (metrics.rmse, metrics.relative_l2, metrics.correlation)]
+        return sum(jnp.sum(score) for score in scores)
+
+    total = jax.jit(total)
+    np.testing.assert_allclose(jax.grad(total)(0.0), (total(1e-6) - total(-1e-6)) / 2e-6, rtol=1e-6)
+
+
+def test_a_constant_has_no_correlation_though_its_mean_is_rounded():
+    grid = Grid((31, 17), EXTENT, dtype=jnp.float32)
+    wave = np.sin(2 * np.pi * np.arange(31) / 31)[None, :, None] * np.ones(17)
+    constant = np.full((1, 31, 17), 0.1, np.float32)
+    found = jax.jit(lambda u, v: metrics.correlation(u, v, grid))(wave.astype(np.float32), constant)
+    np.testing.assert_array_equal(found, 0)
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+def test_two_points_have_no_complete_shell():
+    grid = Grid((2, 5), EXTENT)
+    with pytest.raises(ValueError, match=r"shape \(2, 5\) has none.*three points"):
+        metrics.spectrum_error(jnp.ones((1, 2, 5)), jnp.ones((1, 2, 5)), grid)
