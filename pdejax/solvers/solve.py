@@ -49,12 +49,12 @@ def solve(
 ) -> Solution:
     """Solves an equation from `u0` at `ts[0]` and returns the states at `ts`, the first included.
 
-    - `ts`: increasing times, at least two. Steps end exactly on them; nothing is interpolated.
+    - `ts`: increasing times, at least two. Steps end exactly on them; nothing is interpolated. Time is counted from
+      `ts[0]` inside, so that single precision far from t = 0 loses nothing.
     - `solver`: an exponential or diffrax solver; by default chosen from the equation (see `explain`).
     - `rtol`, `atol`: adaptive steps, accepted when the L2 norm of the error estimate is below `atol + rtol |u|`.
-      Default: adaptive with rtol 1e-6 (float64) or 1e-4 (float32), `atol = rtol`.
-      Known limit: the estimate of ETDRK4 does not see a force that depends on time alone, so that adaptive steps
-      become too long where such a force dominates; give `dt`, or `solver=ETDRK3()`, whose estimate does.
+      Default: adaptive with rtol 1e-6 (float64) or 1e-4 (float32), and `atol = rtol |u0|`, or `rtol` where u0 = 0: the
+      same steps in whatever units u is.
     - `dt`: fixed steps instead, at most this long (each output interval is cut evenly). Not together with tolerances.
     - `adjoint`: how to differentiate; default `diffrax.RecursiveCheckpointAdjoint()`.
     - `progress`: a progress bar.
@@ -79,33 +79,38 @@ def solve(
         raise ValueError(
             f"ts must be at least two finite, increasing times, got {np.array2string(times, threshold=6)}."
         )
+    elapsed = times - times[0]
+    _check_resolved(elapsed, times, grid.dtype, "output times")
     solver = default_solver(equation, discretisation)[0] if solver is None else solver
+    u0 = jnp.asarray(u0, grid.dtype)
     if dt is not None:
         if rtol is not None or atol is not None:
             raise ValueError("Give either dt (fixed steps) or rtol/atol (adaptive steps), not both.")
         if not (np.isfinite(dt) and dt > 0):
             raise ValueError(f"dt must be positive and finite, got {dt}.")
-        steps = _fixed_steps(times, float(dt))
+        steps = _fixed_steps(elapsed, float(dt))
+        _check_resolved(steps, times, grid.dtype, f"steps of dt = {dt}")
         controller: Any = diffrax.StepTo(jnp.asarray(steps, grid.dtype))
         max_steps = len(steps)
     else:
         if not isinstance(solver, diffrax.AbstractAdaptiveSolver):
             raise ValueError(f"{type(solver).__name__} estimates no error, so it cannot adapt its step: give dt.")
         rtol = (1e-6 if grid.dtype == np.float64 else 1e-4) if rtol is None else rtol
-        atol = rtol if atol is None else atol
-        if not (rtol > 0 and atol > 0):
+        if not (rtol > 0 and (atol is None or atol > 0)):
             raise ValueError(f"rtol and atol must be positive, got {rtol} and {atol}.")
         norm = _Norm(discretisation)
+        if atol is None:
+            size = norm(discretisation.encode(jax.lax.stop_gradient(u0)))
+            atol = rtol * jnp.where(size > 0, size, 1.0)
         controller = diffrax.ClipStepSizeController(
             FieldNormController(norm, jnp.asarray(rtol, grid.dtype), jnp.asarray(atol, grid.dtype)),
-            step_ts=jnp.asarray(times, grid.dtype),
+            step_ts=jnp.asarray(elapsed, grid.dtype),
         )
     adjoint = diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint
     meter = diffrax.TqdmProgressMeter() if progress else diffrax.NoProgressMeter()
-    u0 = jnp.asarray(u0, grid.dtype)
-    solution = _solve(
-        equation, discretisation, u0, jnp.asarray(times, grid.dtype), solver, controller, adjoint, meter, max_steps
-    )
+    start, elapsed = jnp.asarray(times[0], grid.dtype), jnp.asarray(elapsed, grid.dtype)
+    solution = _solve(equation, discretisation, u0, start, elapsed, solver, controller, adjoint, meter, max_steps)
+    solution = eqx.tree_at(lambda s: s.ts, solution, jnp.asarray(times, grid.dtype))
     return _checked(solution, solver, times, max_steps) if throw else solution
 
 
@@ -119,25 +124,26 @@ def _solve(
     equation: Equation,
     discretisation: Discretisation,
     u0: Array,
-    ts: Array,
+    start: Array,
+    elapsed: Array,
     solver: Any,
     controller: Any,
     adjoint: Any,
     meter: Any,
     max_steps: int,
 ) -> Solution:
-    terms = terms_for(solver, equation, discretisation)
+    terms = terms_for(solver, equation, discretisation, start)
     with warnings.catch_warnings():
         # Checked in this project's tests: explicit and exponential solvers, step control and gradients are right.
         warnings.filterwarnings("ignore", message="Complex dtype support in Diffrax")
         outcome: Any = diffrax.diffeqsolve(
             terms,
             solver,
-            t0=ts[0],
-            t1=ts[-1],
+            t0=elapsed[0],
+            t1=elapsed[-1],
             dt0=None,
             y0=discretisation.encode(u0),
-            saveat=diffrax.SaveAt(ts=ts),
+            saveat=diffrax.SaveAt(ts=elapsed),
             stepsize_controller=controller,
             adjoint=adjoint,
             progress_meter=meter,
@@ -145,7 +151,7 @@ def _solve(
             throw=False,
         )
     return Solution(
-        ts=ts,
+        ts=elapsed,
         u=jax.vmap(discretisation.decode)(outcome.ys),
         num_steps=outcome.stats["num_steps"],
         num_rejected=outcome.stats["num_rejected_steps"],
@@ -165,6 +171,17 @@ def _fixed_steps(times: np.ndarray, dt: float) -> np.ndarray:
     counts = [max(1, int(np.ceil((b - a) / dt * (1 - 1e-9)))) for a, b in itertools.pairwise(times)]
     parts = [np.linspace(a, b, n + 1)[1:] for a, b, n in zip(times[:-1], times[1:], counts, strict=True)]
     return np.concatenate([times[:1], *parts])
+
+
+def _check_resolved(elapsed: np.ndarray, times: np.ndarray, dtype: np.dtype, what: str) -> None:
+    """Raises `ValueError` where neighbouring times, counted from the first, are one number in `dtype`."""
+    same = np.flatnonzero(np.diff(elapsed.astype(dtype)) <= 0)
+    if len(same):
+        first, a, b = [float(time) for time in (times[0], *(times[0] + elapsed[same[0] : same[0] + 2]))]
+        raise ValueError(
+            f"The {what} are too close for {dtype}: {a!r} and {b!r} are one number, counted from {first!r}. Use a "
+            "float64 grid (with jax_enable_x64), longer steps, or several solves one after another."
+        )
 
 
 def _checked(solution: Solution, solver: Any, times: np.ndarray, max_steps: int) -> Solution:

@@ -8,14 +8,18 @@ from jaxtyping import Array
 
 from pdejax.equations import Equation
 from pdejax.fields import FiniteDifference, Spectral
-from pdejax.solvers.exponential import ETDRK4, AbstractExponentialSolver, SemilinearTerm
+from pdejax.solvers.etdrk import ETDRK4
+from pdejax.solvers.exponential import AbstractExponentialSolver, SemilinearTerm
 from pdejax.solvers.linear_part import AbstractLinearPart, Coupled, Diagonal
 
 Discretisation = Spectral | FiniteDifference
 
 
-def semilinear_term(equation: Equation, discretisation: Discretisation) -> SemilinearTerm:
-    """`dy/dt = L y + N(t, y)` for the Fourier coefficients y."""
+def semilinear_term(equation: Equation, discretisation: Discretisation, start: Any = 0.0) -> SemilinearTerm:
+    """`dy/dt = L y + N(start + t, y)` for the Fourier coefficients y.
+
+    Drivers count time from `start`: far from zero, float32 could not tell the ends of short steps apart.
+    """
     if not isinstance(discretisation, Spectral):
         raise ValueError(
             "An exponential solver needs the linear part mode by mode, as Spectral gives it; with "
@@ -23,16 +27,16 @@ def semilinear_term(equation: Equation, discretisation: Discretisation) -> Semil
         )
     symbol, coupled = discretisation.symbol(equation)
     linear: AbstractLinearPart = Coupled(symbol) if coupled else Diagonal(symbol)
-    return SemilinearTerm(linear, _Nonlinear(equation, discretisation))
+    return SemilinearTerm(linear, _Nonlinear(equation, discretisation, start))
 
 
-def terms_for(solver: diffrax.AbstractSolver, equation: Equation, discretisation: Discretisation) -> Any:
+def terms_for(
+    solver: diffrax.AbstractSolver, equation: Equation, discretisation: Discretisation, start: Any = 0.0
+) -> Any:
     """The terms that `solver` takes: semilinear where a symbol exists, otherwise the whole right-hand side."""
-    if isinstance(discretisation, Spectral):
-        return semilinear_term(equation, discretisation)
-    if isinstance(solver, AbstractExponentialSolver):
-        return semilinear_term(equation, discretisation)
-    return diffrax.ODETerm(_Tendency(equation, discretisation))
+    if isinstance(discretisation, Spectral) or isinstance(solver, AbstractExponentialSolver):
+        return semilinear_term(equation, discretisation, start)
+    return diffrax.ODETerm(_Tendency(equation, discretisation, start))
 
 
 def default_solver(equation: Equation, discretisation: Discretisation) -> tuple[diffrax.AbstractSolver, str]:
@@ -57,14 +61,16 @@ def default_solver(equation: Equation, discretisation: Discretisation) -> tuple[
 class _Nonlinear(eqx.Module):
     equation: Equation
     discretisation: Spectral
+    start: Any
 
     def __call__(self, t: Any, y: Array) -> Array:
-        return self.discretisation.nonlinear(self.equation, t, y)
+        return self.discretisation.nonlinear(self.equation, self.start + t, y)
 
 
 class _Tendency(eqx.Module):
     equation: Equation
     discretisation: FiniteDifference
+    start: Any
 
     def __call__(self, t: Any, y: Array, args: Any) -> Array:
-        return self.discretisation.tendency(self.equation, t, y)
+        return self.discretisation.tendency(self.equation, self.start + t, y)

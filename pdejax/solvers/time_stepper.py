@@ -74,7 +74,7 @@ class TimeStepper(eqx.Module):
         h = self.dt / self.substeps
         steps = jnp.arange(self.substeps)
         y = self.discretisation.encode(u)
-        terms = terms_for(self.solver, self.equation, self.discretisation)
+        terms = terms_for(self.solver, self.equation, self.discretisation, start=t)
         solver: Any = self.solver
         if isinstance(solver, AbstractExponentialSolver):
             coefficients = solver.coefficients(terms.linear, h)
@@ -82,18 +82,18 @@ class TimeStepper(eqx.Module):
             def exponential(carry: Any, i: Array) -> tuple[Any, None]:
                 # Times by multiplication: adding h again and again drifts in float32.
                 y, n_y = carry
-                y, n_y, _ = solver.advance(terms, coefficients, t + i * h, h, y, n_y)
+                y, n_y, _ = solver.advance(terms, coefficients, i * h, h, y, n_y)
                 return (y, n_y), None
 
-            (y, _), _ = jax.lax.scan(exponential, (y, terms.nonlinear(t, y)), steps)
+            (y, _), _ = jax.lax.scan(exponential, (y, terms.nonlinear(0.0, y)), steps)
         else:
 
             def explicit(carry: Any, i: Array) -> tuple[Any, None]:
                 y, state = carry
-                y, _, _, state, _ = solver.step(terms, t + i * h, t + (i + 1) * h, y, None, state, False)
+                y, _, _, state, _ = solver.step(terms, i * h, (i + 1) * h, y, None, state, False)
                 return (y, state), None
 
-            state = solver.init(terms, t, t + h, y, None)
+            state = solver.init(terms, jnp.zeros_like(h), h, y, None)
             (y, _), _ = jax.lax.scan(explicit, (y, state), steps)
         return self.discretisation.decode(y)
 
