@@ -15,6 +15,7 @@ import numpy as np
 import tqdm.auto
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from pdejax.data.coefficients import coefficient_parameters
 from pdejax.data.solver_error import measure_solver_error, on_grid, refined
 from pdejax.data.storage import WellWriter, check_parameter_names, read_well
 from pdejax.data.trajectories import Trajectories, axis_names
@@ -209,7 +210,7 @@ def _solve_one(stepper: Any, initial: Any, key: PRNGKeyArray, index: Int[Array, 
         start=start,
         failed_at=failed_at,
         dt=stepper.dt,
-        parameters=layout | _coefficients(stepper, grid.ndim) | declared,
+        parameters=layout | coefficient_parameters(getattr(stepper, "equation", None), grid.ndim) | declared,
     )
 
 
@@ -237,23 +238,6 @@ def _stepper_of(stepper: Any, key: PRNGKeyArray) -> tuple[Any, dict[str, Array]]
         if jnp.ndim(value) != 0:
             raise ValueError(f"A parameter is one number per trajectory; {name!r} has shape {jnp.shape(value)}.")
     return made, {name: jnp.asarray(value) for name, value in declared.items()}
-
-
-def _coefficients(stepper: Any, ndim: int) -> dict[str, Array]:
-    """The coefficients of the equation by name; one of a vector per axis as `velocity_x`, ... ."""
-    found = {}
-    leaves, _ = jax.tree_util.tree_flatten_with_path(
-        eqx.filter(getattr(stepper, "equation", None), eqx.is_inexact_array)
-    )
-    for where, leaf in leaves:
-        name = "_".join(
-            str(getattr(entry, "name", getattr(entry, "key", getattr(entry, "idx", "")))) for entry in where
-        )
-        if leaf.ndim == 0:
-            found[name] = leaf
-        elif leaf.shape == (ndim,):
-            found |= {f"{name}_{axis}": leaf[a] for a, axis in enumerate(axis_names(ndim))}
-    return found
 
 
 def _channel_names(stepper: Any, names: Sequence[str] | None) -> tuple[str, ...]:

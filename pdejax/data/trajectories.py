@@ -168,6 +168,10 @@ class Trajectories:
         u = self.u[:, :, channels] if isinstance(self.u, np.ndarray) else self.u.take_channels(channels)
         return dataclasses.replace(self, u=u, names=names, units=tuple(self.units[c] for c in channels))
 
+    def rename(self, *names: str) -> "Trajectories":
+        """The same channels, in the same order, under other names."""
+        return dataclasses.replace(self, names=names)
+
     def grid_of(self, sample: int) -> Grid:
         """The grid of one trajectory; differs from `grid` where `parameters` holds `extent_x`, ... ."""
         extent = list(np.asarray(self.grid.extent))

@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.data import Trajectories
-from pdejax.evaluate.rivals import OnDataGrid, with_coefficients
+from pdejax.evaluate.coefficients import stated_by_data, with_coefficients
+from pdejax.evaluate.rivals import OnDataGrid
 from pdejax.models import NeuralStepper
 from pdejax.rollout import rollout
 
@@ -30,7 +31,8 @@ class Persistence(eqx.Module):
 class Contestant(eqx.Module):
     """A stepper, or a model that becomes one with the parameters of a trajectory.
 
-    `for_trajectory(parameters)` is the stepper of one trajectory; `parameters` holds its scalars by name.
+    `for_trajectory(parameters)` is the stepper of one trajectory; `parameters` holds its scalars by name. Of the
+    `coefficients` of a rival's equation every trajectory has its own.
     """
 
     stepper: Any
@@ -42,8 +44,9 @@ class Contestant(eqx.Module):
         if self.dt is not None:
             return NeuralStepper(self.stepper, self.dt, self.domain, parameters)
         if self.coefficients:
-            own = {name: parameters[name] for name in self.coefficients}
-            equation = with_coefficients(self.stepper.stepper.equation, own)
+            solver = self.stepper.stepper
+            stated = stated_by_data(solver.equation, parameters, solver.grid.ndim)
+            equation = with_coefficients(solver.equation, {name: stated[name] for name in self.coefficients})
             return eqx.tree_at(lambda s: s.stepper.equation, self.stepper, equation)
         return self.stepper
 

@@ -79,11 +79,15 @@ def evaluate_pairs(
 
     Without a `grid` the points are taken as those of a periodic box of side 1, equally weighted.
 
-    Raises `ValueError` for arrays that do not fit together, no samples, and outputs of another shape.
+    Arrays of whole numbers and of half precision are taken in single precision at least. A channel that is zero in a
+    target is measured as in trajectories (`pdejax.evaluate.scores`), against all targets.
+
+    Raises `ValueError` for arrays that do not fit together or are not real and finite, no samples, and outputs of
+    another shape.
     """
     if len(pairs) != 2:
         raise ValueError(f"A pair is (inputs, targets), got {len(pairs)} entries.")
-    inputs, targets = (np.asarray(array) for array in pairs)
+    inputs, targets = (_real(name, array) for name, array in zip(("inputs", "targets"), pairs, strict=True))
     if inputs.ndim < 3 or targets.ndim < 3 or len(inputs) != len(targets):
         raise ValueError(
             "Inputs and targets need the shapes (sample, channel, *space) with as many samples, got "
@@ -91,7 +95,13 @@ def evaluate_pairs(
         )
     if len(inputs) == 0:
         raise ValueError("The test set is empty: give at least one pair.")
-    targets = targets.astype(jax.dtypes.canonicalize_dtype(targets.dtype))
+    for name, array in (("inputs", inputs), ("targets", targets)):
+        finite = np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
+        if not finite.all():
+            raise ValueError(f"The {name} are not finite in sample {int(np.argmin(finite))}: leave that pair out.")
+    sizes = np.sqrt(np.mean(targets.astype(np.float64) ** 2, axis=(0, *range(2, targets.ndim))))
+    if not sizes.any():
+        raise ValueError("The targets are zero in every channel: there is nothing to predict.")
     domain = Grid(targets.shape[2:], 1.0, dtype=targets.dtype) if grid is None else grid
     if domain.shape != targets.shape[2:]:
         raise ValueError(f"The targets live on {targets.shape[2:]} points but the grid has {domain.shape}.")
@@ -110,7 +120,17 @@ def evaluate_pairs(
             target = jnp.asarray(targets[first : first + batch])
             if out.shape != target.shape:
                 raise ValueError(f"Model {name!r} gives {out.shape[1:]} where the targets have {target.shape[1:]}.")
-            scored = scores(out[:, None], target[:, None], domain, None)
-            parts.append({metric: np.asarray(values)[:, 0] for metric, values in scored.items()})
+            scored = scores(out[:, None], target[:, None], domain, None, sizes)
+            parts.append({metric: values[:, 0] for metric, values in scored.items()})
         found[name] = {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]}
     return PairReport(found)
+
+
+def _real(name: str, array: Any) -> np.ndarray:
+    """In single or double precision, as far as it is switched on."""
+    array = np.asarray(array)
+    if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool) or np.iscomplexobj(array):
+        raise ValueError(
+            f"The {name} hold {array.dtype}; pairs are real numbers, and a complex field is two real channels."
+        )
+    return array.astype(jax.dtypes.canonicalize_dtype(np.promote_types(array.dtype, np.float32)))

@@ -7,11 +7,13 @@ from typing import Any, Literal
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
+from pdejax.data import Trajectories
 from pdejax.equations import Equation
+from pdejax.evaluate.coefficients import varied
+from pdejax.evaluate.stability import mode_mask, spectral_radii
 from pdejax.fields import Spectral
 from pdejax.grid import Grid
 from pdejax.resample import resample
@@ -100,10 +102,12 @@ def classical_rivals(
     *,
     t: float = 0.0,
     finest: Sequence[int] | None = None,
+    coefficients: Mapping[str, Float[Array | np.ndarray, "state ..."]] | None = None,
 ) -> dict[str, OnDataGrid]:
     """The rivals by name, in the grid's dtype. `states` are typical ones, from which step sizes follow.
 
-    `finest`: no rival has more points along any axis; what is finer is left out.
+    - `finest`: no rival has more points along any axis; what is finer is left out.
+    - `coefficients`: those of the equation that differ between the states.
 
     Raises `ValueError` on a grid that is not periodic.
     """
@@ -116,9 +120,10 @@ def classical_rivals(
     shapes = [s for s in family.shapes(grid) if finest is None or all(m <= n for m, n in zip(s, finest, strict=True))]
     kinds: list[Dealiasing] = list(dict.fromkeys(variant.dealiasing for variant in family.variants))
     masks = {
-        (shape, kind): _mode_mask(grid, shape, _kept_fraction(kind, equation)) for shape in shapes for kind in kinds
+        (shape, kind): mode_mask(grid, shape, _kept_fraction(kind, equation)) for shape in shapes for kind in kinds
     }
-    radii = dict(zip(masks, _spectral_radii(equation, grid, states, list(masks.values()), t), strict=True))
+    values = spectral_radii(equation, grid, states, list(masks.values()), t, coefficients or {})
+    radii = dict(zip(masks, values, strict=True))
     rivals: dict[str, OnDataGrid] = {}
     for shape in shapes:
         for variant in family.variants:
@@ -133,6 +138,48 @@ def classical_rivals(
     return rivals
 
 
+def rivals_of_data(
+    test: Trajectories,
+    equation: Equation | None,
+    dt: float,
+    family: RivalFamily,
+    truth_shape: tuple[int, ...] | None,
+) -> tuple[dict[str, OnDataGrid], list[str], Grid | None]:
+    """The rivals, what was left out and why, and the grid of the modes common to all."""
+    if equation is None:
+        return {}, [], None
+    grid = test.grid.with_dtype(jax.dtypes.canonicalize_dtype(test.u.dtype))
+    finest = None if truth_shape is None else tuple(n // 2 for n in truth_shape)
+    own = varied(test, equation)
+    # The step has to do for every trajectory: the extremes of each coefficient are among the states it is chosen from.
+    flat = [np.asarray(values).reshape(len(test), -1) for values in own.values()]
+    extremes = [int(end(column)) for values in flat for column in values.T for end in (np.argmin, np.argmax)]
+    samples = list(dict.fromkeys([*range(min(4, len(test))), *extremes]))
+    frames = np.unique(np.linspace(0, test.num_frames - 1, 3).astype(int))
+    states = np.stack([np.asarray(test.u[i, int(j)]) for i in samples for j in frames])
+    of_states = np.repeat(samples, len(frames))
+    rivals = classical_rivals(
+        equation,
+        grid,
+        dt,
+        states,
+        family,
+        t=float(test.times[0]),
+        finest=finest,
+        coefficients={name: values[of_states] for name, values in own.items()},
+    )
+    shapes = [stepper.stepper.grid.shape for stepper in rivals.values()]
+    left_out = [
+        f"{'x'.join(map(str, shape))}: the truth, solved on {'x'.join(map(str, truth_shape or ()))} points, is not "
+        "twice as fine"
+        for shape in family.shapes(grid)
+        if shape not in shapes
+    ]
+    if not shapes:
+        return {}, left_out, None
+    return rivals, left_out, test.grid.with_shape(tuple(min(sizes) for sizes in zip(*shapes, strict=True)))
+
+
 def rival_name(stepper: TimeStepper) -> str:
     """Resolution, scheme, step size and dealiasing, e.g. `32x32 ETDRK4 h=0.05 dealiased`."""
     points = "x".join(str(n) for n in stepper.grid.shape)
@@ -141,16 +188,6 @@ def rival_name(stepper: TimeStepper) -> str:
     rule = stepper.discretisation.dealiasing
     words = "not dealiased" if rule is None else "dealiased" if rule == "auto" else f"dealiased {rule:.3g}"
     return f"{points} {type(stepper.solver).__name__} h={float(stepper.dt) / stepper.substeps:.3g} {words}"
-
-
-def with_coefficients(equation: Equation, values: Mapping[str, Any]) -> Equation:
-    """The equation with the named scalar coefficients replaced."""
-    names = list(values)
-    if not names:
-        return equation
-    current = [getattr(equation, name) for name in names]
-    new = [jnp.asarray(values[name], leaf.dtype) for name, leaf in zip(names, current, strict=True)]
-    return eqx.tree_at(lambda e: [getattr(e, name) for name in names], equation, new)
 
 
 def _in_dtype(equation: Equation, grid: Grid) -> Equation:
@@ -176,51 +213,3 @@ def _kept_fraction(dealiasing: Dealiasing, equation: Equation) -> float:
     if dealiasing is None:
         return 1.0
     return 2 / ((equation.degree or 2) + 1) if dealiasing == "auto" else float(dealiasing)
-
-
-def _mode_mask(grid: Grid, shape: tuple[int, ...], fraction: float) -> Bool[np.ndarray, "*modes"]:
-    """Which coefficients of the data's grid a solver on `shape` points takes part in products with."""
-    axes = [np.abs(np.fft.fftfreq(n, 1 / n)) for n in grid.shape[:-1]] + [np.arange(grid.shape[-1] // 2 + 1)]
-    inside = [modes < fraction * m / 2 for modes, m in zip(axes, shape, strict=True)]
-    return np.logical_and.reduce(np.meshgrid(*inside, indexing="ij"))
-
-
-def _spectral_radii(
-    equation: Equation,
-    grid: Grid,
-    states: Float[Array | np.ndarray, "state channel *space"],
-    masks: Sequence[Bool[np.ndarray, "*modes"]],
-    t: float,
-    num_iterations: int = 30,
-) -> list[float]:
-    """How fast the nonlinear part acts: the spectral radius of its derivative at the states, among the kept modes.
-
-    The linear part is exact and limits no step. Power iteration; the eigenvalues of transport come in pairs, so single
-    growth factors oscillate and their geometric mean over the second half is taken. The largest over the states.
-    """
-
-    @eqx.filter_jit
-    def radii(equation: Any, grid: Grid, states: Array, masks: Array, t: Any) -> Array:
-        start = jax.random.normal(jax.random.key(0), states.shape[1:], states.dtype)
-
-        def radius(pair: tuple[Array, Array]) -> Array:
-            mask, u = pair
-            spectral = Spectral(grid, mask)
-            keep = lambda v: spectral.decode(jnp.where(mask, spectral.encode(v), 0))  # noqa: E731
-            _, derivative = jax.linearize(
-                lambda v: spectral.decode(spectral.nonlinear(equation, t, spectral.encode(v))), keep(u)
-            )
-
-            def iterate(v: Array, _: None) -> tuple[Array, Array]:
-                image = derivative(keep(v))
-                growth = jnp.linalg.norm(image) / jnp.maximum(jnp.linalg.norm(v), jnp.finfo(v.dtype).tiny)
-                return image / jnp.maximum(jnp.linalg.norm(image), jnp.finfo(v.dtype).tiny), growth
-
-            _, growths = jax.lax.scan(iterate, start, None, length=num_iterations)
-            later = growths[num_iterations // 2 :]
-            return jnp.where(jnp.all(later > 0), jnp.exp(jnp.mean(jnp.log(jnp.where(later > 0, later, 1.0)))), 0.0)
-
-        return jax.lax.map(lambda mask: jnp.max(jax.lax.map(lambda u: radius((mask, u)), states)), masks)
-
-    values = radii(equation, grid, jnp.asarray(states, grid.dtype), jnp.asarray(np.stack(masks)), t)
-    return [float(value) for value in np.asarray(values)]

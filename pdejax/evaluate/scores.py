@@ -1,14 +1,35 @@
-"""Scores of a rollout against the stored truth, for every sample, time and channel."""
+"""Scores of a rollout against the stored truth, for every sample, time and channel.
+
+A channel that is zero at some time has no relative error, and one that is constant no correlation. Such a channel is
+no failure of anybody's, so:
+
+- its relative errors are root mean square errors over its size, the root mean square over all of the truth; the size of
+  a channel that is zero in all of the truth is the root mean square of the sizes of all channels;
+- its correlation, and where it is zero its spectrum error, are NaN and left out of the means over channels. Where no
+  channel has one, the values of `pdejax.metrics` stand.
+
+A state that is not finite has no score at all: NaN in every channel, so that no mean over channels hides it.
+"""
 
 from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from pdejax.grid import Grid
-from pdejax.metrics import correlation, energy_spectrum, nrmse, relative_l2, spectrum_error
+from pdejax.metrics import (
+    correlation,
+    energy_spectrum,
+    nrmse,
+    relative_l2,
+    rmse,
+    root_mean_square,
+    spectrum_error,
+    varies,
+)
 from pdejax.resample import resample
 
 # In tables and files by these names, on axes and in words by the labels.
@@ -21,28 +42,55 @@ LABELS = {
 }
 
 
-@eqx.filter_jit
 def scores(
     prediction: Float[Array, "sample time channel *space"],
     truth: Float[Array, "sample time channel *space"],
     grid: Grid,
     common: Grid | None,
-) -> dict[str, Float[Array, "sample time channel"]]:
-    """Every metric of `LABELS` that the grid allows; on the modes of `common` where it is given."""
+    sizes: Float[Array | np.ndarray, " channel"],
+) -> dict[str, Float[np.ndarray, "sample time channel"]]:
+    """Every metric of `LABELS` that the grid allows; on the modes of `common` where it is given.
 
+    `sizes` are those of the channels in all of the truth, and not all zero. What is infinite is NaN.
+    """
+    sizes = np.asarray(sizes, np.float64)
+    sizes = np.where(sizes > 0, sizes, np.sqrt(np.mean(sizes**2)))
+    found = {
+        name: np.array(values) for name, values in _scores(prediction, truth, grid, common, jnp.asarray(sizes)).items()
+    }
+    failed = ~np.isfinite(found["relative_l2"]).all(axis=-1)
+    for each in found.values():
+        each[failed | np.isinf(each).any(axis=-1)] = np.nan
+    return found
+
+
+@eqx.filter_jit
+def _scores(
+    prediction: Array, truth: Array, grid: Grid, common: Grid | None, sizes: Float[Array, " channel"]
+) -> dict[str, Array]:
     def one(p: Array, u: Array) -> dict[str, Any]:
+        zero = root_mean_square(u, grid) == 0
+        by_size = rmse(p, u, grid) / sizes.astype(p.dtype)
         found = {
-            "relative_l2": relative_l2(p, u, grid),
-            "nrmse": nrmse(p, u, grid),
-            "correlation": correlation(p, u, grid),
+            "relative_l2": jnp.where(zero, by_size, relative_l2(p, u, grid)),
+            "nrmse": jnp.where(zero, by_size, nrmse(p, u, grid)),
+            "correlation": _where_defined(correlation(p, u, grid), varies(u, grid)),
         }
-        if all(grid.periodic):
-            found["spectrum_error"] = spectrum_error(p, u, grid)
+        if all(grid.periodic) and min(grid.shape) > 2:
+            found["spectrum_error"] = _where_defined(spectrum_error(p, u, grid), ~zero)
         if common is not None:
-            found["common_relative_l2"] = relative_l2(resample(p, grid, common), resample(u, grid, common), common)
+            p_common, u_common = resample(p, grid, common), resample(u, grid, common)
+            # Truncation leaves rounding of a truth that has nothing on the common modes.
+            gone = root_mean_square(u_common, common) <= 1e-6 * root_mean_square(u, grid)
+            by_size = rmse(p_common, u_common, common) / sizes.astype(p.dtype)
+            found["common_relative_l2"] = jnp.where(gone, by_size, relative_l2(p_common, u_common, common))
         return found
 
     return jax.vmap(jax.vmap(one))(prediction, truth)
+
+
+def _where_defined(values: Float[Array, " channel"], defined: Bool[Array, " channel"]) -> Float[Array, " channel"]:
+    return jnp.where(defined | ~jnp.any(defined), values, jnp.nan)
 
 
 @eqx.filter_jit
@@ -51,5 +99,8 @@ def spectra(u: Float[Array, "sample channel *space"], grid: Grid) -> Float[Array
 
 
 def over_channels(values: Float[np.ndarray, "*sample_time channel"]) -> Float[np.ndarray, "*sample_time"]:
-    """The mean over channels. NaN stays NaN: a diverged sample is never averaged away."""
-    return values.mean(axis=-1)
+    """The mean over the channels that have a score; NaN where none has. A failed state has none in any channel."""
+    there = ~np.isnan(values)
+    count = there.sum(axis=-1)
+    total = np.where(there, values, 0.0).sum(axis=-1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)

@@ -1,5 +1,6 @@
 """Planted surrogates whose worth is known, and inputs that must be refused."""
 
+import dataclasses
 import itertools
 import json
 import re
@@ -331,7 +332,7 @@ class TestRefusals:
 
     def test_components(self, flow):
         with pytest.raises(ValueError, match=r"has 2 components \('u', 'v'\) but the test data has 1 channels"):
-            evaluate({"s": Zero(0.2)}, flow, pj.equations.Burgers(viscosity=0.1))
+            evaluate({"s": Zero(0.2)}, dataclasses.replace(flow, provenance={}), pj.equations.Burgers(viscosity=0.1))
 
     def test_another_problem(self, flow):
         other = pj.equations.KolmogorovFlow(viscosity=1e-3, drag=0.1, wavenumber=2)

@@ -1,0 +1,135 @@
+"""Data, equation and rivals speak of one problem, or it is said where they do not."""
+
+import dataclasses
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxtyping import Array
+
+import pdejax as pj
+from pdejax.evaluate import RivalFamily, Variant, evaluate
+from pdejax.evaluate.agreement import checked_data
+from pdejax.evaluate.coefficients import stated_by_data
+from pdejax.evaluate.truth import truth_shape_of
+
+ONE_RIVAL = RivalFamily((1.0,), (Variant(),))
+
+
+def still(u, parameters=None, *, domain=None, key=None):
+    return u
+
+
+def waves(velocities, times):
+    """`sin(x - c_x t + 2 (y - c_y t))`, moved along exactly, one velocity per trajectory."""
+    grid = pj.Grid((8, 10), 2 * jnp.pi)
+    x, y = np.asarray(grid.coordinates())
+    u = [[[np.sin(x - cx * t + 2 * (y - cy * t))] for t in times] for cx, cy in velocities]
+    parameters = {f"velocity_{axis}": np.asarray(velocities)[:, a] for a, axis in enumerate("xy")}
+    return pj.Trajectories.from_arrays(np.asarray(u, np.float32), grid, "u", times, parameters=parameters)
+
+
+def test_rivals_are_given_the_velocity_of_every_trajectory():
+    data = waves([(0.5, -0.25), (-1.0, 0.75)], 0.3 * np.arange(3))
+    # Neither velocity of the data: each trajectory brings its own.
+    equation = pj.equations.Advection((9.0, 9.0))
+    found = evaluate({"still": still}, data, equation, family=ONE_RIVAL, at=0.6, timing_seconds=0.0, progress=False)
+    assert [result.error < 1e-5 for result in found.of_kind("rival").values()] == [True]
+    assert found.results["still"].error > 0.1
+
+
+class HiddenAdvection(pj.equations.Equation):
+    """u_t = -c u_x, called nonlinear, so that c limits the step."""
+
+    speed: Array = eqx.field(converter=partial(pj.equations.coefficient, "speed"))
+
+    def components(self, ndim):
+        return ("u",)
+
+    def nonlinear(self, t: Any, u):
+        return u.derivative(0) * -self.speed
+
+
+def test_steps_follow_the_coefficients_of_the_data():
+    grid = pj.Grid((32,), 2 * jnp.pi)
+    u = np.ones((5, 2, 1, 32), np.float32)
+    # Beyond the first four trajectories, from which typical states are taken.
+    parameters = {"speed": [1.0, 1.0, 1.0, 1.0, 8.0]}
+    data = pj.Trajectories.from_arrays(u, grid, "u", [0.0, 1.0], parameters=parameters)
+    found = evaluate({"still": still}, data, HiddenAdvection(1.0), family=ONE_RIVAL, timing_seconds=0.0, progress=False)
+    (rival,) = found.rivals.values()
+    # c k_max / 2.8 with two thirds of the modes.
+    assert rival.stepper.substeps == pytest.approx(8 * 10 / 2.8, rel=0.04)
+
+
+class TestCoefficients:
+    def test_one_number_of_the_data_serves_every_axis_of_the_equation(self):
+        said = stated_by_data(pj.equations.Advection((1.0, 2.0)), {"velocity": np.asarray([3.0, 4.0])}, 2)
+        np.testing.assert_array_equal(said["velocity"], [[3.0, 3.0], [4.0, 4.0]])
+
+    def test_of_an_equation_inside_an_equation(self):
+        class Twice(pj.equations.Equation):
+            inner: pj.equations.Burgers
+
+            def components(self, ndim):
+                return self.inner.components(ndim)
+
+        said = stated_by_data(Twice(pj.equations.Burgers(0.1)), {"inner_viscosity": np.asarray([0.3])}, 1)
+        np.testing.assert_array_equal(said["inner_viscosity"], [0.3])
+
+    def test_a_vector_in_the_data_needs_one_in_the_equation(self):
+        data = waves([(0.5, -0.25)], [0.0, 0.3])
+        with pytest.raises(ValueError, match=r"velocity_x=0.5 and velocity_y=-0.25.*one number.*velocity=\(0.5, -0.25"):
+            checked_data(data, pj.equations.Advection(0.5))
+
+    def test_each_entry_of_a_vector_is_compared(self):
+        data = waves([(0.5, -0.25)], [0.0, 0.3])
+        with pytest.raises(ValueError, match=r"velocity_y=0.1 but the test data was solved with velocity_y=-0.25"):
+            checked_data(data, pj.equations.Advection((0.5, 0.1)))
+
+
+class TestRefusals:
+    @pytest.fixture
+    def data(self):
+        return waves([(0.5, -0.25)], 0.2 * np.arange(4))
+
+    def test_another_equation_than_the_one_solved(self, data):
+        provenance = {"equation": "Advection", "discretisation": "Spectral"}
+        data = dataclasses.replace(data, provenance=provenance, parameters={})
+        with pytest.raises(ValueError, match=r"by solving Advection, and the rivals would solve Diffusion"):
+            checked_data(data, pj.equations.Diffusion(0.1))
+        checked_data(data, pj.equations.Advection(0.1))
+
+    def test_a_text_of_others_is_no_class(self, data):
+        checked_data(dataclasses.replace(data, provenance={"equation": "Heat"}), pj.equations.Diffusion(0.1))
+
+    def test_channels_of_other_names(self, data):
+        with pytest.raises(ValueError, match=r"\('vorticity',\) .* \('u',\).*test.rename\('vorticity'\)"):
+            checked_data(data, pj.equations.NavierStokesVorticity(0.1))
+        checked_data(data.rename("vorticity"), pj.equations.NavierStokesVorticity(0.1))
+
+    def test_truth_that_is_not_finite(self, data):
+        data.u[0, 2, 0, 3, 4] = np.nan
+        with pytest.raises(ValueError, match=r"trajectory 0 .* from frame 2 \(t = 0.4\) on"):
+            evaluate({"still": still}, data, progress=False)
+
+    @pytest.mark.parametrize("at", [0.33, 0.0, -0.2, 0.8])
+    def test_lead_times_that_are_not_stored(self, data, at):
+        with pytest.raises(ValueError, match=rf"at={at:g} is not a lead time .* 0.2, 0.4, 0.6"):
+            evaluate({"still": still}, data, at=at, progress=False)
+
+    @pytest.mark.float64
+    def test_a_grid_in_double_precision_needs_it_switched_on(self, data):
+        assert data.grid.dtype == np.float64
+        with jax.enable_x64(False), pytest.raises(ValueError, match=r"jax_enable_x64.*with_dtype"):
+            evaluate({"still": still}, data, progress=False)
+
+    @pytest.mark.usefixtures("without_shape_checks")
+    @pytest.mark.parametrize("given", [64, (64,), (64, 0), (64, 6.5)])
+    def test_resolutions_of_the_truth_that_are_none(self, data, given):
+        with pytest.raises(ValueError, match=r"truth_shape needs .* 2 axes.*\(16, 20\)"):
+            truth_shape_of(data, given)
