@@ -1,18 +1,19 @@
 """Many steps of one stepper, classical or neural."""
 
+import operator
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 
-@eqx.filter_jit
 def rollout(
     stepper: Any,
-    u0: Float[Array, "channel *space"],
-    num_steps: int,
+    u0: Float[Array | np.ndarray, "channel *space"],
+    num_steps: int | np.integer,
     *,
     t0: Any = 0.0,
     key: PRNGKeyArray | None = None,
@@ -23,21 +24,41 @@ def rollout(
     Step n is `stepper(u, t=t0 + n * stepper.dt, key=fold_in(key, n))`, so that a rollout continued from its own state
     n (with the same n) draws the same numbers. `include_initial` puts u0 in front.
 
-    Raises `ValueError` when `num_steps` is below one, or the stepper has no `dt` or changes the state's shape.
+    Raises `ValueError` when `num_steps` is no whole number of at least one, when the stepper cannot be called, has no
+    `dt` or changes the state's shape, and for a class or an array in the stepper's place.
     """
-    if num_steps < 1:
-        raise ValueError(f"num_steps must be >= 1, got {num_steps}.")
+    _check_stepper(stepper)
+    # A whole number of any kind becomes a Python one before compilation, where it decides the length of the loop.
+    try:
+        count = operator.index(num_steps)
+    except TypeError:
+        raise ValueError(f"num_steps must be a whole number, got {num_steps!r}.") from None
+    if count < 1:
+        raise ValueError(f"num_steps must be >= 1, got {count}.")
+    u0 = jnp.asarray(u0)
+    if not jnp.issubdtype(u0.dtype, jnp.inexact):
+        # A state of whole numbers would cut every step down to whole numbers again.
+        u0 = u0.astype(jnp.result_type(float))
+    return _rollout(stepper, u0, count, t0, key, include_initial)
+
+
+def _check_stepper(stepper: Any) -> None:
+    takes = "rollout(stepper, u0, num_steps) takes the stepper first"
+    if isinstance(stepper, type):
+        raise ValueError(f"{takes}, got the class {stepper.__name__}: make one, {stepper.__name__}(...).")
+    if isinstance(stepper, jax.Array | np.ndarray):
+        raise ValueError(f"{takes} and the state second, got an array of shape {stepper.shape} first.")
+    if not callable(stepper):
+        raise ValueError(f"{takes}, got a {type(stepper).__name__}, which cannot be called.")
     if not hasattr(stepper, "dt"):
         raise ValueError(
             f"{type(stepper).__name__} has no `dt`, so a rollout cannot tell it the time: wrap a model in "
             "pdejax.models.NeuralStepper(model, dt=...)."
         )
 
-    # A state of whole numbers would cut every step down to whole numbers again.
-    u0 = jnp.asarray(u0)
-    if not jnp.issubdtype(u0.dtype, jnp.inexact):
-        u0 = u0.astype(jnp.result_type(float))
 
+@eqx.filter_jit
+def _rollout(stepper: Any, u0: Array, num_steps: int, t0: Any, key: Any, include_initial: bool) -> Array:
     def step(u: Any, n: Array) -> tuple[Any, Any]:
         step_key = None if key is None else jax.random.fold_in(key, n)
         following = stepper(u, t=t0 + n * stepper.dt, key=step_key)

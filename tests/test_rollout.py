@@ -55,5 +55,17 @@ def test_bad_rollouts_are_named(without_shape_checks):
         pj.rollout(Growing(), jnp.zeros((1, 4)), 2)
     with pytest.raises(ValueError, match="num_steps must be >= 1, got 0"):
         pj.rollout(Growing(), jnp.zeros((1, 4)), 0)
+    with pytest.raises(ValueError, match="num_steps must be a whole number, got 2.5"):
+        pj.rollout(Growing(), jnp.zeros((1, 4)), 2.5)
     with pytest.raises(ValueError, match="has no `dt`.*NeuralStepper"):
         pj.rollout(lambda u, t, key: u, jnp.zeros((1, 4)), 2)
+    with pytest.raises(ValueError, match=r"got the class Halving: make one, Halving\(...\)"):
+        pj.rollout(Halving, jnp.zeros((1, 4)), 2)
+    with pytest.raises(ValueError, match=r"the state second, got an array of shape \(1, 4\) first"):
+        pj.rollout(jnp.zeros((1, 4)), Halving(), 2)
+
+
+@pytest.mark.parametrize("whole", [np.int64, jnp.int32])
+def test_any_whole_number_counts_steps(whole, without_shape_checks):
+    states = pj.rollout(Halving(), np.ones((1, 3)), whole(2))
+    np.testing.assert_allclose(states[:, 0, 0], [0.5, 0.25])

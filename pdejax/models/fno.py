@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.grid import Grid
-from pdejax.nn import ChannelMap, Modes, SpectralConvolution
+from pdejax.nn import ChannelMap, Modes, SpectralConvolution, checked_key
 
 
 class FNO(eqx.Module):
@@ -29,13 +29,16 @@ class FNO(eqx.Module):
     - `coordinates`: how many harmonics of the position are appended to the input, one number or one per axis. 0, the
       default, makes the model commute with every translation; use it where the problem does. A harmonic k along an
       axis of length L is the pair sin, cos of 2 pi k x / L, which has no seam at the ends of the box; on an axis
-      that is not periodic (it takes a `domain` to say so) cos of pi k x / L and its odd neighbour pi (k - 1/2) x / L.
+      that is not periodic cos of pi k x / L and its odd neighbour pi (k - 1/2) x / L. A model with coordinates takes
+      the `domain` in every call, which says where the points are.
+    - `periodic`: of calls without a `domain`, one value or one per axis: the points are then the nodes of such axes.
     - `parameters`: names of physical parameters, appended as constant channels, looked up in the call's `parameters`.
     - `projection_width`: channels inside Q, `2 * width` by default.
     - `dtype`: of the weights and of the computation. Input of another precision is cast on entry and on return.
 
-    Raises `ValueError` for a wrong number of channels or axes, frequencies that the grid does not resolve and a missing
-    parameter, at trace time.
+    Raises `ValueError` for sizes that make no sense and a seed in place of the key; at trace time for a wrong number of
+    channels or axes, frequencies that the grid does not resolve, a missing parameter, coordinates without a domain, and
+    a domain that contradicts `periodic`.
     Source: Li et al., Fourier Neural Operator for Parametric Partial Differential Equations (ICLR 2021), section 4.
     Two departures: spectral weights start centred, and coordinates are periodic and off by default.
     """
@@ -53,6 +56,7 @@ class FNO(eqx.Module):
     projection_width: int = eqx.field(static=True)
     activation: Callable = eqx.field(static=True)
     coordinates: tuple[int, ...] = eqx.field(static=True)
+    periodic: tuple[bool, ...] | None = eqx.field(static=True)
     parameters: tuple[str, ...] = eqx.field(static=True)
     dtype: np.dtype = eqx.field(static=True)
 
@@ -68,6 +72,7 @@ class FNO(eqx.Module):
         projection_width: int | None = None,
         activation: Callable = jax.nn.gelu,
         coordinates: int | Sequence[int] = 0,
+        periodic: bool | Sequence[bool] | None = None,
         parameters: Sequence[str] = (),
         dtype: Any = jnp.float32,
         key: PRNGKeyArray,
@@ -87,12 +92,16 @@ class FNO(eqx.Module):
         if len(harmonics) != ndim or min(harmonics) < 0:
             raise ValueError(f"FNO needs `coordinates` >= 0, one number or {ndim}, got {coordinates}.")
         self.coordinates = harmonics
+        flags = (periodic,) * ndim if isinstance(periodic, bool) else periodic
+        if flags is not None and len(flags) != ndim:
+            raise ValueError(f"FNO needs `periodic`: one value or {ndim}, one per axis, got {periodic}.")
+        self.periodic = None if flags is None else tuple(flags)
         self.parameters = tuple(parameters)
         self.dtype = np.dtype(dtype)
         if self.dtype == np.float64 and jnp.result_type(float) != np.float64:
             raise ValueError("A float64 FNO needs jax.config.update('jax_enable_x64', True); or use dtype=jnp.float32.")
 
-        lift_key, projection_key, *layer_keys = jax.random.split(key, 2 + num_layers)
+        lift_key, projection_key, *layer_keys = jax.random.split(checked_key(key, "FNO"), 2 + num_layers)
         lifted = in_channels + 2 * sum(harmonics) + len(self.parameters)
         self.lift = ChannelMap(lifted, width, dtype=dtype, key=lift_key)
         convolution_keys, shortcut_keys = zip(*(jax.random.split(k) for k in layer_keys), strict=True)
@@ -135,9 +144,22 @@ class FNO(eqx.Module):
         """The channels that are not the state: harmonics of the position, then the parameters."""
         if domain is not None and domain.shape != space:
             raise ValueError(f"The state has space {space} but the domain has shape {domain.shape}.")
+        if any(self.coordinates):
+            # Guessing would give a model that was trained with walls other inputs when it is used.
+            if domain is None and self.periodic is None:
+                raise ValueError(
+                    f"FNO with coordinates={self.coordinates} has to know where the points are: pass domain=grid to "
+                    "the call, or say FNO(..., periodic=True) or False once."
+                )
+            if domain is not None and self.periodic not in (None, domain.periodic):
+                raise ValueError(
+                    f"This FNO was made for periodic={self.periodic} but the domain has periodic={domain.periodic}."
+                )
+        periodic = (True,) * self.ndim if self.periodic is None else self.periodic
         channels = []
         for axis, count in enumerate(self.coordinates):
-            harmonics = _harmonics(space[axis], count, axis, domain).astype(self.dtype)
+            kind = (periodic[axis], "nodes") if domain is None else (domain.periodic[axis], domain.points[axis])
+            harmonics = _harmonics(space[axis], count, *kind).astype(self.dtype)
             along_axis = (-1, *(space[axis] if a == axis else 1 for a in range(self.ndim)))
             channels.append(jnp.broadcast_to(harmonics.reshape(along_axis), (2 * count, *space)))
         for name in self.parameters:
@@ -148,10 +170,9 @@ class FNO(eqx.Module):
         return channels
 
 
-def _harmonics(points: int, count: int, axis: int, domain: Grid | None) -> np.ndarray:
+def _harmonics(points: int, count: int, periodic: bool, kind: str) -> np.ndarray:
     """Functions of the position along one axis, `(2 count, points)`."""
-    periodic = domain is None or domain.periodic[axis]
-    centred = domain is not None and domain.points[axis] == "centres"
+    centred = kind == "centres"
     intervals = points if periodic or centred else points - 1
     fraction = (np.arange(points) + (0.5 if centred else 0.0)) / intervals
     if not periodic:

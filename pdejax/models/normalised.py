@@ -54,7 +54,8 @@ class Normalised(eqx.Module):
     changes the state little is then right to first order before training begins. `parameters` standardises the named
     physical parameters in the same way.
 
-    Raises `ValueError` at trace time when `residual=True` and the model changes the number of channels.
+    Raises `ValueError` for a model that is not built and for statistics that are no `Statistics`; at trace time when
+    `residual=True` and the model changes the number of channels.
     """
 
     model: Any
@@ -71,6 +72,14 @@ class Normalised(eqx.Module):
         residual: bool = False,
         parameters: Mapping[str, Statistics] | None = None,
     ):
+        if isinstance(model, type) or not callable(model):
+            given = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
+            raise ValueError(f"Normalised surrounds a model that is built, e.g. FNO(...), got {given}.")
+        for name, statistics in {"input": input, "output": output, **dict(parameters or {})}.items():
+            if not isinstance(statistics, Statistics):
+                raise ValueError(
+                    f"Normalised needs Statistics(mean, std) for {name!r}, got a {type(statistics).__name__}."
+                )
         self.model, self.input, self.output, self.residual = model, input, output, residual
         self.parameters = dict(parameters or {})
 

@@ -14,7 +14,7 @@ class NeuralStepper(eqx.Module):
     - `dt`: the time between the frames it was trained on.
     - `domain`, `parameters`: passed on to every call of the model. The model is autonomous: `t` is not used.
 
-    Raises `ValueError` for a `dt` that is not positive.
+    Raises `ValueError` for a `dt` that is not positive, and for something that cannot be called, or a class, as model.
     """
 
     model: Any
@@ -23,6 +23,9 @@ class NeuralStepper(eqx.Module):
     parameters: dict[str, Any] | None
 
     def __init__(self, model: Any, dt: float, domain: Any = None, parameters: Mapping[str, Any] | None = None):
+        if isinstance(model, type) or not callable(model):
+            given = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
+            raise ValueError(f"NeuralStepper steps a model that is built, e.g. FNO(...), got {given}.")
         if not dt > 0:
             raise ValueError(f"NeuralStepper needs dt > 0, got {dt}.")
         self.model, self.dt, self.domain = model, float(dt), domain

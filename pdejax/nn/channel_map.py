@@ -7,18 +7,23 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from pdejax.nn.key import checked_key
+
 
 class ChannelMap(eqx.Module):
     r"""`y_o(x) = sum_i weight_oi u_i(x) + bias_o` at every point x, in any number of dimensions: a 1x1 convolution.
 
     Shapes `(in_channels, *space) -> (out_channels, *space)`. Starts with normal weights of variance `1 / in_channels`,
     which keeps the size of a field, and without bias.
+
+    Raises `ValueError` for a seed in place of a key.
     """
 
     weight: Float[Array, "out_channels in_channels"]
     bias: Float[Array, " out_channels"]
 
     def __init__(self, in_channels: int, out_channels: int, *, dtype: Any = jnp.float32, key: PRNGKeyArray):
+        key = checked_key(key, "ChannelMap")
         self.weight = jax.random.normal(key, (out_channels, in_channels), dtype) / in_channels**0.5
         self.bias = jnp.zeros(out_channels, dtype)
 

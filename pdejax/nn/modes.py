@@ -75,16 +75,17 @@ class Modes:
         """Raises `ValueError` unless a grid of `space` points holds every kept frequency."""
         if len(space) != self.ndim:
             raise ValueError(f"{what} is {self.ndim}-dimensional but the grid has shape {space}.")
+        # A real transform of N points holds 0 .. N//2, a complex one -(N//2) .. (N-1)//2.
+        highest = (*((points - 1) // 2 for points in space[:-1]), space[-1] // 2)
         for axis, points in enumerate(space):
-            # A real transform of N points holds 0 .. N//2, a complex one -(N//2) .. (N-1)//2.
-            last = axis == self.ndim - 1
-            sides = [(self.highest[axis] + 1, points // 2 + 1 if last else (points + 1) // 2)]
-            sides += [] if last else [(-self.lowest[axis], points // 2)]
-            if any(kept > resolved for kept, resolved in sides):
-                kept, resolved = max(kept for kept, _ in sides), min(resolved for _, resolved in sides)
+            if self.highest[axis] > highest[axis] or -self.lowest[axis] > points // 2:
+                # In the classic convention m modes are -m .. m-1, on the last axis 0 .. m-1.
+                limits = (*(n // 2 for n in space[:-1]), space[-1] // 2 + 1)
+                per_axis = f", or one number per axis, up to {limits}" if len(set(limits)) > 1 else ""
                 raise ValueError(
-                    f"{what} keeps {kept} modes along axis {axis} but a grid of {points} points resolves {resolved}; "
-                    f"use modes <= {resolved} or a finer grid."
+                    f"{what} keeps {max(self.highest[axis] + 1, -self.lowest[axis])} modes along axis {axis}, whose "
+                    f"{points} points resolve {limits[axis]}. On {'x'.join(map(str, space))} points use modes <= "
+                    f"{min(limits)}{per_axis}; or take a finer grid."
                 )
 
 

@@ -34,7 +34,7 @@ def test_it_commutes_with_translations(space):
 
 
 def test_coordinates_along_one_axis_break_only_that_translation():
-    model = FNO(2, 5, 2, (4, 7), 8, num_layers=2, coordinates=(0, 3), key=jax.random.key(0))
+    model = FNO(2, 5, 2, (4, 7), 8, num_layers=2, coordinates=(0, 3), periodic=True, key=jax.random.key(0))
     u = waves((24, 33))
     result = model(u)
     np.testing.assert_allclose(model(jnp.roll(u, 5, 1)), jnp.roll(result, 5, 1), atol=1e-5)
@@ -44,9 +44,8 @@ def test_coordinates_along_one_axis_break_only_that_translation():
 @pytest.mark.parametrize("coordinates", [0, (1, 2)])
 def test_the_same_function_at_another_resolution(coordinates):
     # Aliasing of the activation is what differs between two grids; a cubic of frequencies <= 3 stays below 24 / 2.
-    model = FNO(
-        2, 3, 2, (5, 6), 8, num_layers=1, activation=lambda v: v**3, coordinates=coordinates, key=jax.random.key(0)
-    )
+    at = {"coordinates": coordinates, "periodic": True}
+    model = FNO(2, 3, 2, (5, 6), 8, num_layers=1, activation=lambda v: v**3, **at, key=jax.random.key(0))
     coarse, fine = model(waves((24, 26))), model(waves((48, 78)))
     np.testing.assert_allclose(fine[:, ::2, ::3], coarse, atol=2e-5 * float(jnp.max(jnp.abs(coarse))))
 
@@ -57,11 +56,23 @@ def test_coordinates_follow_the_domain():
     nodes = model(u, domain=Grid(12, 3.0, dtype=jnp.float32))
     centres = model(u, domain=Grid(12, 3.0, points="centres", dtype=jnp.float32))
     finer = model(jnp.zeros((1, 24), jnp.float32), domain=Grid(24, 3.0, dtype=jnp.float32))
-    np.testing.assert_allclose(nodes, model(u), atol=1e-6)  # without a domain: periodic nodes
     np.testing.assert_allclose(finer[:, ::2], nodes, atol=1e-5)
     assert float(jnp.max(jnp.abs(centres - nodes))) > 1e-3
     walls = model(u, domain=Grid(12, 3.0, periodic=False, dtype=jnp.float32))
     assert float(jnp.max(jnp.abs(walls[:, 0] - walls[:, -1]))) > 1e-3  # the two ends are different places
+
+
+def test_coordinates_without_a_domain_are_those_of_the_stated_kind_of_axes():
+    u = jnp.zeros((1, 12), jnp.float32)
+    for periodic in (True, False):
+        stated = FNO(1, 1, 1, 3, 4, num_layers=1, coordinates=2, periodic=periodic, key=jax.random.key(0))
+        grid = Grid(12, 3.0, periodic=periodic, points="nodes", dtype=jnp.float32)
+        np.testing.assert_array_equal(stated(u), stated(u, domain=grid))
+        with pytest.raises(ValueError, match=rf"made for periodic=\({periodic},\).*periodic=\({not periodic},\)"):
+            stated(u, domain=Grid(12, 3.0, periodic=not periodic, dtype=jnp.float32))
+    untold = FNO(1, 1, 1, 3, 4, num_layers=1, coordinates=2, key=jax.random.key(0))
+    with pytest.raises(ValueError, match=r"where the points are: pass domain=grid"):
+        untold(u)
 
 
 def test_parameters_are_constant_channels():
@@ -108,8 +119,8 @@ def test_it_lowers_for_every_platform():
     [
         ({}, (1, 24, 33), r"state of 2 channels and 2 axes.*\(1, 24, 33\)"),
         ({}, (2, 24), r"\(2, 24\); batches go through jax.vmap"),
-        ({"modes": (4, 18)}, (2, 24, 33), "FNO keeps 18 modes along axis 1 but a grid of 33 points resolves 17"),
-        ({"modes": 13}, (2, 24, 33), "FNO keeps 13 modes along axis 0 but a grid of 24 points resolves 12"),
+        ({"modes": (4, 18)}, (2, 24, 33), "FNO keeps 18 modes along axis 1, whose 33 points resolve 17"),
+        ({"modes": 13}, (2, 24, 33), r"FNO keeps 13 modes along axis 0, whose 24 points resolve 12.*up to \(12, 17\)"),
     ],
 )
 def test_states_that_do_not_fit_are_refused(arguments, shape, message):
@@ -127,10 +138,13 @@ def test_states_that_do_not_fit_are_refused(arguments, shape, message):
         ({"width": 0}, "width >= 1, got 0"),
         ({"num_layers": 0}, "num_layers >= 1, got 0"),
         ({"coordinates": (1, 2, 3)}, "one number or 2"),
+        ({"coordinates": 1, "periodic": (True, False, True)}, "`periodic`: one value or 2"),
+        ({"key": 7}, r"key=jax.random.key\(7\), got key=7"),
         ({"modes": Modes.classic(3, 1)}, "ndim=2 but `modes` has 1"),
     ],
 )
-def test_sizes_that_make_no_sense_are_refused(arguments, message):
-    sizes = {"in_channels": 2, "out_channels": 5, "ndim": 2, "modes": 4, "width": 4} | arguments
+@pytest.mark.usefixtures("without_shape_checks")
+def test_arguments_that_make_no_sense_are_refused(arguments, message):
+    sizes = {"in_channels": 2, "out_channels": 5, "ndim": 2, "modes": 4, "width": 4, "key": jax.random.key(0)}
     with pytest.raises(ValueError, match=message):
-        FNO(**sizes, key=jax.random.key(0))
+        FNO(**(sizes | arguments))

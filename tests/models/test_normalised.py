@@ -56,6 +56,10 @@ def test_what_does_not_fit_is_refused():
         Normalised(
             FNO(1, 2, 1, 2, 3, num_layers=1, key=jax.random.key(0)), one, Statistics([0.0] * 2, [1.0] * 2), True
         )(jnp.ones((1, 8)))
+    with pytest.raises(ValueError, match="that is built.*got the class FNO"):
+        Normalised(FNO, one, one)
+    with pytest.raises(ValueError, match="Statistics.*for 'output', got a list"):
+        Normalised(doubled, one, [1.0])
     with pytest.raises(ValueError, match="must be positive"):
         Statistics([0.0], [0.0])
 
@@ -74,3 +78,5 @@ def test_a_stepper_passes_on_what_it_was_given():
     assert stepper.dt == 0.2
     with pytest.raises(ValueError, match="dt > 0, got -1"):
         NeuralStepper(model, -1.0)
+    with pytest.raises(ValueError, match="that is built.*got the class FNO"):
+        NeuralStepper(FNO, 0.2)

@@ -34,7 +34,10 @@ def test_everything_that_a_grid_resolves_may_be_kept_and_nothing_more(points, lo
 
 
 def test_the_error_names_the_modes_the_axis_and_the_remedy():
-    message = "FNO keeps 20 modes along axis 1 but a grid of 32 points resolves 17; use modes <= 17 or a finer grid."
+    message = (
+        "FNO keeps 20 modes along axis 1, whose 32 points resolve 17. On 64x32 points use modes <= 17, or one number "
+        "per axis, up to (32, 17); or take a finer grid."
+    )
     with pytest.raises(ValueError) as error:
         Modes.classic((4, 20), ndim=2).check_resolved((64, 32), "FNO")
     assert str(error.value) == message
