@@ -4,12 +4,11 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.grid import Grid
 from pdejax.initial.fourier_series import evaluate, mean_square, mode_numbers, mode_radius, unit_normals
-from pdejax.initial.parameters import count, positive
+from pdejax.initial.parameters import count, cutoff_of, positive
 
 
 class BandLimited(eqx.Module):
@@ -24,7 +23,8 @@ class BandLimited(eqx.Module):
     its structures are stretched along with the box.
 
     - `peak`: waves per side where the spectrum is largest, > 0.
-    - `cutoff`: an integer, the largest |n|; default `ceil(2 * peak)`. A grid needs `2 * cutoff + 1` points per axis.
+    - `cutoff`: an integer, the largest |n|; default `ceil(2 * peak)`, to be given where peak is traced. A grid needs
+      `2 * cutoff + 1` points per axis.
     - `rms`: root mean square of the fluctuation over the box, in the units of the field.
     - `mean`: the mean over the box.
     - `num_channels`: how many independent fields.
@@ -56,7 +56,7 @@ class BandLimited(eqx.Module):
         self.peak = positive("BandLimited", "peak", peak)
         self.rms = positive("BandLimited", "rms", rms)
         self.mean = jnp.asarray(mean, float)
-        self.cutoff = count("BandLimited", "cutoff", int(np.ceil(2 * peak)) if cutoff is None else cutoff)
+        self.cutoff = cutoff_of("BandLimited", cutoff, peak, 2)
         self.num_channels = count("BandLimited", "num_channels", num_channels)
         self.same_rms = same_rms
 
@@ -65,8 +65,11 @@ class BandLimited(eqx.Module):
         radius = mode_radius(modes, grid.dtype)
         inside = (radius > 0) & (radius <= self.cutoff)
         ratio = jnp.where(inside, radius, 1.0) / self.peak.astype(grid.dtype)
-        # Relative to the peak, so that nothing overflows: amplitude^2 = E(r) / r^(ndim - 1).
-        amplitude = jnp.where(inside, ratio ** (2 - (grid.ndim - 1) / 2) * jnp.exp(1 - ratio**2), 0.0)
+        # The logarithm of amplitude^2 = E(r) / r^(ndim - 1), halved. Relative to the largest among the modes, which may
+        # be far from the peak: one below every mode would leave nothing but underflow. `rms` sets the factor anyway.
+        logarithm = (2 - (grid.ndim - 1) / 2) * jnp.log(ratio) - ratio**2
+        largest = jnp.max(jnp.where(inside, logarithm, -jnp.inf))
+        amplitude = jnp.where(inside, jnp.exp(jnp.where(inside, logarithm - largest, 0.0)), 0.0)
         coefficients = amplitude * unit_normals(key, modes, self.num_channels, grid.dtype)
         power = mean_square(coefficients) if self.same_rms else mean_square((amplitude + 0j)[None])
         scale = self.rms.astype(grid.dtype) / jnp.sqrt(power)

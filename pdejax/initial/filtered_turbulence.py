@@ -4,12 +4,11 @@ from typing import Any, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.grid import Grid
 from pdejax.initial.fourier_series import evaluate, mean_square, mode_numbers, mode_radius, unit_normals, wavevectors
-from pdejax.initial.parameters import count, positive
+from pdejax.initial.parameters import cutoff_of, positive
 
 
 class FilteredTurbulence(eqx.Module):
@@ -27,7 +26,8 @@ class FilteredTurbulence(eqx.Module):
 
     - `peak`: waves per side where the spectrum is largest, > 0.
     - `width`: of the spectrum, in units of log r, > 0.
-    - `cutoff`: an integer, the largest |n|; default `ceil(4 * peak)`. A grid needs `2 * cutoff + 1` points per axis.
+    - `cutoff`: an integer, the largest |n|; default `ceil(4 * peak)`, to be given where peak is traced. A grid needs
+      `2 * cutoff + 1` points per axis.
     - `rms_speed`: square root of the mean of |u|^2 over the box, exactly that for every sample, in length per time;
       the kinetic energy per mass is `rms_speed^2 / 2`.
     - `quantity`: `"velocity"`, with ndim channels, or `"vorticity"`, with one channel in 2D and three in 3D.
@@ -58,7 +58,7 @@ class FilteredTurbulence(eqx.Module):
         self.peak = positive("FilteredTurbulence", "peak", peak)
         self.width = positive("FilteredTurbulence", "width", width)
         self.rms_speed = positive("FilteredTurbulence", "rms_speed", rms_speed)
-        self.cutoff = count("FilteredTurbulence", "cutoff", int(np.ceil(4 * peak)) if cutoff is None else cutoff)
+        self.cutoff = cutoff_of("FilteredTurbulence", cutoff, peak, 4)
         self.quantity = quantity
 
     def __call__(self, grid: Grid, *, key: PRNGKeyArray) -> Float[Array, "channel *space"]:
@@ -69,12 +69,15 @@ class FilteredTurbulence(eqx.Module):
         inside = (radius > 0) & (radius <= self.cutoff)
         safe_radius = jnp.where(inside, radius, 1.0)
         peak, width = self.peak.astype(grid.dtype), self.width.astype(grid.dtype)
-        spectrum = jnp.exp(-((jnp.log(safe_radius / peak) / width) ** 2) / 4)
+        logarithm = -((jnp.log(safe_radius / peak) / width) ** 2) / 4
+        # Relative to the largest among the modes, which may be far from the peak; `rms_speed` sets the factor anyway.
+        spectrum = jnp.exp(logarithm - jnp.max(jnp.where(inside, logarithm, -jnp.inf)))
         amplitude = jnp.where(inside, spectrum * safe_radius ** ((1 - grid.ndim) / 2), 0.0)
 
         k = wavevectors(modes, grid)
-        length = jnp.sqrt(jnp.sum(k**2, axis=0))
-        direction = k / jnp.where(length > 0, length, 1.0)
+        # The mean has no direction; a root of zero would have no derivative in the extent.
+        length = jnp.sqrt(jnp.where(radius > 0, jnp.sum(k**2, axis=0), 1.0))
+        direction = k / length
         if grid.ndim == 2:
             # psi = a / |k|, so that |u| = |a| and the vorticity, -Laplacian psi, is |k| a.
             a = amplitude * unit_normals(key, modes, 1, grid.dtype)

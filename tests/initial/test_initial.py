@@ -171,6 +171,74 @@ def test_turbulence_has_its_stated_spectrum():
     assert np.all(power[~inside] < 1e-12)
 
 
+def shell_energies(u):
+    """Mean square in shells of |n| around 1, 2, ..., summed over channels: by hand, over all modes."""
+    c = np.fft.fftn(np.asarray(u, np.float64), axes=(-3, -2, -1), norm="forward")
+    modes = np.meshgrid(*(np.fft.fftfreq(n, 1 / n) for n in u.shape[-3:]), indexing="ij")
+    radius = np.sqrt(sum(n**2 for n in modes))
+    power = np.mean(np.sum(np.abs(c) ** 2, axis=1), axis=0)
+    return radius, power
+
+
+def assert_shells_have(law, energy, cutoff):
+    """Each mode has `energy(r) / r^2`: unequal numbers of points and sides, in three dimensions."""
+    grid = Grid((13, 15, 16), (2.0, 5.0, 3.0), dtype=jnp.float32)
+    radius, power = shell_energies(samples(law, grid, jax.random.split(jax.random.key(6), 40)))
+    inside = (radius > 0) & (radius <= cutoff)
+    assert np.all(power[~inside] < 1e-10)
+    expected = np.where(inside, energy(np.where(inside, radius, 1.0)) / np.where(inside, radius, 1.0) ** 2, 0.0)
+    ratio = []
+    for shell in range(1, cutoff + 1):
+        modes = inside & (np.abs(radius - shell) <= 0.5)
+        ratio.append(power[modes].sum() / expected[modes].sum())
+    # The first shell has 18 modes in 40 samples, half of them free: 5 % of spread; 15 % are three times that.
+    np.testing.assert_allclose(np.asarray(ratio) / (power.sum() / expected.sum()), 1, atol=0.15)
+
+
+def test_spectra_in_three_dimensions_are_those_stated():
+    assert_shells_have(
+        BandLimited(peak=3, same_rms=False), lambda r: (r / 3) ** 4 * np.exp(-2 * (r / 3) ** 2), cutoff=6
+    )
+    assert_shells_have(
+        FilteredTurbulence(peak=3, width=0.6, cutoff=6),
+        lambda r: np.exp(-(np.log(r / 3) ** 2) / (2 * 0.6**2)),
+        cutoff=6,
+    )
+
+
+@pytest.mark.parametrize(
+    "law", [BandLimited(peak=0.1), BandLimited(peak=0.01), FilteredTurbulence(peak=0.1, width=0.05)], ids=str
+)
+def test_a_peak_below_every_mode_leaves_the_longest_waves(law):
+    grid = Grid((7, 8), EXTENT, dtype=jnp.float32)
+    u = np.asarray(sample(law, grid, jax.random.key(0)))
+    np.testing.assert_allclose(np.mean(np.sum(u**2, axis=0)), 1.0, rtol=1e-4)
+    held = np.hypot(*modes_2d(grid.shape)) == 1
+    assert np.all(np.abs(coefficients(u, grid.shape)[:, ~held]) < 1e-6)
+
+
+@pytest.mark.float64
+def test_turbulence_has_a_gradient_in_the_box():
+    law, key = FilteredTurbulence(peak=1, cutoff=2), jax.random.key(0)
+
+    def sheared(side):
+        u = law(Grid((6, 7), jnp.stack([side, jnp.asarray(5.0)])), key=key)
+        return jnp.sum(u**3 * jnp.arange(42.0).reshape(6, 7))
+
+    sheared = jax.jit(sheared)
+    differences = (sheared(2.0 + 1e-6) - sheared(2.0 - 1e-6)) / 2e-6
+    np.testing.assert_allclose(jax.grad(sheared)(2.0), differences, rtol=1e-5)
+    assert abs(differences) > 1e-2
+
+
+def test_a_traced_peak_needs_a_cutoff():
+    grid, key = Grid((12, 15), EXTENT), jax.random.key(0)
+    for law in (BandLimited, FilteredTurbulence):
+        with pytest.raises(ValueError, match=rf"pass cutoff=, e.g. {law.__name__}\(peak, cutoff=8\)"):
+            jax.eval_shape(lambda peak, law=law: law(peak)(grid, key=key), 3.0)
+        jax.eval_shape(lambda peak, law=law: law(peak, cutoff=5)(grid, key=key), 3.0)
+
+
 def test_sum_of_sines_has_its_waves_and_mean_square():
     grid = Grid(16, 16.0)
     u = samples(SumOfSines(num_waves=5, max_mode=2), grid, jax.random.split(jax.random.key(4), 3000))[:, 0]
