@@ -25,12 +25,28 @@ class Dirichlet(eqx.Module):
     value: Float[Array, ""] = eqx.field(default=0.0, converter=_number)
     derivative_order: ClassVar[int] = 0
 
+    def scaled(self, factor: Array) -> "Dirichlet":
+        """What `factor` times the field meets."""
+        return Dirichlet(self.value * factor)
+
+    def plus(self, other: "Dirichlet") -> "Dirichlet":
+        """What the sum of two fields meets."""
+        return Dirichlet(self.value + other.value)
+
 
 class Neumann(eqx.Module):
     """The field has a given outward derivative at the wall: `du/dn = slope`, n pointing out of the box; a number."""
 
     slope: Float[Array, ""] = eqx.field(default=0.0, converter=_number)
     derivative_order: ClassVar[int] = 1
+
+    def scaled(self, factor: Array) -> "Neumann":
+        """What `factor` times the field meets."""
+        return Neumann(self.slope * factor)
+
+    def plus(self, other: "Neumann") -> "Neumann":
+        """What the sum of two fields meets."""
+        return Neumann(self.slope + other.slope)
 
 
 Boundary = Dirichlet | Neumann
@@ -53,6 +69,8 @@ def sides_of(grid: Grid, boundary: Boundary | Mapping[str, Boundary] | None) -> 
     known = {side for name, _ in _axes(grid) for side in (name, f"{name}-", f"{name}+")}
     if unknown := sorted(set(given) - known):
         raise ValueError(f"{unknown[0]!r} is no side of this box; its sides are {sorted(known)}.")
+    if grid.ndim > len(AXIS_NAMES) and not all(grid.periodic):
+        raise ValueError(f"Walls are named along {AXIS_NAMES}; a grid of {grid.ndim} dimensions must be periodic.")
     sides: list[tuple[Boundary, Boundary] | None] = []
     for name, wraps in _axes(grid):
         pair = [given.get(f"{name}{end}", given.get(name)) for end in "-+"]
@@ -71,4 +89,5 @@ def sides_of(grid: Grid, boundary: Boundary | Mapping[str, Boundary] | None) -> 
 
 
 def _axes(grid: Grid) -> list[tuple[str, bool]]:
-    return list(zip(AXIS_NAMES, grid.periodic, strict=False))
+    names = (*AXIS_NAMES, *(f"x{axis}" for axis in range(len(AXIS_NAMES), grid.ndim)))
+    return list(zip(names, grid.periodic, strict=False))

@@ -55,7 +55,9 @@ class Grid(eqx.Module):
             given = np.asarray(self.extent)
             if not (np.all(np.isfinite(given)) and np.all(given > 0)):
                 raise ValueError(f"Grid extent must be positive and finite along every axis, got {given.tolist()}.")
-        flags = (periodic,) * self.ndim if isinstance(periodic, bool | np.bool_) else tuple(periodic)
+        flags: Any = (periodic,) * self.ndim if isinstance(periodic, bool | np.bool_) else periodic
+        if not isinstance(flags, Sequence | np.ndarray) or any(not isinstance(f, bool | np.bool_) for f in flags):
+            raise ValueError(f"Grid `periodic` is True, False, or one of them per axis, got {periodic!r}.")
         if len(flags) != self.ndim:
             raise ValueError(f"Grid has {self.ndim} axes but `periodic` has {len(flags)} entries: give one per axis.")
         self.periodic = tuple(bool(flag) for flag in flags)

@@ -66,6 +66,7 @@ def test_same_box_ignores_the_resolution_only():
         (lambda: pj.Grid(8, -1.0), r"extent must be positive.*-1.0"),
         (lambda: pj.Grid((8, 8), (1.0, float("inf"))), "positive and finite"),
         (lambda: pj.Grid((8, 8), (1.0, 1.0, 1.0)), r"2 axes but `extent` has shape \(3,\)"),
+        (lambda: pj.Grid(8, 1.0, periodic=1), "True, False, or one of them per axis, got 1"),
         (lambda: pj.Grid((8, 8), 1.0, periodic=(True,)), "2 axes but `periodic` has 1"),
         (lambda: pj.Grid(8, 1.0, dtype=jnp.int32), "must be float32 or float64, got int32"),
     ],

@@ -11,6 +11,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from pdejax.fields import AbstractField, Poisson
+from pdejax.grid import Grid
 
 
 class Equation(eqx.Module):
@@ -30,6 +31,7 @@ class Equation(eqx.Module):
     - `linear`: autonomous, constant coefficients, the stiff part: solvers treat it exactly or implicitly.
     - `nonlinear`: the rest; explicit. Forcing and variable coefficients come from `u.coordinates` and `t`.
     - `auxiliary`: further fields that the state determines, by name, each with its defining constraint.
+    - `check_grid`: refuses grids on which the equation makes no sense.
     - `degree`: the degree of `nonlinear` as a polynomial in u (dealiasing follows it), or None if it is none.
     """
 
@@ -47,6 +49,12 @@ class Equation(eqx.Module):
 
     def auxiliary(self, u: AbstractField) -> Mapping[str, Poisson]:
         return {}
+
+    def check_grid(self, grid: Grid) -> None:
+        """Raises `ValueError` where this equation makes no sense on `grid`, before anything is solved on it.
+
+        For forces that must fit the box and be resolved. Traced coefficients and boxes pass unchecked.
+        """
 
     def coefficients(self) -> dict[str, Any]:
         """The coefficients by name, as plain numbers and lists; for provenance and messages."""

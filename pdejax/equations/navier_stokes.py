@@ -6,10 +6,13 @@ from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from pdejax.equations.equation import Equation, coefficient, require_ndim
 from pdejax.fields import AbstractField, Poisson
+from pdejax.grid import Grid
 
 
 class NavierStokesVorticity(Equation):
@@ -59,11 +62,12 @@ class KolmogorovFlow(Equation):
 
     - `viscosity`: kinematic viscosity nu >= 0.
     - `drag`: linear drag mu >= 0; 0.1 is usual.
-    - `wavenumber`: k in radians per length: a whole number on a box of side 2 pi. The force must fit the box: choose k
-      as a multiple of `2 pi / extent[1]`, or it jumps at the boundary.
+    - `wavenumber`: k in radians per length: a whole number on a box of side 2 pi. The force must fit a periodic box: k
+      is a multiple of `2 pi / extent[1]`.
     - `amplitude`: F.
 
-    Raises `ValueError` in other than two dimensions.
+    Raises `ValueError` in other than two dimensions, and before solving where the force does not fit the box or has
+    more than one period per two points.
     Source: Chandler & Kerswell, J. Fluid Mech. 722 (2013) 554; with drag and k = 4 as in Kochkov et al., PNAS 118
     (2021) e2101784118.
     """
@@ -86,6 +90,23 @@ class KolmogorovFlow(Equation):
 
     def linear(self, u: AbstractField) -> AbstractField:
         return u.laplacian() * self.viscosity - u * self.drag
+
+    def check_grid(self, grid: Grid) -> None:
+        if isinstance(self.wavenumber, Tracer) or isinstance(grid.extent, Tracer) or not grid.periodic[1]:
+            return
+        periods = float(self.wavenumber) * float(grid.extent[1]) / (2 * np.pi)
+        if abs(periods - round(periods)) > 1e-5 * max(1.0, abs(periods)):
+            raise ValueError(
+                f"KolmogorovFlow(wavenumber={float(self.wavenumber):g}) has {periods:.4g} periods in a box of side "
+                f"{float(grid.extent[1]):.6g}: the force would jump at its end. Take a multiple of 2 pi / extent = "
+                f"{2 * np.pi / float(grid.extent[1]):.6g}."
+            )
+        if 2 * abs(periods) > grid.shape[1] + 1e-3:
+            raise ValueError(
+                f"KolmogorovFlow(wavenumber={float(self.wavenumber):g}) has {periods:.0f} periods along an axis of "
+                f"{grid.shape[1]} points: the force would appear as a longer wave. Take at least "
+                f"{2 * abs(round(periods))} points, several times as many to resolve the flow."
+            )
 
     def nonlinear(self, t: Any, u: AbstractField) -> AbstractField:
         force_curl = u.coordinates[1].map(lambda y: -self.amplitude * self.wavenumber * jnp.cos(self.wavenumber * y))

@@ -8,7 +8,7 @@ at a point (`pointwise.py`). A field is alive only inside these methods: it is n
 import abc
 import dataclasses
 import numbers
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
@@ -54,8 +54,7 @@ class AbstractField(abc.ABC):
     # What a reading provides.
 
     @abc.abstractmethod
-    def derivative(self, axis: int, order: int = 1) -> "AbstractField":
-        """The partial derivative of each component along `axis`, `order` times."""
+    def _derivative(self, axis: int, order: int) -> "AbstractField": ...
 
     @abc.abstractmethod
     def laplacian(self) -> "AbstractField":
@@ -97,6 +96,21 @@ class AbstractField(abc.ABC):
     def _stacked(self, others: Sequence["AbstractField"]) -> "AbstractField": ...
 
     # What follows from it.
+
+    def derivative(self, axis: int, order: int = 1) -> Any:
+        """The partial derivative of each component along `axis` (0, 1, ...), `order` times."""
+        if not isinstance(axis, int) or not 0 <= axis < self.ndim:
+            raise ValueError(f"A field in {self.ndim} dimension(s) has the axes 0 to {self.ndim - 1}, got {axis!r}.")
+        if not isinstance(order, int) or order < 1:
+            raise ValueError(f"The order of a derivative is a whole number >= 1, got {order!r}.")
+        return self._derivative(axis, order)
+
+    def __iter__(self) -> Iterator[Any]:
+        """The components, one field each: `u, v = state`."""
+        return iter([self[index] for index in range(self.num_components)])
+
+    def __len__(self) -> int:
+        return self.num_components
 
     def __getitem__(self, name: str | int) -> Any:
         """A component by name (`u["density"]`) or number, or an auxiliary field by the name the equation gave it."""
@@ -244,10 +258,29 @@ class AbstractField(abc.ABC):
         )
 
 
+def as_state(field: Any, equation: EquationLike) -> Any:
+    """`field` as the state of `equation`: its components and auxiliary fields have names. Raises `ValueError` where
+    they do not match."""
+    names = equation.components(field.ndim)
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{type(equation).__name__}.components must return a tuple of names, got {names!r}.")
+    if len(names) != field.num_components:
+        raise ValueError(
+            f"{type(equation).__name__} has components {tuple(names)} in {field.ndim} dimensions, "
+            f"but the state has {field.num_components} channel(s)."
+        )
+    field._names = tuple(names)
+    field._auxiliary = lambda: equation.auxiliary(field)
+    return field
+
+
 def _is_scalar(value: Any) -> bool:
-    return isinstance(value, numbers.Number) or (
+    is_scalar = isinstance(value, numbers.Number) or (
         not isinstance(value, AbstractField) and hasattr(value, "dtype") and jnp.ndim(value) == 0
     )
+    if is_scalar and jnp.iscomplexobj(value):
+        raise TypeError(f"Fields are real, got the factor {value}: write a complex state as two real components.")
+    return is_scalar
 
 
 def _sum(terms: Sequence[Any]) -> Any:

@@ -76,7 +76,7 @@ class PointwiseField(AbstractField):
     def __init__(self, function: Function, ndim: int, num_components: int):
         self.function, self.ndim, self.num_components = function, ndim, num_components
 
-    def derivative(self, axis: int, order: int = 1) -> "PointwiseField":
+    def _derivative(self, axis: int, order: int) -> "PointwiseField":
         function = self.function
         for _ in range(order):
             function = _partial_derivative(function, axis)

@@ -6,8 +6,9 @@ A field keeps its coefficients, its values, or both, and transforms at most once
 coefficients and products among the values, so a right-hand side compiles to the transforms that hand-written code
 would use, no more.
 
-Dealiasing: whatever enters a product is truncated to `|k_a| < fraction * N_a / 2`, and so is the product. With
-`fraction = 2 / (degree + 1)` (2/3 for quadratic, 1/2 for cubic terms) no product of resolved modes folds back.
+Dealiasing: the parts of the state that enter a product are truncated to `|k_a| < fraction * N_a / 2`, and so is the
+product. With `fraction = 2 / (degree + 1)` (2/3 for quadratic, 1/2 for cubic terms) no product of resolved modes folds
+back. What does not depend on the state (a force, a coefficient that depends on x) is sampled at the points and kept.
 
 Source: Canuto, Hussaini, Quarteroni & Zang, Spectral Methods: Fundamentals in Single Domains (2006), section 3.4.
 """
@@ -16,12 +17,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Complex, Float, Inexact
 
-from pdejax.fields.field import AbstractField, EquationLike
+from pdejax.fields.field import AbstractField, EquationLike, as_state
+from pdejax.fields.reach import reach_of_linear
 from pdejax.grid import Grid
 
 Dealiasing = float | Literal["auto"] | None | Bool[Array, "..."] | np.ndarray
@@ -120,20 +121,20 @@ class Spectral(eqx.Module):
         Raises `ValueError` when the linear part multiplies by a function of x: then it is no multiplier.
         """
         matrix = self._symbol_matrix(equation)
-        reach = _probe(equation, self.grid.ndim)
-        if np.any(reach - np.diag(np.diag(reach))):
+        reach = reach_of_linear(equation, self.grid.ndim, _NOT_A_MULTIPLIER)
+        if np.any(reach & ~np.eye(len(reach), dtype=bool)):
             return matrix, True
         channels = jnp.arange(matrix.shape[0])
         return matrix[channels, channels], False
 
     def has_linear_part(self, equation: EquationLike) -> bool:
         """Whether `equation.linear` does anything at all."""
-        return bool(np.any(_probe(equation, self.grid.ndim)))
+        return bool(np.any(reach_of_linear(equation, self.grid.ndim, _NOT_A_MULTIPLIER)))
 
     def field(self, equation: EquationLike, y: Complex[Array, "channel *modes"]) -> "SpectralField":
         """The state as the equation sees it."""
         space = _Space(self.grid, self._mask(getattr(equation, "degree", None)), self.cheap_forms)
-        return _state(SpectralField(space, coefficients=y), equation)
+        return as_state(SpectralField(space, coefficients=y), equation)
 
     def _symbol_matrix(self, equation: EquationLike) -> Inexact[Array, "channel channel *modes"]:
         space = _Space(self.grid, None, self.cheap_forms)
@@ -141,7 +142,7 @@ class Spectral(eqx.Module):
         columns = []
         for j in range(len(names)):
             unit = jnp.zeros((len(names), *self.coefficient_shape), self.grid.dtype).at[j].set(1)
-            state = _state(_SymbolField(space, coefficients=unit), equation)
+            state = as_state(_SymbolField(space, coefficients=unit), equation)
             columns.append(_checked(equation.linear(state), state, "linear").coefficients())
         return jnp.stack(columns, axis=1)
 
@@ -190,20 +191,26 @@ class _Space:
     def to_values(self, coefficients: Complex[Array, "component *modes"]) -> Float[Array, "component *space"]:
         return jnp.fft.irfftn(self.truncated(coefficients), s=self.grid.shape, axes=self.axes)
 
-    def to_coefficients(self, values: Float[Array, "component *space"]) -> Complex[Array, "component *modes"]:
-        return self.truncated(jnp.fft.rfftn(values, axes=self.axes))
+    def to_coefficients(
+        self, values: Float[Array, "component *space"], is_given: bool
+    ) -> Complex[Array, "component *modes"]:
+        coefficients = jnp.fft.rfftn(values, axes=self.axes)
+        return coefficients if is_given else self.truncated(coefficients)
 
     def truncated(self, coefficients: Any) -> Any:
         return coefficients if self.mask is None else jnp.where(self.mask, coefficients, 0)
 
 
 class SpectralField(AbstractField):
-    """A field that holds Fourier coefficients, point values, or both, and transforms when first asked."""
+    """A field that holds Fourier coefficients, point values, or both, and transforms when first asked.
 
-    def __init__(self, space: _Space, *, coefficients: Any = None, values: Any = None):
+    `is_given`: the values do not depend on the state. They are not truncated: they are no product of resolved modes.
+    """
+
+    def __init__(self, space: _Space, *, coefficients: Any = None, values: Any = None, is_given: bool = False):
         self.space = space
         self.ndim = space.grid.ndim
-        self._coefficients, self._values = coefficients, values
+        self._coefficients, self._values, self._is_given = coefficients, values, is_given
         self.num_components = (coefficients if coefficients is not None else values).shape[0]
         # Provenance, by which `advect` recognises a cheaper form: the Laplacian of this field, the curl of this field.
         self._laplacian: SpectralField | None = None
@@ -211,7 +218,7 @@ class SpectralField(AbstractField):
 
     def coefficients(self) -> Any:
         if self._coefficients is None:
-            self._coefficients = self.space.to_coefficients(self._values)
+            self._coefficients = self.space.to_coefficients(self._values, self._is_given)
         return self._coefficients
 
     def values(self) -> Any:
@@ -219,7 +226,7 @@ class SpectralField(AbstractField):
             self._values = self.space.to_values(self._coefficients)
         return self._values
 
-    def derivative(self, axis: int, order: int = 1) -> "SpectralField":
+    def _derivative(self, axis: int, order: int) -> "SpectralField":
         # i^order by cases: an even order keeps a real symbol real.
         factor = self.space.wavenumber(axis, order) * (1, 1j, -1, -1j)[order % 4]
         return self._from_coefficients(self.coefficients() * factor)
@@ -229,14 +236,14 @@ class SpectralField(AbstractField):
 
     def map(self, function: Callable[[Any], Any]) -> "SpectralField":
         # Coefficients inside `function` may be of another precision; the grid's decides.
-        return self._from_values(jnp.asarray(function(self.values()), self.space.grid.dtype))
+        return self._from_values(jnp.asarray(function(self.values()), self.space.grid.dtype), self._is_given)
 
     @property
     def coordinates(self) -> "SpectralField":
-        return self._from_values(self.space.grid.coordinates())
+        return self._from_values(self.space.grid.coordinates(), is_given=True)
 
     def constant(self, value: Any) -> "SpectralField":
-        return self._from_values(jnp.full((1, *self.space.grid.shape), value, self.space.grid.dtype))
+        return self._from_values(jnp.full((1, *self.space.grid.shape), value, self.space.grid.dtype), is_given=True)
 
     def solve_poisson(self) -> "SpectralField":
         squared = self.space.squared_wavenumber()
@@ -275,40 +282,41 @@ class SpectralField(AbstractField):
         factor = jnp.asarray(factor, self.space.grid.dtype)
         if self._coefficients is not None:
             return self._from_coefficients(self._coefficients * factor)
-        return self._from_values(self._values * factor)
+        return self._from_values(self._values * factor, self._is_given)
 
     def _plus(self, other: "SpectralField") -> "SpectralField":
-        # Values are added where either side has nothing else: the sum is then transformed once.
-        only_values = self._coefficients is None or other._coefficients is None
-        if only_values and self._values is not None and other._values is not None:
-            return self._from_values(self._values + other._values)
+        # Two products are added as values and transformed once. Cached values of a field with coefficients do not
+        # count: they are truncated, and the sum would depend on whether somebody had asked for them before.
+        only_values = self._coefficients is None and other._coefficients is None
+        if only_values and self._is_given == other._is_given:
+            return self._from_values(self._values + other._values, self._is_given)
         return self._from_coefficients(self.coefficients() + other.coefficients())
 
     def _times(self, other: "SpectralField") -> "SpectralField":
-        return self._from_values(self.values() * other.values())
+        return self._from_values(self.values() * other.values(), self._is_given and other._is_given)
 
     def _over(self, other: "SpectralField") -> "SpectralField":
-        return self._from_values(self.values() / other.values())
+        return self._from_values(self.values() / other.values(), self._is_given and other._is_given)
 
     def _component(self, index: int) -> "SpectralField":
         part = slice(index, index + 1)
         if self._values is None:
             return self._from_coefficients(self.coefficients()[part])
         if self._coefficients is None:
-            return self._from_values(self._values[part])
+            return self._from_values(self._values[part], self._is_given)
         return type(self)(self.space, coefficients=self._coefficients[part], values=self._values[part])
 
     def _stacked(self, others: Sequence["SpectralField"]) -> "SpectralField":
         fields = (self, *others)
-        if all(field._coefficients is None for field in fields):
-            return self._from_values(jnp.concatenate([field.values() for field in fields]))
+        if all(field._coefficients is None and field._is_given == self._is_given for field in fields):
+            return self._from_values(jnp.concatenate([field.values() for field in fields]), self._is_given)
         return self._from_coefficients(jnp.concatenate([field.coefficients() for field in fields]))
 
     def _from_coefficients(self, coefficients: Any) -> "SpectralField":
         return type(self)(self.space, coefficients=coefficients)
 
-    def _from_values(self, values: Any) -> "SpectralField":
-        return type(self)(self.space, values=values)
+    def _from_values(self, values: Any, is_given: bool = False) -> "SpectralField":
+        return type(self)(self.space, values=values, is_given=is_given)
 
 
 class _SymbolField(SpectralField):
@@ -317,7 +325,7 @@ class _SymbolField(SpectralField):
     def values(self) -> Any:
         raise ValueError(_NOT_A_MULTIPLIER)
 
-    def _from_values(self, values: Any) -> "SpectralField":
+    def _from_values(self, values: Any, is_given: bool = False) -> "SpectralField":
         raise ValueError(_NOT_A_MULTIPLIER)
 
 
@@ -327,18 +335,6 @@ _NOT_A_MULTIPLIER = (
 )
 
 
-def _state(field: SpectralField, equation: EquationLike) -> Any:
-    names = equation.components(field.ndim)
-    if len(names) != field.num_components:
-        raise ValueError(
-            f"{type(equation).__name__} has components {names} in {field.ndim} dimensions, "
-            f"but the state has {field.num_components} channel(s)."
-        )
-    field._names = names
-    field._auxiliary = lambda: equation.auxiliary(field)
-    return field
-
-
 def _checked(result: Any, state: SpectralField, method: str) -> SpectralField:
     if not isinstance(result, SpectralField) or result.num_components != state.num_components:
         got = f"{result.num_components} component(s)" if isinstance(result, SpectralField) else type(result).__name__
@@ -346,23 +342,6 @@ def _checked(result: Any, state: SpectralField, method: str) -> SpectralField:
             f"`{method}` must return a field of {state.num_components} component(s), like its argument u; got {got}."
         )
     return result
-
-
-def _probe(equation: EquationLike, ndim: int) -> np.ndarray:
-    """Which component of the state reaches which of the linear part: a matrix of largest magnitudes.
-
-    A property of the program, not of the coefficients' values: asked of a small grid with arbitrary coefficients, so
-    that the answer is known while the real ones are traced.
-    """
-    random = np.random.default_rng(0)
-
-    def arbitrary(leaf: Any) -> Any:
-        return jnp.asarray(random.uniform(0.5, 1.5, leaf.shape), leaf.dtype) if eqx.is_inexact_array(leaf) else leaf
-
-    with jax.ensure_compile_time_eval():
-        grid = Grid((5,) * ndim, random.uniform(1, 2, ndim), dtype=jnp.float32)
-        matrix = Spectral(grid, dealiasing=None)._symbol_matrix(jax.tree_util.tree_map(arbitrary, equation))
-        return np.abs(np.asarray(matrix)).max(axis=tuple(range(2, 2 + ndim)))
 
 
 def _mode_numbers(shape: tuple[int, ...], axis: int) -> np.ndarray:

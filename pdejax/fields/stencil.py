@@ -3,10 +3,12 @@
     d^n u / dx^n at x_i  ~  h^-n * sum over |j| <= m of c_j u_(i+j),    m = order / 2 + (n - 1) // 2
 
 The weights `c_j` make the formula exact for polynomials up to degree `n + order - 1`. Beyond a wall the values are
-those of the polynomial that meets the wall's condition and the nearest interior points; a field that is not the state
-(a product, a derivative) has no condition of its own and is extrapolated.
+those of the polynomial that meets the wall's condition and the nearest interior points. Multiples and sums of the state
+meet the multiple and the sum of its conditions. Other fields (a product, a derivative) have none: a first derivative of
+them, as in the divergence of a flux, extrapolates; a higher one is refused, since it would lose the condition.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pdejax.boundary import Boundary, Neumann, Sides, sides_of
-from pdejax.fields.field import AbstractField, EquationLike
+from pdejax.fields.field import AbstractField, EquationLike, as_state
 from pdejax.fields.stencil_weights import central_weights, ghost_weights
 from pdejax.grid import Grid
 
@@ -70,10 +72,7 @@ class FiniteDifference(eqx.Module):
 
     def field(self, equation: EquationLike, u: Float[Array, "channel *space"]) -> "StencilField":
         """The state as the equation sees it."""
-        field = StencilField(self, u, self.sides)
-        field._names = equation.components(self.grid.ndim)
-        field._auxiliary = lambda: equation.auxiliary(field)
-        return field
+        return as_state(StencilField(self, u, self.sides), equation)
 
     def _with_wall_values(self, u: Array) -> Array:
         for axis, end, wall in self._held_walls():
@@ -105,7 +104,14 @@ class StencilField(AbstractField):
         self.num_components = values.shape[0]
         self.sides = sides
 
-    def derivative(self, axis: int, order: int = 1) -> "StencilField":
+    def _derivative(self, axis: int, order: int) -> "StencilField":
+        if order > 1 and not self.reading.grid.periodic[axis] and (self.sides is None or self.sides[axis] is None):
+            raise ValueError(
+                f"A derivative of order {order} along axis {axis} was asked of a field for which no condition is known "
+                "at that axis' walls: the state has one, and so have its multiples and sums, but not products or "
+                "derivatives. Write D * u.laplacian() with the state inside, or a flux and its divergence "
+                "(first derivatives need no condition)."
+            )
         offsets, weights = central_weights(order, self.reading.order)
         padded = self._padded(axis, int(offsets[-1]))
         n = self.reading.grid.shape[axis]
@@ -181,17 +187,20 @@ class StencilField(AbstractField):
             # The outward derivative is minus the derivative along the inward coordinate that the weights use.
             datum = -wall.slope * grid.spacing[axis] if isinstance(wall, Neumann) else wall.value
             shape = (-1,) + (1,) * (ghosts.ndim - 1)
-            ghosts = ghosts + (jnp.asarray(datum_weights, values.dtype) * datum).reshape(shape)
+            ghosts = ghosts + (jnp.asarray(datum_weights, values.dtype) * datum.astype(values.dtype)).reshape(shape)
         return jnp.moveaxis(ghosts, 0, at)
 
     def _scaled(self, factor: Any) -> "StencilField":
         factor = jnp.asarray(factor, self.values.dtype)
-        # A negative or multiple has other wall values than the state; homogeneous conditions would survive, but a field
-        # must not silently change its meaning at the wall with the value of a coefficient.
-        return self._new(self.values * factor)
+        scale = lambda pair: (pair[0].scaled(factor), pair[1].scaled(factor))  # noqa: E731
+        sides = None if self.sides is None else tuple(pair and scale(pair) for pair in self.sides)
+        return StencilField(self.reading, self.values * factor, sides)
 
     def _plus(self, other: "StencilField") -> "StencilField":
-        return self._new(self.values + other.values)
+        sides = None
+        if self.sides is not None and other.sides is not None:
+            sides = tuple(itertools.starmap(_summed, zip(self.sides, other.sides, strict=True)))
+        return StencilField(self.reading, self.values + other.values, sides)
 
     def _times(self, other: "StencilField") -> "StencilField":
         return self._new(self.values * other.values)
@@ -203,10 +212,18 @@ class StencilField(AbstractField):
         return StencilField(self.reading, self.values[index : index + 1], self.sides)
 
     def _stacked(self, others: Sequence["StencilField"]) -> "StencilField":
-        return self._new(jnp.concatenate([self.values, *(other.values for other in others)]))
+        sides = self.sides if all(other.sides is self.sides for other in others) else None
+        return StencilField(self.reading, jnp.concatenate([self.values, *(other.values for other in others)]), sides)
 
     def _new(self, values: Any) -> "StencilField":
         return StencilField(self.reading, values)
+
+
+def _summed(a: tuple[Boundary, Boundary] | None, b: tuple[Boundary, Boundary] | None) -> Any:
+    """The conditions that a sum meets along one axis; None where its terms state different kinds."""
+    if a is None or b is None or any(type(first) is not type(second) for first, second in zip(a, b, strict=True)):
+        return None
+    return tuple(first.plus(second) for first, second in zip(a, b, strict=True))  # pyright: ignore[reportArgumentType]
 
 
 def _at_end(array: Array, axis: int, end: int) -> Any:

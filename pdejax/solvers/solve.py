@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from pdejax.equations import Equation
 from pdejax.solvers.step_size import FieldNormController
-from pdejax.solvers.terms import Discretisation, default_solver, terms_for
+from pdejax.solvers.terms import Discretisation, check_problem, default_solver, terms_for
 
 
 class Solution(eqx.Module):
@@ -60,10 +60,12 @@ def solve(
     - `progress`: a progress bar.
     - `throw`: raise when the solve fails; otherwise look at `Solution.result`, and expect NaN in `u`.
 
-    Raises `ValueError` for times that do not increase, dt <= 0, tolerances that are not positive, a state of another
-    shape, values that are not finite; and `FloatingPointError` when the solution blows up or the step limit is
-    reached, naming the time. Under an outer `jit` these become run-time errors of the compiled program.
+    Raises `ValueError` for times that do not increase (also once rounded to the grid's precision), dt <= 0, tolerances
+    that are not positive, a state of another shape, values that are not finite, and grids on which the equation makes
+    no sense; and `FloatingPointError` when the solution blows up or the step limit is reached, naming the time. Under
+    an outer `jit` these become run-time errors of the compiled program.
     """
+    check_problem(equation, discretisation)
     grid = discretisation.grid
     grid.check_state(u0, len(equation.components(grid.ndim)), "The initial state u0")
     if not isinstance(u0, Tracer) and not np.all(np.isfinite(np.asarray(u0))):
@@ -99,11 +101,10 @@ def solve(
         if not (rtol > 0 and (atol is None or atol > 0)):
             raise ValueError(f"rtol and atol must be positive, got {rtol} and {atol}.")
         norm = _Norm(discretisation)
-        if atol is None:
-            size = norm(discretisation.encode(jax.lax.stop_gradient(u0)))
-            atol = rtol * jnp.where(size > 0, size, 1.0)
+        size = norm(discretisation.encode(jax.lax.stop_gradient(u0)))
+        floor = rtol * jnp.where(size > 0, size, 1.0) if atol is None else atol
         controller = diffrax.ClipStepSizeController(
-            FieldNormController(norm, jnp.asarray(rtol, grid.dtype), jnp.asarray(atol, grid.dtype)),
+            FieldNormController(norm, jnp.asarray(rtol, grid.dtype), jnp.asarray(floor, grid.dtype)),
             step_ts=jnp.asarray(elapsed, grid.dtype),
         )
     adjoint = diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint

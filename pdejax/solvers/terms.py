@@ -15,6 +15,18 @@ from pdejax.solvers.linear_part import AbstractLinearPart, Coupled, Diagonal
 Discretisation = Spectral | FiniteDifference
 
 
+def check_problem(equation: Any, discretisation: Any) -> None:
+    """Raises `TypeError` unless these are an equation and a discretisation, `ValueError` where they do not fit."""
+    for name, value, kind, example in (
+        ("equation", equation, Equation, "pdejax.equations.Burgers(viscosity=0.1)"),
+        ("discretisation", discretisation, Discretisation, "pdejax.Spectral(grid)"),
+    ):
+        if not isinstance(value, kind):
+            got = f"the class {value.__name__} itself" if isinstance(value, type) else f"a {type(value).__name__}"
+            raise TypeError(f"The {name} must be an instance such as {example}, got {got}.")
+    equation.check_grid(discretisation.grid)
+
+
 def semilinear_term(equation: Equation, discretisation: Discretisation, start: Any = 0.0) -> SemilinearTerm:
     """`dy/dt = L y + N(start + t, y)` for the Fourier coefficients y.
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from pdejax.equations import Equation
 from pdejax.grid import Grid
 from pdejax.solvers.exponential import AbstractExponentialSolver
-from pdejax.solvers.terms import Discretisation, default_solver, semilinear_term, terms_for
+from pdejax.solvers.terms import Discretisation, check_problem, default_solver, semilinear_term, terms_for
 
 
 class TimeStepper(eqx.Module):
@@ -27,7 +27,9 @@ class TimeStepper(eqx.Module):
 
     `stepper(u, t=t)` returns u at `t + dt`; `u (channel, *grid.shape)`. Not jitted by itself; jit, vmap and grad apply.
 
-    Raises `ValueError` for dt that is not positive, `substeps` below one, and a state of another shape.
+    Raises `ValueError` for dt that is not positive, `substeps` below one, a state of another shape, and grids on which
+    the equation makes no sense (`Equation.check_grid`); `TypeError` for a class in place of an equation or
+    discretisation.
     """
 
     equation: Equation
@@ -46,6 +48,7 @@ class TimeStepper(eqx.Module):
     ):
         if isinstance(substeps, bool) or not isinstance(substeps, int | np.integer) or substeps < 1:
             raise ValueError(f"substeps must be a whole number >= 1, got {substeps!r}.")
+        check_problem(equation, discretisation)
         self.equation = equation
         self.discretisation = discretisation
         self.dt = checked_time_step(dt, discretisation.grid)

@@ -174,6 +174,42 @@ def test_laminar_kolmogorov_flow_is_steady():
     assert jnp.max(jnp.abs(rate)) < 1e-12 * jnp.max(jnp.abs(w))
 
 
+def test_a_steady_solution_is_checked_by_the_size_of_its_terms():
+    nu, mu, k, force = 0.5, 0.3, 2, 1.7
+
+    def laminar(x, y, t):
+        w = -force * k * jnp.cos(k * y) / (nu * k**2 + mu) + 0 * x
+        return w, w / k**2
+
+    check_equation(KolmogorovFlow(nu, mu, k, force), laminar, extent=TURN, ndim=2, num_points=16, time=0.2)
+    with pytest.raises(AssertionError, match="pointwise residual"):
+        check_equation(KolmogorovFlow(nu, mu, k, 1.001 * force), laminar, extent=TURN, ndim=2, num_points=16)
+
+
+def test_a_force_above_the_dealiasing_cut_still_drives_the_flow():
+    """On 24 points products are cut at mode 8; the force of wavenumber 10 is none."""
+    grid = pj.Grid((12, 24), TURN)
+    rate = pj.Spectral(grid).tendency(KolmogorovFlow(0.1, wavenumber=10.0), 0.0, jnp.zeros((1, 12, 24)))
+    np.testing.assert_allclose(rate[0], -10 * jnp.cos(10 * grid.coordinates()[1]), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("wavenumber", "extent", "match"),
+    [
+        (4.3, TURN, r"wavenumber=4.3\) has 4.3 periods in a box of side 6.28319.*multiple of 2 pi / extent = 1"),
+        (4.0, (TURN, 7.0), r"has 4.456 periods in a box of side 7"),
+        (13.0, TURN, r"13 periods along an axis of 24 points.*at least 26 points"),
+    ],
+)
+def test_a_force_that_does_not_fit_the_grid_is_refused(wavenumber, extent, match):
+    discretisation = pj.Spectral(pj.Grid((16, 24), extent))
+    equation = KolmogorovFlow(0.1, wavenumber=wavenumber)
+    with pytest.raises(ValueError, match=match):
+        pj.TimeStepper(equation, discretisation, 0.1)
+    with pytest.raises(ValueError, match=match):
+        pj.solve(equation, discretisation, jnp.zeros((1, 16, 24)), [0.0, 1.0])
+
+
 @pytest.mark.parametrize(
     ("build", "match"),
     [
@@ -193,3 +229,11 @@ def test_dimension_mismatch_is_named():
         pj.TimeStepper(NavierStokesVorticity(0.1), pj.Spectral(pj.Grid(16, 1.0)), 0.1)
     with pytest.raises(ValueError, match="velocity has 3 entries but the domain has 2"):
         pj.TimeStepper(Advection([1.0, 2.0, 3.0]), pj.Spectral(pj.Grid((16, 16), 1.0)), 0.1)
+
+
+def test_a_class_in_place_of_an_instance_is_named(without_shape_checks):
+    spectral = pj.Spectral(pj.Grid(16, 1.0))
+    with pytest.raises(TypeError, match="equation must be an instance such as .*got the class Burgers itself"):
+        pj.TimeStepper(Burgers, spectral, 0.1)
+    with pytest.raises(TypeError, match="discretisation must be an instance .*got a Grid"):
+        pj.solve(Burgers(0.1), pj.Grid(16, 1.0), jnp.zeros((1, 16)), [0.0, 1.0])

@@ -1,5 +1,7 @@
 import re
+from typing import ClassVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -185,6 +187,27 @@ def test_coupling_does_not_hang_on_the_value_of_a_coefficient():
     assert traced.shape == (2, 2, 5)
 
 
+class Switched(Equation):
+    """Rotation with a coefficient that a threshold switches on, which no sampled value need reach."""
+
+    rate: Array
+
+    def components(self, ndim):
+        return ("u", "v")
+
+    def linear(self, u):
+        rate = jax.nn.relu(self.rate - 2) + jnp.where(self.rate > 7, 0.5, 0.0)
+        return (u["v"] * rate).stack(u["u"] * -rate)
+
+
+@pytest.mark.parametrize(("value", "rate"), [(3.0, 1.0), (8.0, 6.5), (1.0, 0.0)])
+def test_a_coupling_that_a_threshold_switches_on_is_kept(value, rate):
+    grid = pj.Grid(8, 1.0)
+    step = jax.jit(lambda c, u: pj.TimeStepper(Switched(c), pj.Spectral(grid), 0.1)(u))
+    u = step(jnp.asarray(value), jnp.stack([jnp.ones(8), jnp.zeros(8)]))
+    np.testing.assert_allclose(u[:, 3], [np.cos(0.1 * rate), -np.sin(0.1 * rate)], atol=1e-6)
+
+
 class VariableDiffusion(Equation):
     def components(self, ndim):
         return ("u",)
@@ -196,6 +219,36 @@ class VariableDiffusion(Equation):
 def test_a_linear_part_with_variable_coefficients_is_refused():
     with pytest.raises(ValueError, match="belong in `nonlinear`"):
         pj.TimeStepper(VariableDiffusion(), pj.Spectral(pj.Grid(8, 1.0)), 0.1)
+
+
+class AskedBefore(Equation):
+    """`u + u^2 + force`, with the values of u asked for or not before, and linear terms written in two ways."""
+
+    way: int = eqx.field(static=True)
+    degree: ClassVar[int] = 2
+
+    def components(self, ndim):
+        return ("u",)
+
+    def nonlinear(self, t, u):
+        square = u * u
+        force = u.coordinates[0].map(lambda x: jnp.cos(11 * x))
+        if self.way == 0:
+            return u + square + force
+        if self.way == 1:
+            return u * 1.0 + (force + square)
+        return (u + force) + square
+
+
+@pytest.mark.float64
+def test_a_sum_does_not_depend_on_what_was_asked_before_and_a_force_is_not_truncated():
+    """On 32 points the square is cut at mode 10; mode 14 of u and mode 11 of the force are no products."""
+    grid = pj.Grid(32, TURN)
+    x = grid.axes[0]
+    u = (jnp.sin(2 * x) + 0.3 * jnp.cos(14 * x))[None]
+    expected = u[0] + jnp.sin(2 * x) ** 2 + jnp.cos(11 * x)
+    for way in range(3):
+        np.testing.assert_allclose(pj.Spectral(grid).tendency(AskedBefore(way), 0.0, u)[0], expected, atol=1e-13)
 
 
 @pytest.mark.float64
@@ -223,6 +276,26 @@ def test_fields_refuse_what_they_cannot_mean(without_shape_checks):
         field.directional_derivative(jnp.ones(1))
     with pytest.raises(ValueError, match="integer powers"):
         field**0.5
+    with pytest.raises(ValueError, match="has the axes 0 to 1, got 2"):
+        field.derivative(2)
+    with pytest.raises(ValueError, match="has the axes 0 to 1, got -1"):
+        field.derivative(-1)
+    with pytest.raises(ValueError, match="whole number >= 1, got 0"):
+        field.derivative(0, 0)
+    with pytest.raises(TypeError, match=r"Fields are real, got the factor 1j"):
+        field * 1j
+    u, v = field
+    assert u.num_components == 1 and v is field["v"]
+
+
+class OneName(Equation):
+    def components(self, ndim):
+        return "u"
+
+
+def test_component_names_are_a_tuple():
+    with pytest.raises(ValueError, match=r"OneName.components must return a tuple of names, got 'u'"):
+        pj.TimeStepper(OneName(), pj.Spectral(pj.Grid(8, 1.0)), 0.1)(jnp.zeros((1, 8)))
 
 
 @pytest.mark.parametrize(

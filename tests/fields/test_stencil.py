@@ -1,3 +1,4 @@
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -150,3 +151,51 @@ def test_a_stream_function_between_walls_is_refused():
     grid = pj.Grid((16, 16), 1.0, periodic=(True, False))
     with pytest.raises(ValueError, match=r"walls along axes \[1\]"):
         pj.FiniteDifference(grid, 2, Neumann(0.0)).tendency(NavierStokesVorticity(0.1), 0.0, jnp.zeros((1, 16, 16)))
+
+
+class Written(Equation):
+    """Diffusion in four ways that mean the same, and one that loses the walls."""
+
+    way: str = eqx.field(static=True)
+
+    def components(self, ndim):
+        return ("u",)
+
+    def nonlinear(self, t, u):
+        return {
+            "outside": lambda: u.laplacian() * 0.7,
+            "inside": lambda: (u * 0.7).laplacian(),
+            "sum": lambda: (u * 0.9 - u * 0.2).laplacian(),
+            "negative": lambda: -(-u * 0.7).laplacian(),
+            "product": lambda: (u * u).laplacian(),
+            "flux": lambda: (u * u.derivative(0)).derivative(0),
+        }[self.way]()
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize("points", ["nodes", "centres"])
+def test_a_multiple_of_the_state_meets_the_multiple_of_its_conditions(points):
+    grid = pj.Grid(24, 1.3, periodic=False, points=points)
+    walls = {"x-": Dirichlet(0.8), "x+": Neumann(-1.7)}
+    u = jnp.cos(3 * grid.axes[0])[None]
+    tendency = lambda way: pj.FiniteDifference(grid, 4, walls).tendency(Written(way), 0.0, u)  # noqa: E731
+    expected = tendency("outside")
+    for way in ("inside", "sum", "negative"):
+        np.testing.assert_allclose(tendency(way), expected, atol=1e-10)
+    with pytest.raises(ValueError, match=r"order 2 along axis 0.*no condition is known.*divergence"):
+        tendency("product")
+    # First derivatives of a flux need none.
+    assert bool(jnp.all(jnp.isfinite(tendency("flux"))))
+
+
+def test_walls_keep_single_precision():
+    grid = pj.Grid(16, 1.0, periodic=False, dtype=jnp.float32)
+    discretisation = pj.FiniteDifference(grid, 2, {"x-": Dirichlet(1.0), "x+": Neumann(2.0)})
+    u = jnp.ones((1, 16), jnp.float32)
+    assert discretisation.tendency(Diffusion(jnp.asarray(0.1)), 0.0, u).dtype == jnp.float32
+    assert pj.solve(Diffusion(0.1), discretisation, u, [0.0, 0.01]).u.dtype == jnp.float32
+
+
+def test_walls_in_four_dimensions_are_refused():
+    with pytest.raises(ValueError, match="a grid of 4 dimensions must be periodic"):
+        pj.FiniteDifference(pj.Grid((5, 5, 5, 5), 1.0, periodic=(True, True, True, False)), 2, Dirichlet(0.0))
