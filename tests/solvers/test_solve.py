@@ -95,6 +95,46 @@ def test_backwards_and_forwards_in_time_inside_diffeqsolve():
     np.testing.assert_allclose(discretisation.decode(back)[0], soliton(grid.axes[0], -0.2), atol=1e-7)
 
 
+class Tide(Equation):
+    """u_t = 2 u_x + cos t: `u = sin(x + 2 t) + sin t`, which knows the time and its direction."""
+
+    def components(self, ndim):
+        return ("u",)
+
+    def linear(self, u):
+        return u.derivative(0) * 2.0
+
+    def nonlinear(self, t, u):
+        return u.constant(jnp.cos(t))
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize(("start", "end"), [(0.3, 1.5), (1.5, 0.3)])
+def test_between_steps_the_solution_is_interpolated_to_fourth_order_in_both_directions(start, end):
+    from pdejax.solvers.terms import semilinear_term
+
+    grid = pj.Grid(16, TURN)
+    discretisation = pj.Spectral(grid)
+    term = semilinear_term(Tide(), discretisation)
+    exact = lambda t: jnp.sin(grid.axes[0] + 2 * t) + jnp.sin(t)  # noqa: E731
+    between = start + (end - start) * jnp.asarray([0.113, 0.487, 0.951])
+    errors = []
+    for count in (10, 20):
+        with pytest.warns(UserWarning, match="Complex dtype"):
+            result = diffrax.diffeqsolve(
+                term,
+                ETDRK4(),
+                start,
+                end,
+                (end - start) / count,
+                discretisation.encode(exact(start)[None]),
+                saveat=diffrax.SaveAt(ts=between),
+            )
+        got = jax.vmap(discretisation.decode)(result.ys)[:, 0]
+        errors.append(float(jnp.max(jnp.abs(got - jax.vmap(exact)(between)))))
+    assert errors[1] < 1e-5 and np.log2(errors[0] / errors[1]) > 3.3, errors
+
+
 def test_single_precision_stays_single():
     grid = pj.Grid(32, TURN, dtype=jnp.float32)
     solution = pj.solve(Burgers(0.2), pj.Spectral(grid), jnp.sin(grid.axes[0])[None], [0.0, 0.5, 1.0])
