@@ -2,7 +2,6 @@
 
 from pdejax.training.fit import Fitted as Fitted
 from pdejax.training.fit import TrainingDiverged as TrainingDiverged
-from pdejax.training.fit import TrainingState as TrainingState
 from pdejax.training.fit import fit as fit
 from pdejax.training.log import TrainingLog as TrainingLog
 from pdejax.training.objectives import AbstractObjective as AbstractObjective
@@ -10,3 +9,4 @@ from pdejax.training.objectives import OneStep as OneStep
 from pdejax.training.objectives import Pairs as Pairs
 from pdejax.training.objectives import Supervised as Supervised
 from pdejax.training.objectives import Windows as Windows
+from pdejax.training.state import TrainingState as TrainingState

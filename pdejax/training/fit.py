@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -14,21 +14,11 @@ from jaxtyping import PRNGKeyArray
 from tqdm import tqdm
 
 from pdejax.models import trainable
-from pdejax.training.dataset import DeviceData, batch_at, device_data, normalised, sample_batch
+from pdejax.training.dataset import device_data, normalised
 from pdejax.training.log import TrainingLog
 from pdejax.training.objectives import AbstractObjective
-
-
-class TrainingState(eqx.Module):
-    """Everything that the next step depends on. A pytree of arrays: `eqx.tree_serialise_leaves` stores it.
-
-    `model` holds the last weights, not the average; `average` is the running sum of `ema_decay`, before its correction.
-    """
-
-    model: Any
-    optimiser_state: Any
-    average: Any
-    step: int
+from pdejax.training.state import TrainingState, checked_resume, initial_state
+from pdejax.training.steps import Carry, compiled_score, compiled_steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,17 +31,14 @@ class Fitted:
 
 
 class TrainingDiverged(RuntimeError):
-    """The loss or its gradient is no longer finite. `fitted` is the run up to the last step where both were."""
+    """The loss, its gradient or the updated weights are not finite. `fitted` is the run up to the step before.
+
+    That step has changed nothing: weights, average and optimiser state are those of a run that stopped before it.
+    """
 
     def __init__(self, message: str, fitted: Fitted):
         super().__init__(message)
         self.fitted = fitted
-
-
-class _Carry(NamedTuple):
-    parameters: Any
-    optimiser_state: Any
-    average: Any
 
 
 def fit(
@@ -85,6 +72,7 @@ def fit(
       then predicts the increment from frame to frame (`residual=True`), for pairs the target itself. Give
       `normalise=False` for a model that is already in physical units, e.g. a `Normalised` of one's own.
     - `ema_decay`: returns the average `a_n / (1 - decay^n)`, `a_n = decay a_{n-1} + (1 - decay) weights_n`, `a_0 = 0`.
+      It may change when a run is resumed: then the divisor is what the weights really add up to.
     - `resume`: goes on from the `state` of an earlier fit with `num_steps` further steps; its weights and statistics
       replace those of `model`. With the same `key` and data the result equals that of an uninterrupted run bit for bit.
     - `steps_per_call`: optimiser steps per compiled call; by default as many as take about half a second. It changes
@@ -94,7 +82,8 @@ def fit(
     Statistics are no parameters (`pdejax.models.trainable`): no gradient, weight decay or average touches them.
 
     Raises `ValueError` for data that do not fit the objective, the model or the batch, and for values that are not
-    finite; `TrainingDiverged` when a loss or a gradient is not finite, naming the step and keeping the run up to it.
+    finite, and a state to resume that belongs to another model or optimiser; `TrainingDiverged` when a loss, a gradient
+    or an update is not finite, naming the step and keeping the run up to it.
     """
     _check_options(num_steps, batch_size, valid_every, ema_decay, steps_per_call)
     train = device_data("data", data, objective.frames, batch_size, model)
@@ -102,20 +91,25 @@ def fit(
     if normalise:
         model = normalised(model, data, objective.frames)
     optimiser = optax.with_extra_args_support(optimiser)
-    state = _initial_state(model, optimiser, ema_decay) if resume is None else _checked_resume(resume, model, ema_decay)
+    if resume is None:
+        state = initial_state(model, optimiser, ema_decay)
+    else:
+        state = checked_resume(resume, eqx.filter_eval_shape(initial_state, model, optimiser, ema_decay))
     parameters, rest = eqx.partition(state.model, trainable(state.model))
     # Donated buffers must be this run's own: the caller keeps his model and the state he resumed from.
-    carry = jax.tree.map(jnp.copy, _Carry(parameters, state.optimiser_state, state.average))
+    carry = jax.tree.map(jnp.copy, Carry(parameters, state.optimiser_state, state.average, state.average_weight))
     # The same for every number of steps, so that a resumed run compiles to the same program.
     capacity = steps_per_call or 1000
-    advance = _compiled_steps(objective, optimiser, rest, batch_size, ema_decay, capacity)
-    score = _compiled_score(objective, batch_size)
+    advance = compiled_steps(objective, optimiser, rest, batch_size, ema_decay, capacity)
+    score = compiled_score(objective, batch_size)
 
     def fitted(step: int) -> Fitted:
         kept = jax.tree.map(jnp.copy, carry)
         last = eqx.combine(kept.parameters, rest)
-        result = last if ema_decay is None or step == 0 else eqx.combine(_debiased(kept.average, ema_decay, step), rest)
-        return Fitted(result, log, TrainingState(last, kept.optimiser_state, kept.average, step))
+        result = last
+        if ema_decay is not None and kept.average_weight > 0:
+            result = eqx.combine(jax.tree.map(lambda a: a / kept.average_weight.astype(a.dtype), kept.average), rest)
+        return Fitted(result, log, TrainingState(last, kept.optimiser_state, kept.average, kept.average_weight, step))
 
     log = TrainingLog()
     first, end = state.step, state.step + num_steps
@@ -139,10 +133,12 @@ def fit(
             if not bool(finite):
                 if log_path is not None:
                     log.write(log_path)
+                loss, norm = rows["loss"][-1], rows["gradient_norm"][-1]
+                update = ", and the update is not finite" if np.isfinite(loss) and np.isfinite(norm) else ""
                 raise TrainingDiverged(
-                    f"Step {step}: the loss is {rows['loss'][-1]:g} and the norm of its gradient "
-                    f"{rows['gradient_norm'][-1]:g}. Lower the learning rate, clip the gradient "
-                    "(optax.clip_by_global_norm) or check the data; the error's `fitted` holds the last finite model.",
+                    f"Step {step}: the loss is {loss:g} and the norm of its gradient {norm:g}{update}. Lower the "
+                    "learning rate, clip the gradient (optax.clip_by_global_norm) or check the data; the error's "
+                    "`fitted` holds the run before this step.",
                     fitted(step - 1),
                 )
             if (step - first) % interval == 0 or step == end:
@@ -154,100 +150,6 @@ def fit(
             shown = {"loss": f"{rows['loss'].mean():.2e}"}
             bar.set_postfix(shown if np.isnan(valid_loss) else shown | {"valid": f"{valid_loss:.2e}"})
     return fitted(step)
-
-
-def _compiled_steps(objective, optimiser, rest, batch_size: int, ema_decay: float | None, capacity: int):
-    """The compiled loop: `(carry, data, key, first, count) -> (carry, rows, steps done, all finite)`."""
-
-    def loss_of(parameters, batch, key):
-        return objective(eqx.combine(parameters, rest), batch, key)
-
-    def one_step(carry: _Carry, data: DeviceData, key: PRNGKeyArray):
-        batch_key, loss_key = jax.random.split(key)
-        batch = sample_batch(data, batch_size, batch_key)
-        (loss, logs), gradient = jax.value_and_grad(loss_of, has_aux=True)(carry.parameters, batch, loss_key)
-        norm = optax.tree.norm(gradient)
-        finite = jnp.isfinite(loss) & jnp.isfinite(norm)
-        updates, optimiser_state = optimiser.update(
-            gradient,
-            carry.optimiser_state,
-            carry.parameters,
-            value=loss,
-            grad=gradient,
-            value_fn=lambda parameters: loss_of(parameters, batch, loss_key)[0],
-        )
-        # Selecting the sum, not the state, costs no pass over memory: it fuses into the update.
-        new = optax.apply_updates(carry.parameters, updates)
-        parameters = jax.tree.map(lambda new, old: jnp.where(finite, new, old), new, carry.parameters)
-        average = carry.average
-        if ema_decay is not None:
-            gain = 1 - ema_decay
-            average = jax.tree.map(lambda a, p: jnp.where(finite, a + gain * (p - a), a), average, parameters)
-        rows = {"loss": loss, "gradient_norm": norm, **logs}
-        return _Carry(parameters, optimiser_state, average), rows, finite
-
-    @eqx.filter_jit(donate="all-except-first")
-    def advance(arguments, carry):
-        data, key, first, count = arguments
-        shapes = jax.eval_shape(one_step, carry, data, key)[1]
-        rows = {name: jnp.zeros(capacity, row.dtype) for name, row in shapes.items()}
-
-        def body(loop):
-            i, carry, rows, _ = loop
-            carry, row, finite = one_step(carry, data, jax.random.fold_in(key, first + i))
-            return i + 1, carry, {name: rows[name].at[i].set(row[name]) for name in rows}, finite
-
-        # A while loop with the number of steps as an argument: one program for every number, so that how a run is cut
-        # into calls cannot change how XLA rounds.
-        start = (jnp.int32(0), carry, rows, jnp.bool_(True))
-        done, carry, rows, finite = jax.lax.while_loop(lambda loop: (loop[0] < count) & loop[3], body, start)
-        return carry, rows, done, finite
-
-    def call(carry, data, key, first, count):
-        return advance((data, key, jnp.int32(first), jnp.int32(count)), carry)
-
-    return call
-
-
-def _compiled_score(objective, batch_size: int):
-    """The mean loss over evenly spread windows, in batches of the training size."""
-
-    @eqx.filter_jit
-    def score(model, data: DeviceData, key: PRNGKeyArray):
-        size = min(batch_size, data.num_windows)
-        batches = min(-(-64 // size), data.num_windows // size)
-        indices = np.linspace(0, data.num_windows - 1, batches * size).round().astype(int).reshape(batches, size)
-        # No training step has this number, so this key meets no other.
-        key = jax.random.fold_in(key, 2**32 - 1)
-        return jnp.mean(
-            jax.lax.map(lambda index: objective(model, batch_at(data, index), key)[0], jnp.asarray(indices))
-        )
-
-    return score
-
-
-def _initial_state(model: Any, optimiser: optax.GradientTransformation, ema_decay: float | None) -> TrainingState:
-    parameters = eqx.filter(model, trainable(model))
-    average = None if ema_decay is None else jax.tree.map(jnp.zeros_like, parameters)
-    return TrainingState(model, optimiser.init(parameters), average, 0)
-
-
-def _checked_resume(state: TrainingState, model: Any, ema_decay: float | None) -> TrainingState:
-    def shapes(tree):
-        leaves = jax.tree.leaves(eqx.filter(tree, eqx.is_array))
-        return jax.tree.structure(eqx.filter(tree, eqx.is_array)), [leaf.shape for leaf in leaves]
-
-    if shapes(state.model) != shapes(model):
-        raise ValueError("The state to resume belongs to another model; pass the model and `normalise` of that fit.")
-    if (state.average is None) != (ema_decay is None):
-        raise ValueError(
-            f"The run to resume had ema_decay {'off' if state.average is None else 'on'}, this has {ema_decay}."
-        )
-    return state
-
-
-def _debiased(average: Any, decay: float, step: int) -> Any:
-    return jax.tree.map(lambda a: a / (1 - decay**step), average)
 
 
 def _check_options(num_steps, batch_size, valid_every, ema_decay, steps_per_call) -> None:

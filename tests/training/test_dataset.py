@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,10 +37,36 @@ def test_a_batch_has_no_window_twice_and_all_windows_are_equally_likely(size):
     assert np.max(np.abs(counts - expected)) <= 5 * np.sqrt(draws * size / 25 * (1 - size / 25))
 
 
+def identity(u, parameters=None, *, domain=None, key=None):
+    return u
+
+
 def test_what_never_varies_is_not_divided_by_its_rounding():
     # The mean of many equal numbers need not be that number in floating point; its spread is then tiny, not zero.
     inputs = np.full((7, 2, 11), 0.1, np.float32)
     inputs[:, 1] = np.arange(11)
-    model = normalised(None, (inputs, inputs), None)
+    model = normalised(identity, (inputs, inputs), None)
     assert float(model.input.std[0]) == 1
     assert float(model.input.std[1]) == pytest.approx(np.sqrt(10), rel=1e-5)
+
+
+def test_a_spread_above_rounding_is_kept_and_one_below_is_not():
+    rounding = 4 * float(np.finfo(np.float32).eps)
+    alternating = np.where(np.arange(12) % 2, 1.0, -1.0).reshape(1, 1, 12)
+    for factor, expected in ((3.0, 3 * rounding), (0.3, 1.0)):
+        inputs = (1 + factor * rounding * alternating).astype(np.float32)
+        model = normalised(identity, (inputs, inputs), None)
+        assert float(model.input.std[0]) == pytest.approx(expected, rel=0.2)
+
+
+def test_increments_of_a_channel_that_stands_still_are_rounding():
+    rng = np.random.default_rng(0)
+    space, size = np.sin(np.arange(16)), 50.0
+    still = size * space * (1 + 3e-8 * rng.normal(size=(5, 6, 16)))
+    slow = size * space * (1 + 1e-4 * np.arange(6)[:, None] * np.ones((5, 1, 1)))
+    u = np.stack([still, slow], axis=2).astype(np.float32)
+    model = normalised(identity, SimpleNamespace(u=u, parameters={}), 2)
+    increments = np.diff(u, axis=1)
+    assert 0 < increments[:, :, 0].std() < 1e-5
+    assert float(model.output.std[0]) == 1
+    assert float(model.output.std[1]) == pytest.approx(increments[:, :, 1].std(), rel=1e-4)

@@ -263,3 +263,65 @@ def test_a_state_of_another_model_is_refused():
         fit(other, Supervised(), pairs(), **options(resume=state))
     with pytest.raises(ValueError, match="had ema_decay off"):
         fit(small(), Supervised(), pairs(), **options(resume=state, ema_decay=0.9))
+
+
+def test_a_step_that_fails_leaves_everything_as_it_was():
+    data = decaying()
+    inputs, targets = data.u[:, 0], data.u[:, 1]
+
+    def loss(prediction, target):  # its gradient is finite; what Adam makes of the fourth one is not
+        return jnp.mean((prediction - target) ** 2)
+
+    # The update of the fourth step overflows although its loss and its gradient are finite.
+    given = options(
+        optimiser=optax.adam(lambda count: jnp.where(count == 3, jnp.inf, 0.01)),
+        batch_size=6,
+        normalise=False,
+        ema_decay=0.5,
+    )
+    start, objective = Gain(jnp.float32(2.0)), Supervised(loss=loss)
+    with pytest.raises(TrainingDiverged, match="Step 4: .* the update is not finite") as error:
+        fit(start, objective, (inputs, targets), **given | {"num_steps": 20})
+    until_then = fit(start, objective, (inputs, targets), **given | {"num_steps": 3})
+    assert eqx.tree_equal(error.value.fitted.state, until_then.state)
+    assert eqx.tree_equal(error.value.fitted.model, until_then.model)
+
+
+def test_a_loss_that_fails_leaves_average_and_optimiser_as_they_were():
+    data = decaying()
+    inputs, targets = data.u[:, 0], data.u[:, 1]
+
+    def loss(prediction, target):  # finite while the gain is positive; the third step makes it negative
+        return jnp.sqrt(jnp.mean(prediction / target))
+
+    given = options(
+        optimiser=optax.adam(lambda count: jnp.where(count == 2, 10.0, 0.01)),
+        batch_size=6,
+        normalise=False,
+        ema_decay=0.5,
+    )
+    start = Gain(jnp.float32(2.0))
+    with pytest.raises(TrainingDiverged, match="Step 4: the loss is nan") as error:
+        fit(start, Supervised(loss=loss), (inputs, targets), **given | {"num_steps": 20})
+    until_then = fit(start, Supervised(loss=loss), (inputs, targets), **given | {"num_steps": 3})
+    assert eqx.tree_equal(error.value.fitted.state, until_then.state)
+    assert eqx.tree_equal(error.value.fitted.model, until_then.model)
+
+
+def test_an_average_goes_on_with_another_decay():
+    data = decaying()
+    given = options(optimiser=optax.sgd(0.01), batch_size=6, normalise=False, num_steps=3)
+    pair = (data.u[:, 0], data.u[:, 1])
+    begun = fit(Gain(jnp.float32(2.0)), Supervised(), pair, **given, ema_decay=0.9)
+    resumed = fit(Gain(jnp.float32(2.0)), Supervised(), pair, **given, ema_decay=0.5, resume=begun.state)
+    gain, total, weight = 2.0, 0.0, 0.0
+    for decay in [0.9] * 3 + [0.5] * 3:
+        gain -= 0.01 * np.mean(2 * (gain * pair[0] - pair[1]) * pair[0])
+        total, weight = decay * total + (1 - decay) * gain, decay * weight + 1 - decay
+    assert float(resumed.model.gain) == pytest.approx(total / weight, rel=1e-5)
+
+
+def test_a_state_of_another_optimiser_is_refused():
+    state = fit(small(), Supervised(), pairs(), **options(num_steps=1)).state
+    with pytest.raises(ValueError, match="state to resume belongs to another optimiser.*ScaleByAdamState"):
+        fit(small(), Supervised(), pairs(), **options(optimiser=optax.sgd(0.1), resume=state))

@@ -1,0 +1,96 @@
+"""The compiled part of a fit: many optimiser steps per call, and the score on held-out data."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import PRNGKeyArray
+
+from pdejax.training.dataset import DeviceData, batch_at, sample_batch
+
+
+class Carry(NamedTuple):
+    """What a step changes; see `TrainingState`."""
+
+    parameters: Any
+    optimiser_state: Any
+    average: Any
+    average_weight: Any
+
+
+def compiled_steps(objective, optimiser, rest, batch_size: int, ema_decay: float | None, capacity: int):
+    """The compiled loop: `(carry, data, key, first, count) -> (carry, rows, steps done, all finite)`."""
+
+    def loss_of(parameters, batch, key):
+        return objective(eqx.combine(parameters, rest), batch, key)
+
+    def one_step(carry: Carry, data: DeviceData, key: PRNGKeyArray):
+        batch_key, loss_key = jax.random.split(key)
+        batch = sample_batch(data, batch_size, batch_key)
+        (loss, logs), gradient = jax.value_and_grad(loss_of, has_aux=True)(carry.parameters, batch, loss_key)
+        norm = optax.tree.norm(gradient)
+        updates, optimiser_state = optimiser.update(
+            gradient,
+            carry.optimiser_state,
+            carry.parameters,
+            value=loss,
+            grad=gradient,
+            value_fn=lambda parameters: loss_of(parameters, batch, loss_key)[0],
+        )
+        parameters = optax.apply_updates(carry.parameters, updates)
+        average, weight = carry.average, carry.average_weight
+        if ema_decay is not None:
+            gain = 1 - ema_decay
+            average = jax.tree.map(lambda a, p: a + gain * (p - a), average, parameters)
+            weight = weight + gain * (1 - weight)
+        # What the optimiser keeps beside is not asked: some keep an infinity on purpose, a best loss not yet seen.
+        finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+        for leaf in jax.tree.leaves(parameters):
+            finite &= jnp.all(jnp.isfinite(leaf))
+        # A step that fails changes nothing, or its NaN would be met in what the error hands back.
+        following = Carry(parameters, optimiser_state, average, weight)
+        following = jax.tree.map(lambda new, old: jnp.where(finite, new, old), following, carry)
+        rows = {"loss": loss, "gradient_norm": norm, **logs}
+        return following, rows, finite
+
+    @eqx.filter_jit(donate="all-except-first")
+    def advance(arguments, carry):
+        data, key, first, count = arguments
+        shapes = jax.eval_shape(one_step, carry, data, key)[1]
+        rows = {name: jnp.zeros(capacity, row.dtype) for name, row in shapes.items()}
+
+        def body(loop):
+            i, carry, rows, _ = loop
+            carry, row, finite = one_step(carry, data, jax.random.fold_in(key, first + i))
+            return i + 1, carry, {name: rows[name].at[i].set(row[name]) for name in rows}, finite
+
+        # A while loop with the number of steps as an argument: one program for every number, so that how a run is cut
+        # into calls cannot change how XLA rounds.
+        start = (jnp.int32(0), carry, rows, jnp.bool_(True))
+        done, carry, rows, finite = jax.lax.while_loop(lambda loop: (loop[0] < count) & loop[3], body, start)
+        return carry, rows, done, finite
+
+    def call(carry, data, key, first, count):
+        return advance((data, key, jnp.int32(first), jnp.int32(count)), carry)
+
+    return call
+
+
+def compiled_score(objective, batch_size: int):
+    """The mean loss over evenly spread windows, in batches of the training size."""
+
+    @eqx.filter_jit
+    def score(model, data: DeviceData, key: PRNGKeyArray):
+        size = min(batch_size, data.num_windows)
+        batches = min(-(-64 // size), data.num_windows // size)
+        indices = np.linspace(0, data.num_windows - 1, batches * size).round().astype(int).reshape(batches, size)
+        # No training step has this number, so this key meets no other.
+        key = jax.random.fold_in(key, 2**32 - 1)
+        return jnp.mean(
+            jax.lax.map(lambda index: objective(model, batch_at(data, index), key)[0], jnp.asarray(indices))
+        )
+
+    return score
