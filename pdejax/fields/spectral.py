@@ -165,6 +165,10 @@ class Spectral(eqx.Module):
         return tuple(range(-self.grid.ndim, 0))
 
 
+# Points from which a transform is worth a core of its own; measured in two dimensions (benchmarks/solvers.py).
+_LARGE = 128**2
+
+
 class _Space:
     """What the fields of one reading share: wavenumbers, mask and transforms."""
 
@@ -189,13 +193,21 @@ class _Space:
         return total
 
     def to_values(self, coefficients: Complex[Array, "component *modes"]) -> Float[Array, "component *space"]:
-        return jnp.fft.irfftn(self.truncated(coefficients), s=self.grid.shape, axes=self.axes)
+        inverse = lambda part: jnp.fft.irfftn(part, s=self.grid.shape, axes=self.axes)  # noqa: E731
+        return self._by_component(inverse, self.truncated(coefficients))
 
     def to_coefficients(
         self, values: Float[Array, "component *space"], is_given: bool
     ) -> Complex[Array, "component *modes"]:
-        coefficients = jnp.fft.rfftn(values, axes=self.axes)
+        coefficients = self._by_component(lambda part: jnp.fft.rfftn(part, axes=self.axes), values)
         return coefficients if is_given else self.truncated(coefficients)
+
+    def _by_component(self, transform: Callable[[Any], Any], array: Any) -> Any:
+        """Large transforms one component at a time: those the compiler runs side by side, a batch on one core alone.
+        Small ones gain more from being one operation."""
+        if array.shape[0] == 1 or np.prod(self.grid.shape) < _LARGE:
+            return transform(array)
+        return jnp.concatenate([transform(array[i : i + 1]) for i in range(array.shape[0])])
 
     def truncated(self, coefficients: Any) -> Any:
         return coefficients if self.mask is None else jnp.where(self.mask, coefficients, 0)

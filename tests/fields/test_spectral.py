@@ -100,6 +100,19 @@ def test_the_compiled_program_holds_no_transform_too_many(equation, ndim, cheap_
     assert transforms(equation, pj.Spectral(grid, cheap_forms=cheap_forms), num_channels) == expected
 
 
+@pytest.mark.parametrize("shape", [(128, 160), (24, 33)])
+def test_large_transforms_by_component_are_as_many_and_equal(shape):
+    """From 128^2 points on each component is an operation of its own; the result is that of the batch."""
+    grid = pj.Grid(shape, 1.0, dtype=jnp.float32)
+    discretisation = pj.Spectral(grid)
+    assert transforms(NavierStokesVorticity(0.1), discretisation, 1) == 4
+    u = jax.random.normal(jax.random.key(0), (2, *shape), jnp.float32)
+    rate = discretisation.tendency(Burgers(jnp.float32(0.0)), 0.0, u)
+    turned_grid = pj.Grid((shape[1], shape[0]), 1.0, dtype=jnp.float32)
+    turned = pj.Spectral(turned_grid).tendency(Burgers(jnp.float32(0.0)), 0.0, jnp.swapaxes(u, 1, 2)[::-1])
+    np.testing.assert_allclose(rate, jnp.swapaxes(turned, 1, 2)[::-1], atol=1e-5 * float(jnp.max(jnp.abs(rate))))
+
+
 def test_two_modes_whose_sum_is_beyond_the_grid_do_not_fold_back():
     grid = pj.Grid(32, TURN)
     x = grid.axes[0]
