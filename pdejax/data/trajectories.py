@@ -77,6 +77,13 @@ class Trajectories:
         if shape[1] == 0 or not (np.all(np.isfinite(self.times)) and np.all(np.diff(self.times) > 0)):
             raise ValueError("`times` must be finite and increasing, with at least one frame.")
         for name, values in self.parameters.items():
+            if not isinstance(name, str):
+                raise ValueError(f"A parameter is called by a text, got {name!r}.")
+            if values.dtype.kind not in "biuf":
+                raise ValueError(
+                    f"Parameter {name!r} holds {values.dtype}, e.g. {values.ravel()[:1].tolist()}; a parameter is one "
+                    "real number per trajectory, and words go into `provenance`."
+                )
             if values.shape != (shape[0],):
                 raise ValueError(
                     f"Parameter {name!r} has shape {values.shape}; {shape[0]} trajectories need shape ({shape[0]},)."
@@ -96,8 +103,9 @@ class Trajectories:
     ) -> "Trajectories":
         """Trajectories of one's own.
 
+        - `names`, `units`: one per channel; a single text serves one channel.
         - `times`: `(time,)`, increasing; may be left out when there is one frame.
-        - `parameters`: one number, or one per trajectory, by name.
+        - `parameters`: one real number, or one per trajectory, by name.
 
         Raises `ValueError` for shapes that do not fit together and for values that are not finite.
         """
@@ -107,12 +115,13 @@ class Trajectories:
                 raise ValueError(f"u has {u.shape[1]} frames: say when they were taken, times=(time,).")
             times = [0.0]
         num_samples = u.shape[0] if u.ndim else 0
+        names = as_names(names)
         data = cls(
             u=u,
             grid=grid,
             times=np.asarray(times, np.float64),
-            names=(names,) if isinstance(names, str) else tuple(names),
-            units=("",) * len(names) if units is None else tuple(units),
+            names=names,
+            units=("",) * len(names) if units is None else as_names(units),
             parameters={
                 name: np.array(np.broadcast_to(value, (num_samples,)) if np.ndim(value) == 0 else value)
                 for name, value in (parameters or {}).items()
@@ -284,6 +293,16 @@ class Split:
 
     def __repr__(self) -> str:
         return f"Split(train={len(self.train)}, valid={len(self.valid)}, test={len(self.test)} trajectories)"
+
+
+def layout_names(ndim: int) -> tuple[str, ...]:
+    """The parameters that say where and when a trajectory lives, where that differs: interval and extents."""
+    return ("output_interval", *(f"extent_{name}" for name in axis_names(ndim)))
+
+
+def as_names(names: str | Sequence[str]) -> tuple[str, ...]:
+    """One name, or several: a single text is one, and not its letters."""
+    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def axis_names(ndim: int) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from pdejax.data import Trajectories
 from pdejax.data.coefficients import coefficient_leaves, entries_of
+from pdejax.data.trajectories import layout_names
 from pdejax.equations import Equation
 from pdejax.evaluate.coefficients import stated_by_data
 from pdejax.evaluate.contestants import PERSISTENCE
@@ -52,7 +53,7 @@ def checked_data(test: Any, equation: Equation | None) -> float:
             f"The frames must be equally spaced, got intervals from {intervals.min():g} to {intervals.max():g}."
         )
     for name, values in test.parameters.items():
-        if name.startswith(("extent_", "output_interval")) and np.any(values != values[0]):
+        if name in layout_names(test.grid.ndim) and np.any(values != values[0]):
             raise ValueError(
                 f"{name} varies from {values.min():g} to {values.max():g} over the trajectories; evaluate those of one "
                 "box and one interval at a time, e.g. test[test.parameters[name] == value]."

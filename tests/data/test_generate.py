@@ -12,13 +12,13 @@ import pdejax.data.storage.writer as writer_module
 from pdejax.data import Trajectories, generate, measure_solver_error
 from pdejax.data.solver_error import refined
 from pdejax.data.storage.stored import StoredFields
-from pdejax.equations import AdvectionDiffusion, Burgers, Diffusion, KolmogorovFlow
+from pdejax.equations import AdvectionDiffusion, Burgers, Diffusion, Equation, KolmogorovFlow
 from pdejax.fields import FiniteDifference, Spectral
 from pdejax.grid import Grid
 from pdejax.initial import BandLimited
 from pdejax.resample import resample
 from pdejax.rollout import rollout
-from pdejax.solvers import ETDRK2, TimeStepper
+from pdejax.solvers import ETDRK2, ETDRK4, TimeStepper
 
 KEY = jax.random.key(7)
 QUIET = {"progress": False, "measure_error": 0, "key": KEY}
@@ -206,8 +206,10 @@ def test_chunks_go_to_the_file_one_by_one_and_a_failure_leaves_the_old_file(tmp_
         write(self, start, block)
 
     monkeypatch.setattr(writer_module.WellWriter, "write", disk_full)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(ValueError, match="exists already.*overwrite=True"):
         generate(heat(), one_mode, num_samples=5, num_steps=2, chunk_size=2, path=path, **QUIET)
+    with pytest.raises(OSError, match="no space left"):
+        generate(heat(), one_mode, num_samples=5, num_steps=2, chunk_size=2, path=path, overwrite=True, **QUIET)
     assert [p.name for p in tmp_path.iterdir()] == ["a.hdf5"]
     assert path.read_bytes() == old
 
@@ -227,6 +229,9 @@ def test_options_that_make_no_sense_are_refused(tmp_path):
         generate(lambda key: 1.0, one_mode, **one)
     with pytest.raises(ValueError, match="cannot be called 'provenance'"):
         generate(lambda key: (heat(), {"provenance": 1.0}), one_mode, path=tmp_path / "a.hdf5", **one)
+    for name, whose in (("diffusivity", "coefficient of the equation"), ("extent_x", "interval or extent")):
+        with pytest.raises(ValueError, match=f"declares '{name}', the name of a .*{whose}.*leave it out, or rename"):
+            generate(lambda key, name=name: (heat(), {name: 2.0}), one_mode, **one)
     with pytest.raises(ValueError, match="stores float32, or float64 where"):
         generate(heat(), one_mode, dtype=np.float16, **one)
     assert list(tmp_path.iterdir()) == []
@@ -263,6 +268,34 @@ def test_the_measured_error_is_that_of_the_grid():
     expected = np.abs(np.exp(-0.05 * (seen(1) - seen(2)) * 0.1 * np.arange(3)) - 1)
     np.testing.assert_allclose(measured, expected, rtol=1e-3, atol=1e-6)
     assert expected[2] > 3e-3
+
+
+class Driven(Equation):
+    """u_t = D u_xx + cos t + 3 t^2: solved by a mode that decays and a mean that goes with sin t + t^3."""
+
+    diffusivity: Array
+
+    def components(self, ndim):
+        return ("u",)
+
+    def linear(self, u):
+        return u.laplacian() * self.diffusivity
+
+    def nonlinear(self, t, u):
+        return u.coordinates[0].map(lambda x: 0 * x + jnp.cos(t) + 3 * t**2)
+
+
+def test_the_error_is_measured_at_the_right_times_and_on_the_modes_of_both():
+    grid = Grid(12, 2 * np.pi)
+    stepper = TimeStepper(Driven(jnp.asarray(0.1)), Spectral(grid), 0.1, solver=ETDRK4())
+
+    def initial(grid, *, key):  # mode 5 is beyond the 9 points that are stored: no error of anything
+        return jnp.cos(2 * grid.coordinates()) + 0.5 * jnp.sin(5 * grid.coordinates())
+
+    # Frames at t = 0.7, 0.9, 1.1.
+    given = {"num_samples": 1, "num_steps": 4, "store_every": 2, "burn_in": 7, "store": grid.with_shape(9)}
+    data = generate(stepper, initial, **given, **QUIET | {"measure_error": 1})
+    assert max(data.provenance["solver_error_by_frame"]) < 1e-5
 
 
 @pytest.mark.float64

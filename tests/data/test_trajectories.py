@@ -108,6 +108,27 @@ def test_arrays_that_do_not_fit_together_are_refused():
         Trajectories.from_arrays(u, grid, ("a",), times)
 
 
+def test_one_name_and_one_unit_serve_one_channel():
+    u = np.zeros((3, 2, 1, 4, 5), np.float32)
+    data = Trajectories.from_arrays(u, Grid((4, 5), 1.0), "vorticity", [0.0, 1.0], units="1/s")
+    assert (data.names, data.units) == (("vorticity",), ("1/s",))
+    assert data.rename("w").names == ("w",)
+
+
+@pytest.mark.parametrize("values", [["a", "b", "c"], "a", [None] * 3, [1j] * 3], ids=repr)
+def test_parameters_are_real_numbers(values):
+    u = np.zeros((3, 2, 1, 4, 5), np.float32)
+    with pytest.raises(ValueError, match=r"Parameter 'case' holds .*words go into `provenance`"):
+        Trajectories.from_arrays(u, Grid((4, 5), 1.0), ("a",), [0.0, 1.0], parameters={"case": values})
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+def test_parameters_have_names():
+    u = np.zeros((3, 2, 1, 4, 5), np.float32)
+    with pytest.raises(ValueError, match="called by a text, got 7"):
+        Trajectories.from_arrays(u, Grid((4, 5), 1.0), ("a",), [0.0, 1.0], parameters={7: 1.0})
+
+
 def test_complex_values_are_refused(without_shape_checks):
     u = np.zeros((3, 2, 1, 4, 5), np.complex64)
     with pytest.raises(ValueError, match="two real channels"):

@@ -1,5 +1,6 @@
 """Files in The Well's layout: exact round trips, files of others, and clear words for files that are no such thing."""
 
+import dataclasses
 import importlib.util
 import json
 
@@ -210,6 +211,22 @@ def test_fields_of_others_are_repeated_along_the_axes_they_lack(tmp_path, omit_a
     np.testing.assert_allclose(data.grid.extent, [1.0, 2.0], rtol=1e-6)
 
 
+@pytest.mark.parametrize("kind", [np.bytes_("PERIODIC"), np.asarray([b"periodic"]), " Periodic"], ids=repr)
+def test_a_boundary_type_is_read_in_every_form_of_text(tmp_path, kind):
+    write_foreign(tmp_path / "other.h5", omit_axes=True, periodic=("x",))
+    with h5py.File(tmp_path / "other.h5", "a") as file:
+        file["boundary_conditions/x_periodic"].attrs["bc_type"] = kind
+    assert read_well(tmp_path / "other.h5").grid.periodic == (True, False)
+
+
+def test_a_boundary_without_a_type_is_refused(tmp_path):
+    write_foreign(tmp_path / "other.h5", omit_axes=True, periodic=("x",))
+    with h5py.File(tmp_path / "other.h5", "a") as file:
+        del file["boundary_conditions/x_periodic"].attrs["bc_type"]
+    with pytest.raises(ValueError, match="lacks attribute bc_type of boundary_conditions/x_periodic"):
+        read_well(tmp_path / "other.h5")
+
+
 def test_points_that_end_at_the_walls_are_nodes(tmp_path):
     write_foreign(tmp_path / "other.h5", omit_axes=True, x=np.linspace(-np.pi, np.pi, 5))
     grid = read_well(tmp_path / "other.h5").grid
@@ -265,6 +282,32 @@ def test_an_interrupted_writer_leaves_the_old_file_and_nothing_else(tmp_path):
             writer.write(2, data.u[2:])
     assert [p.name for p in tmp_path.iterdir()] == ["a.hdf5"]
     assert path.read_bytes() == old
+
+
+def test_a_file_is_replaced_only_where_that_is_said(tmp_path):
+    first, second = random_trajectories(("a",)), random_trajectories(("b",))
+    path = write_well(first, tmp_path / "a.hdf5")
+    with pytest.raises(ValueError, match=r"a\.hdf5 exists already.*overwrite=True"):
+        write_well(second, path)
+    assert read_well(path).names == ("a",)
+    write_well(second, path, overwrite=True)
+    assert read_well(path).names == ("b",)
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+def test_what_a_file_cannot_hold_is_named(tmp_path):
+    data = random_trajectories()
+    noted = dataclasses.replace(data, provenance={"size": np.float32(0.5), "shape": np.arange(2)})
+    assert read_well(write_well(noted, tmp_path / "a.hdf5")).provenance == {"size": 0.5, "shape": [0, 1]}
+    with pytest.raises(ValueError, match="provenance holds a object, <object"):
+        write_well(dataclasses.replace(data, provenance={"law": object()}), tmp_path / "b.hdf5")
+    with WellWriter(tmp_path / "b.hdf5", data.grid, data.names, data.times, num_samples=3) as writer:
+        writer.write(0, data.u)
+        with pytest.raises(ValueError, match=r"cannot be called 3 in a file"):
+            writer.finish({3: np.ones(3)})
+        with pytest.raises(ValueError, match=r"'case' has shape \(3,\) and type <U1.*real numbers"):
+            writer.finish({"case": np.asarray(["a", "b", "c"])})
+    assert [p.name for p in tmp_path.iterdir()] == ["a.hdf5"]
 
 
 def test_the_reference_flow_is_read(reference_data):

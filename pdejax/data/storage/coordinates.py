@@ -37,7 +37,7 @@ def read_grid(path: Path, file: HDF5, layout: Mapping[str, Any]) -> tuple[Grid, 
     wrapped = {
         axis
         for boundary in file["boundary_conditions"].values()
-        if str(boundary.attrs["bc_type"]).upper() == "PERIODIC"
+        if _word(boundary.attrs["bc_type"]).upper() == "PERIODIC"
         for axis in text_attribute(boundary, "associated_dims")
     }
     boxes, extents = [], {}
@@ -97,7 +97,13 @@ def read_times(path: Path, file: HDF5, layout: Mapping[str, Any]) -> tuple[np.nd
 
 
 def text_attribute(group: HDF5, attribute: str) -> tuple[str, ...]:
-    return tuple(name.decode() if isinstance(name, bytes) else str(name) for name in group.attrs[attribute])
+    return tuple(_word(name) for name in group.attrs[attribute])
+
+
+def _word(value: Any) -> str:
+    """A text as HDF5 may hold it: as such, as bytes, or as an array of one of them."""
+    value = value.ravel()[0] if isinstance(value, np.ndarray) and value.size == 1 else value
+    return (value.decode() if isinstance(value, bytes) else str(value)).strip()
 
 
 def _no_grid(path: Path, why: str) -> NoReturn:

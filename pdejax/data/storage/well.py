@@ -25,7 +25,7 @@ import numpy as np
 
 from pdejax.data.storage.coordinates import read_grid, read_times, text_attribute
 from pdejax.data.storage.stored import HDF5, StoredChannel, StoredFields, open_hdf5
-from pdejax.data.storage.writer import Vectors, WellWriter, component_names
+from pdejax.data.storage.writer import Vectors, WellWriter, component_names, refuse_existing
 from pdejax.data.trajectories import Trajectories
 from pdejax.grid import Grid
 
@@ -36,11 +36,16 @@ def write_well(
     *,
     vectors: Vectors | None = None,
     dataset_name: str | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Writes `data` to one file in The Well's layout; returns its path. See `WellWriter` for what can fail.
 
+    Raises `ValueError` for a file that exists, unless `overwrite` is set: then it stays as it is until the new one is
+    whole.
+
     For `the_well.data.WellDataset(path=base)` put it under `base/data/train/`, `base/data/valid/` or `base/data/test/`.
     """
+    refuse_existing(Path(path), overwrite)
     with WellWriter(
         path,
         data.grid,
@@ -129,6 +134,11 @@ def _check_layout(path: Path, file: HDF5) -> None:
         inside = [
             "dimensions/time",
             *(f"dimensions/{axis}" for axis in text_attribute(file["dimensions"], "spatial_dims")),
+        ]
+        boundaries = [f"boundary_conditions/{name}" for name in file["boundary_conditions"]]
+        needed = [(name, attribute) for name in boundaries for attribute in ("bc_type", "associated_dims")]
+        missing += [
+            f"attribute {attribute} of {name}" for name, attribute in needed if attribute not in file[name].attrs
         ]
         inside += [f"{group}/{name}" for group in groups[2:] for name in text_attribute(file[group], "field_names")]
         missing += [f"dataset {name}" for name in inside if not isinstance(file.get(name), h5py.Dataset)]

@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from pdejax.data.storage.coordinates import grid_to_json
 from pdejax.data.storage.stored import HDF5
-from pdejax.data.trajectories import axis_names
+from pdejax.data.trajectories import as_names, axis_names
 from pdejax.grid import Grid
 
 Vectors = Mapping[str, Sequence[str]]
@@ -61,8 +61,8 @@ class WellWriter:
         self.path = Path(path)
         if self.path.suffix not in (".hdf5", ".h5"):
             raise ValueError(f"{self.path.name}: name the file *.hdf5 or *.h5, readers of The Well look for these.")
-        self.grid, self.names, self.times = grid, tuple(names), np.asarray(times, np.float64)
-        self.units = ("",) * len(self.names) if units is None else tuple(units)
+        self.grid, self.names, self.times = grid, as_names(names), np.asarray(times, np.float64)
+        self.units = ("",) * len(self.names) if units is None else as_names(units)
         self.num_samples, self.num_written = num_samples, 0
         self.dataset_name = self.path.stem if dataset_name is None else dataset_name
         self.fields = _fields_of(self.names, grid.ndim, vectors)
@@ -112,7 +112,7 @@ class WellWriter:
             "n_spatial_dims": self.grid.ndim,
             "n_trajectories": self.num_samples,
             "equation": str(provenance.get("equation", "")),
-            "provenance": json.dumps(provenance),
+            "provenance": _as_json(provenance),
             "pdejax": json.dumps(
                 {
                     "grid": grid_to_json(self.grid),
@@ -152,9 +152,12 @@ class WellWriter:
         group.attrs["field_names"] = _strings(parameters)
         attributes["simulation_parameters"] = _strings(parameters)
         for name, values in parameters.items():
-            if np.shape(values) != (self.num_samples,):
-                raise ValueError(f"Parameter {name!r} has shape {np.shape(values)}, not ({self.num_samples},).")
             values = np.asarray(values)
+            if values.shape != (self.num_samples,) or values.dtype.kind not in "biuf":
+                raise ValueError(
+                    f"Parameter {name!r} has shape {values.shape} and type {values.dtype}; a file of "
+                    f"{self.num_samples} trajectories takes ({self.num_samples},) real numbers."
+                )
             varies = len(values) == 0 or bool(np.any(values != values[0]))
             dataset = group.create_dataset(name, data=values if varies else values[0])
             dataset.attrs.update(sample_varying=varies, time_varying=False)
@@ -197,10 +200,19 @@ class WellWriter:
 
 
 def check_parameter_names(names: Iterable[str]) -> None:
-    """Raises `ValueError` for a parameter that would take the place of another attribute of the file."""
+    """Raises `ValueError` for what is no text, and for one that would take the place of another entry of the file."""
     for name in names:
-        if name in _ATTRIBUTES or not name or "/" in name:
-            raise ValueError(f"A parameter cannot be called {name!r}: the file uses this name. Rename it.")
+        if not isinstance(name, str) or name in _ATTRIBUTES or not name or "/" in name or name == ".":
+            raise ValueError(
+                f"A parameter cannot be called {name!r} in a file, which uses some names itself and the slash for "
+                "folders: rename it."
+            )
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Raises `ValueError` when there is such a file, unless it may be replaced."""
+    if path.exists() and not overwrite:
+        raise ValueError(f"{path} exists already: choose another path, or replace it with overwrite=True.")
 
 
 def component_names(axes: Sequence[str], order: int) -> list[str]:
@@ -258,6 +270,17 @@ def _fields_of(names: tuple[str, ...], ndim: int, vectors: Vectors | None) -> li
     if len(set(stored)) != len(names):
         raise ValueError(f"The fields {sorted(field.name for field in fields)} use a channel or a name twice.")
     return fields
+
+
+def _as_json(provenance: Mapping[str, Any]) -> str:
+    def plain(value: Any) -> Any:
+        if isinstance(value, np.ndarray | np.generic):
+            return value.tolist()
+        raise ValueError(
+            f"The provenance holds a {type(value).__name__}, {value!r}; a file stores numbers, texts, lists and dicts."
+        )
+
+    return json.dumps(provenance, default=plain)
 
 
 def _strings(names: Iterable[str]) -> np.ndarray:
