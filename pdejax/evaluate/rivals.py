@@ -106,10 +106,11 @@ def classical_rivals(
 ) -> dict[str, OnDataGrid]:
     """The rivals by name, in the grid's dtype. `states` are typical ones, from which step sizes follow.
 
-    - `finest`: no rival has more points along any axis; what is finer is left out.
+    - `finest`: no rival has more points along any axis; what is finer is left out, and so is what is too coarse for the
+      equation itself (a force that its points do not resolve).
     - `coefficients`: those of the equation that differ between the states.
 
-    Raises `ValueError` on a grid that is not periodic.
+    Raises `ValueError` on a grid that is not periodic, or on which the equation makes no sense.
     """
     if not all(grid.periodic):
         raise ValueError(
@@ -117,7 +118,8 @@ def classical_rivals(
             "`equation` out and the surrogates are scored without rivals."
         )
     equation = _in_dtype(equation, grid)
-    shapes = [s for s in family.shapes(grid) if finest is None or all(m <= n for m, n in zip(s, finest, strict=True))]
+    equation.check_grid(grid)
+    shapes = [shape for shape in family.shapes(grid) if _reason_against(shape, equation, grid, finest) is None]
     kinds: list[Dealiasing] = list(dict.fromkeys(variant.dealiasing for variant in family.variants))
     masks = {
         (shape, kind): mode_mask(grid, shape, _kept_fraction(kind, equation)) for shape in shapes for kind in kinds
@@ -169,15 +171,21 @@ def rivals_of_data(
         coefficients={name: values[of_states] for name, values in own.items()},
     )
     shapes = [stepper.stepper.grid.shape for stepper in rivals.values()]
-    left_out = [
-        f"{'x'.join(map(str, shape))}: the truth, solved on {'x'.join(map(str, truth_shape or ()))} points, is not "
-        "twice as fine"
-        for shape in family.shapes(grid)
-        if shape not in shapes
-    ]
+    reasons = {shape: _reason_against(shape, equation, grid, finest) for shape in family.shapes(grid)}
+    left_out = [f"{'x'.join(map(str, shape))}: {reason}" for shape, reason in reasons.items() if reason is not None]
     if not shapes:
         return {}, left_out, None
     return rivals, left_out, test.grid.with_shape(tuple(min(sizes) for sizes in zip(*shapes, strict=True)))
+
+
+def _reason_against(shape: tuple[int, ...], equation: Equation, grid: Grid, finest: Sequence[int] | None) -> str | None:
+    if finest is not None and any(m > n for m, n in zip(shape, finest, strict=True)):
+        return f"the truth, solved on {'x'.join(str(2 * n) for n in finest)} points, is not twice as fine"
+    try:
+        equation.check_grid(grid.with_shape(shape))
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def rival_name(stepper: TimeStepper) -> str:
