@@ -6,8 +6,14 @@ from matplotlib.figure import Figure
 
 from pdejax import plotting
 from pdejax.evaluate.report import Report
-from pdejax.evaluate.scores import LABELS, over_channels
+from pdejax.evaluate.scores import over_channels
+from pdejax.evaluate.terms import decisive, labels
 from pdejax.plotting import Animation, CostPoint
+from pdejax.plotting.style import COLOURS, greys
+
+# A contestant has its colour in every figure. One of the palette, unlike the first ones, is the baseline's; rivals are
+# grey.
+PALETTE, BASELINE = (*COLOURS[:3], *COLOURS[4:]), COLOURS[3]
 
 
 def figures(report: Report) -> dict[str, Figure | Animation]:
@@ -16,15 +22,8 @@ def figures(report: Report) -> dict[str, Figure | Animation]:
     for metric, logarithmic, threshold in (
         ("relative_l2", True, None),
         ("correlation", False, 0.8),
-        ("nrmse", True, None),
         ("spectrum_error", True, None),
     ):
-        # For fields of mean zero nRMSE is the relative L2 error, and one figure of it is enough.
-        if metric == "nrmse" and all(
-            np.allclose(r.scores["nrmse"], r.scores["relative_l2"], rtol=1e-3, equal_nan=True)
-            for r in report.of_kind("baseline").values()
-        ):
-            continue
         if all(metric in result.scores for result in report.results.values()):
             found[f"{metric}_against_time"] = _curves(report, metric, logarithmic, threshold)
     if report.of_kind("rival"):
@@ -38,6 +37,15 @@ def figures(report: Report) -> dict[str, Figure | Animation]:
             found[f"fields{ending}"] = _stills(animation, _frames_to_show(report))
             found[f"animation{ending}"] = animation
     return found
+
+
+def colours(report: Report) -> dict[str, str]:
+    """The colour of every contestant that a curve shows."""
+    found = {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(report.of_kind("surrogate"))}
+    rivals = cited(report)
+    return (
+        found | dict.fromkeys(report.of_kind("baseline"), BASELINE) | dict(zip(rivals, greys(len(rivals)), strict=True))
+    )
 
 
 def cited(report: Report) -> list[str]:
@@ -62,48 +70,50 @@ def _curves(report: Report, metric: str, logarithmic: bool, threshold: float | N
         report.lead_times,
         {name: drawn(name) for name in solid},
         {name: drawn(name) for name in cited(report)},
-        name=LABELS[metric],
+        name=labels(report)[metric],
         logarithmic=logarithmic,
         threshold=threshold,
+        colours=colours(report),
     )
 
 
 def _error_against_cost(report: Report) -> Figure:
-    frontier = report.frontier
-    # Neighbours on the frontier lie close together: of each resolution one that the verdict names gets a label.
-    labels: dict[str, str] = {}
-    for name in cited(report):
-        if name.split(" ")[0] not in {label.split(" ")[0] for label in labels.values()}:
-            labels[name] = _short(name)
-    families = {"worth their price": [CostPoint(*report.points[name], labels.get(name, "")) for name in frontier]}
+    def point(name: str, label: str = "") -> CostPoint:
+        cost, error = report.points[name]
+        return CostPoint(1e3 * cost, error, label)
+
+    frontier, named = report.frontier, {name: _short(name) for name in cited(report)}
+    families = {"worth their price": [point(name, named.get(name, "")) for name in frontier]}
     for name in report.of_kind("rival"):
         if name not in frontier:
             _, scheme, _, rule = name.split(" ", 3)
-            families.setdefault(f"other {scheme}, {rule}", []).append(CostPoint(*report.points[name]))
+            families.setdefault(f"other {scheme}, {rule}", []).append(point(name, named.get(name, "")))
     return plotting.plot_error_against_cost(
         families,
-        {name: CostPoint(*report.points[name]) for name in report.of_kind("surrogate")},
-        error_name=f"relative L2 error at lead time {report.lead_time:g}",
-        cost_name="wall time per unit of simulated time and trajectory [s]",
+        {name: point(name) for name in report.of_kind("surrogate")},
+        error_name=f"{decisive(report)}, at lead time {report.lead_time:g}",
+        cost_name="wall time per unit of simulated time and trajectory [ms]",
+        colours={named.get(name, name): colour for name, colour in colours(report).items()},
     )
 
 
 def _short(name: str) -> str:
-    """Resolution and step: `32x32 h=0.05`."""
-    resolution, _, step, _ = name.split(" ", 3)
-    return f"{resolution} {step}"
+    """The name without what most of them end with: `32x32 ETDRK4 h=0.05`."""
+    return name if name.endswith("not dealiased") else name.removesuffix(" dealiased")
 
 
 def _spectra(report: Report) -> Figure:
-    shown = [*report.of_kind("surrogate"), *cited(report)]
+    rivals = cited(report)
     curves = {"truth": report.truth_spectra[report.stated][0]}
-    for name in shown:
+    for name in [*report.of_kind("surrogate"), *rivals]:
         if report.stated in report.results[name].spectra:
             curves[name] = report.results[name].spectra[report.stated][0]
     return plotting.plot_spectra(
         curves,
         name=f"mean square of {report.names[0]} per shell",
         unit=f"({report.units[0]})²" if report.units[0] else "",
+        colours=colours(report),
+        dashed=rivals,
     )
 
 
@@ -118,6 +128,7 @@ def _animation(report: Report, name: str) -> Animation:
         name=report.names[0],
         unit=report.units[0],
         prediction_title=name,
+        prediction_colour=colours(report)[name],
     )
 
 

@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image, ImageSequence
 
 from pdejax.evaluate.frontier import EQUAL
-from pdejax.evaluate.report import Report
+from pdejax.evaluate.report import THRESHOLDS, Report
+from pdejax.evaluate.terms import decisive, legend
 from pdejax.evaluate.verdict import caveats, factor, verdict
 
 # A page should open at once, and pass through mail.
@@ -20,7 +21,7 @@ LARGEST_ANIMATION = 3_000_000
 
 COST_CAPTION = (
     "Down and to the left is better. A surrogate is worth it when its star lies below the line of the classical "
-    "solvers that are worth their price."
+    "solvers that are worth their price: no cheaper one is as accurate."
 )
 
 STYLE = """
@@ -34,7 +35,7 @@ h1 { font-size: 1.7rem; margin: .2rem 0 .3rem; } h2 { font-size: 1.2rem; margin:
 .verdict.wins { border-color: #009e73; } .verdict.loses, .verdict.failed { border-color: #d55e00; }
 .verdict strong { font-size: 1.15rem; }
 .figures { display: grid; grid-template-columns: repeat(4, 1fr); gap: 1.5rem; margin: .7rem 0 .5rem; }
- .figures b { display: block; font-size: 1.5rem; line-height: 1.2; }
+.figures b { display: block; font-size: 1.5rem; line-height: 1.2; }
 .figures span { color: #555; font-size: .85rem; }
 table { border-collapse: collapse; width: 100%; font-size: .8rem; font-variant-numeric: tabular-nums; }
 th { text-align: right; font-weight: 600; border-bottom: 2px solid #999; padding: .3rem .5rem; vertical-align: bottom; }
@@ -48,6 +49,7 @@ tr.minor td { color: #777; }
 img { max-width: min(100%, 52rem); height: auto; display: block; margin: .4rem auto; }
 figure { margin: 0; } figcaption, .note { color: #555; font-size: .86rem; }
 .note li { margin: .2rem 0; }
+dl.note { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; } dl.note dd { margin: 0; }
 """
 
 
@@ -73,12 +75,13 @@ def page(report: Report, pictures_saved: Sequence[Path]) -> str:
     body += ["<h2>Table</h2>", _table(report)]
     body += ["<h2>Against time</h2>", *(_figure(pictures[name]) for name in curves)]
     body.append(
-        '<p class="note">Mean over test trajectories with its 95 % bootstrap interval; persistence is the initial '
-        "state held fixed. A curve ends where the first trajectory fails.</p>"
+        '<p class="note">Scores on all points of the data: means over test trajectories with their 95 % bootstrap '
+        "interval. A curve ends where the first trajectory fails.</p>"
     )
     if "spectra" in pictures:
-        caption = f"Mean over trajectories at lead time {report.lead_time:g}, component {report.names[0]}."
-        body += ["<h2>Energy spectra</h2>", _figure(pictures["spectra"], caption)]
+        caption = f"Mean square of {report.names[0]} by wavenumber, mean over trajectories at lead time "
+        heading = f"<h2>Power spectrum of {_text(report.names[0])}</h2>"
+        body += [heading, _figure(pictures["spectra"], f"{caption}{report.lead_time:g}.")]
     fields = [name for name in pictures if name.startswith("fields")]
     if fields:
         body += ["<h2>Example fields</h2>"]
@@ -126,10 +129,10 @@ def _verdicts(report: Report) -> list[str]:
                     f"<div><b>{_text(value)}</b><span>{_text(label)}</span></div>"
                     for value, label in (
                         (f"{bound[c.speed_up_bound]}{factor(c.speed_up)}×", "speed-up at equal error"),
-                        (f"{c.error:.3g}", f"relative L2 error at lead time {c.lead_time:g}"),
+                        (f"{c.error:.3g}", f"{decisive(report)}, at lead time {c.lead_time:g}"),
                         (
                             f"{bound[c.rival_error_bound]}{c.rival_error:.3g}",
-                            "error of the best classical solver at equal cost",
+                            "the same error of the best classical solver at equal cost",
                         ),
                         (
                             f"{'' if until.fell else '> '}{until.time:g}",
@@ -154,8 +157,14 @@ def _verdicts(report: Report) -> list[str]:
 
 
 def _table(report: Report) -> str:
-    columns = ("", "error", "relative L2", "nRMSE", "correlation", "spectrum error", "corr. > 0.8 until",
-               "corr. > 0.95 until", "cost [ms]", "min – max")  # fmt: skip
+    # nRMSE is the relative L2 error by another name, so only the files have it.
+    metrics = {"relative_l2": "error, all points", "correlation": "correlation", "spectrum_error": "spectrum error"}
+    if not report.common_shape:
+        del metrics["relative_l2"]
+    metrics = {name: label for name, label in metrics.items() if any(name in r.scores for r in report.results.values())}
+    own = "error, common modes" if report.common_shape else "error"
+    columns = ["", own, *metrics.values(), *(f"corr. > {threshold:g} until" for threshold in THRESHOLDS)]
+    columns += ["cost [ms]", "min – max"]
     frontier = report.frontier
     rivals = sorted(report.of_kind("rival"), key=lambda name: np.nan_to_num(report.results[name].cost, nan=np.inf))
     rows = []
@@ -164,20 +173,14 @@ def _table(report: Report) -> str:
         style = result.kind if result.kind != "rival" else "frontier" if name in frontier else "minor"
         cells = [_text(name)]
         if np.isfinite(result.error):
-            scores = [
-                f"{result.mean(metric)[report.stated]:.3g}" if metric in result.scores else "–"
-                for metric in ("relative_l2", "nrmse", "correlation", "spectrum_error")
-            ]
-            cells += [f"{result.error:.3g}", *scores]
-        else:
+            cells.append(f"{result.error:.3g}")
             cells += [
-                f"failed at {result.failed_at:g}" if result.failed_at is not None else "failed",
-                "–",
-                "–",
-                "–",
-                "–",
+                f"{result.mean(metric)[report.stated]:.3g}" if metric in result.scores else "–" for metric in metrics
             ]
-        for threshold in (0.8, 0.95):
+        else:
+            cells.append(f"failed at {result.failed_at:g}" if result.failed_at is not None else "failed")
+            cells += ["–"] * len(metrics)
+        for threshold in THRESHOLDS:
             time, fell = report.correlation_time(name, threshold)
             cells.append(f"{time:g}" if fell else f"&gt; {time:g}")
         if result.costs is None:
@@ -186,18 +189,12 @@ def _table(report: Report) -> str:
             cells += [f"{1e3 * result.cost:.3g}", f"{1e3 * result.costs.min():.3g} – {1e3 * result.costs.max():.3g}"]
         rows.append(f'<tr class="{style}">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     head = "".join(f"<th>{_text(column)}</th>" for column in columns)
-    note = (
-        f"Scores at lead time {report.lead_time:g}, means over trajectories. "
-        + (
-            f"Error: relative L2 on the modes of {'x'.join(map(str, report.common_shape))} points, which all solvers "
-            "resolve; the columns after it are on all points of the data. "
-            if report.common_shape
-            else ""
-        )
-        + ("Shaded rivals are worth their price: no cheaper one is as accurate." if frontier else "")
-    )
+    shaded = " Shaded classical solvers are worth their price: no cheaper one is as accurate." if frontier else ""
+    note = f"Scores at lead time {report.lead_time:g}, means over trajectories and components.{shaded}"
+    terms = "".join(f"<dt>{_text(term)}</dt><dd>{_text(meaning)}.</dd>" for term, meaning in legend(report).items())
     return (
         f'<table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table><p class="note">{_text(note)}</p>'
+        f'<dl class="note">{terms}</dl>'
     )
 
 
@@ -233,8 +230,7 @@ def _reaches(by_frame: Any, report: Report) -> bool:
 
 def _method(report: Report) -> dict[str, Any]:
     method: dict[str, Any] = {
-        "error": f"relative L2 at lead time {report.lead_time:g}, mean over trajectories and components"
-        + (f", on the modes of {'x'.join(map(str, report.common_shape))} points" if report.common_shape else ""),
+        "error": f"{decisive(report)}, at lead time {report.lead_time:g}; mean over trajectories and components",
     }
     if report.of_kind("rival"):
         method |= {

@@ -34,7 +34,8 @@ def caveats(report: Report) -> list[str]:
     if report.equation is not None and report.truth_shape is None:
         found.append(
             "The data does not say on how many points the truth was solved, so it is not known to be twice as fine as "
-            "the finest rival; rivals near the data's own resolution may look worse than they are. Pass truth_shape."
+            "the finest rival; rivals near the data's own resolution may look worse than they are. Say it: "
+            "truth_shape, or --truth-points on the command line."
         )
     found += [f"Rival left out: {reason}." for reason in report.left_out]
     floor = report.provenance.get("solver_error_by_frame")
@@ -94,8 +95,9 @@ def summary(report: Report) -> str:
 
 
 def _legend(report: Report) -> str:
-    common = f" on the modes of {'x'.join(map(str, report.common_shape))} points" if report.common_shape else ""
-    text = f"error: relative L2 at lead time {report.lead_time:g}{common}, mean over trajectories."
+    points = "x".join(map(str, report.common_shape or ()))
+    common = f" on the common modes, those that {points} points hold" if report.common_shape else ""
+    text = f"error: relative L2 at lead time {report.lead_time:g}{common}; mean over trajectories."
     if report.equation is not None:
         text += (
             f" cost: wall time per unit of simulated time and trajectory, in a batch of {report.data['batch']}. "
@@ -105,11 +107,10 @@ def _legend(report: Report) -> str:
 
 
 def _compared(c: Comparison, report: Report) -> str:
-    when = f"at lead time {c.lead_time:g}"
     if c.outcome == "failed":
         return f"{c.surrogate} FAILS: {_error_in_words(c.error, report.results[c.surrogate].failed_at, report)}."
     fast, better = _named(c.faster_rivals), _named(c.better_rivals)
-    own = f"relative L2 error {c.error:.3g} {when} for {1e3 * c.cost:.3g} ms per unit of time"
+    own = f"{_error_in_words(c.error, None, report)} for {1e3 * c.cost:.3g} ms per unit of time"
     ratio = factor(c.speed_up)
     spread = f" ({factor(c.speed_up_low)} to {factor(c.speed_up_high)} in 8 of 10 repeats)"
     if c.outcome == "wins":
@@ -154,7 +155,8 @@ def _at_equal_cost(c: Comparison, rivals: str) -> str:
 
 def _error_in_words(error: float, failed_at: float | None, report: Report) -> str:
     if np.isfinite(error):
-        return f"relative L2 error {error:.3g} at lead time {report.lead_time:g}"
+        common = " on the common modes" if report.common_shape else ""
+        return f"relative L2 error {error:.3g}{common} at lead time {report.lead_time:g}"
     when = "" if failed_at is None else f" from lead time {failed_at:g} on"
     return f"its rollouts are not finite{when}, before the stated lead time {report.lead_time:g}"
 

@@ -41,13 +41,14 @@ def animate_triptych(
     time_unit: str = "",
     length_unit: str = "",
     prediction_title: str = "prediction",
+    prediction_colour: str = COLOURS[0],
 ) -> Animation:
     """Truth, prediction and their difference side by side, one frame per time, with the time above.
 
     One component, `(time, *space)`: pick the channel first. All three panels share the limits of the truth over all
     times, so a pale error is a small one; larger values have the last colour and values that are not finite are grey.
     Where the truth has one sign, the error has a scale of the same width about zero. In 3D the slice through the middle
-    of z is shown.
+    of z is shown; in 1D all are lines, the prediction in `prediction_colour`.
 
     Raises `ValueError` for arrays that do not fit the grid and the times, and for more than three dimensions.
     """
@@ -72,7 +73,8 @@ def animate_triptych(
 
     with house_style():
         if grid.ndim == 1:
-            figure, draw = _line_panels(panels_values, grid, limits, labelled(name, unit), length_unit)
+            colours = ("black", prediction_colour, "0.4")
+            figure, draw = _line_panels(panels_values, grid, limits, labelled(name, unit), length_unit, colours)
         else:
             figure, draw = _image_panels(panels_values, grid, limits, labelled(name, unit), length_unit)
         heading = figure.suptitle(" ")
@@ -119,14 +121,19 @@ def _image_panels(
 
 
 def _line_panels(
-    values: dict[str, np.ndarray], grid: Grid, limits: tuple[float, float, str], label: str, length_unit: str
+    values: dict[str, np.ndarray],
+    grid: Grid,
+    limits: tuple[float, float, str],
+    label: str,
+    length_unit: str,
+    colours: tuple[str, str, str],
 ) -> tuple[Figure, Callable[[int], None]]:
     figure = new_figure(9.6, 3.2)
     panels = figure.subplots(1, 3, sharey=True)
     x = np.asarray(grid.axes[0])
     margin = 0.08 * (limits[1] - limits[0])
     lines = []
-    for panel, (title, frames), colour in zip(panels, values.items(), ("black", COLOURS[1], COLOURS[0]), strict=True):
+    for panel, (title, frames), colour in zip(panels, values.items(), colours, strict=True):
         lines.append(panel.plot(x, frames[0], color=colour)[0])
         panel.set_title(title)
         panel.set_xlabel(labelled("x", length_unit))

@@ -1,16 +1,16 @@
 """Results as curves: scores against time, spectra, error against cost, training."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Float
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pdejax.metrics import bootstrap_interval
-from pdejax.plotting.style import COLOURS, MARKERS, house_style, labelled, new_figure
+from pdejax.plotting.labels import Label, place_labels
+from pdejax.plotting.style import COLOURS, DASHES, MARKERS, greys, house_style, label_decades, labelled, new_figure
 
 
 class CostPoint(NamedTuple):
@@ -31,21 +31,24 @@ def plot_metric(
     threshold: float | int | None = None,
     logarithmic: bool = False,
     confidence: float | int = 0.95,
+    colours: Mapping[str, str] | None = None,
 ) -> Figure:
     """A score against time: surrogates in solid lines, classical rivals in dashed grey ones.
 
     A curve is a mean `(time,)` or scores `(sample, time)`, of which the mean is drawn in a band, its bootstrap interval
-    at `confidence`. `threshold` is drawn as a dotted line. Where a curve is not finite it ends.
+    at `confidence`. `threshold` is drawn as a dotted line. Where a curve is not finite it ends. `colours` are those of
+    curves by name; others follow the house's palette.
     """
     times = np.asarray(times)
     with house_style():
         figure = new_figure(6.4, 3.8)
         panel = figure.subplots()
         rivals = rivals or {}
-        greys = np.linspace(0.25, 0.65, max(2, len(rivals)))
-        dashes = ((0, (5, 2)), (0, (2, 1.5)), (0, (7, 2, 1.5, 2)), (0, (1, 1)))
-        curves = [(label, values, "-", COLOURS[i % 6]) for i, (label, values) in enumerate(surrogates.items())]
-        curves += [(label, values, dashes[i % 4], str(greys[i])) for i, (label, values) in enumerate(rivals.items())]
+        own = {**dict(zip(rivals, greys(len(rivals)), strict=True)), **(colours or {})}
+        curves = [
+            (label, values, "-", own.get(label, COLOURS[i % 6])) for i, (label, values) in enumerate(surrogates.items())
+        ]
+        curves += [(label, values, DASHES[i % 4], own[label]) for i, (label, values) in enumerate(rivals.items())]
         for label, values, line, colour in curves:
             values = np.asarray(values, np.float64)
             if values.shape[-1] != times.size or values.ndim not in (1, 2):
@@ -62,15 +65,15 @@ def plot_metric(
             panel.axhline(threshold, color="black", linewidth=1.0, linestyle=":")
             panel.annotate(
                 f"{threshold:g}",
-                (1.0, threshold),
+                (0.0, threshold),
                 xycoords=panel.get_yaxis_transform(),
-                xytext=(-2, 3),
+                xytext=(3, 3),
                 textcoords="offset points",
-                ha="right",
                 fontsize=9,
             )
         if logarithmic:
             panel.set_yscale("log")
+            label_decades(panel.yaxis)
         panel.set_xlabel(labelled("time", time_unit))
         panel.set_ylabel(name)
         panel.set_xlim(min(0.0, float(times[0])), float(times[-1]))
@@ -87,11 +90,13 @@ def plot_spectra(
     name: str = "mean square per shell",
     unit: str = "",
     decades: float | int = 12.0,
+    colours: Mapping[str, str] | None = None,
+    dashed: Sequence[str] = (),
 ) -> Figure:
-    """Energy spectra (`metrics.energy_spectrum` of one channel) against the shell number, both logarithmic.
+    """Power spectra (`metrics.energy_spectrum` of one channel) against the shell number, both logarithmic.
 
-    The curve called `truth` is black. The mean (shell 0) is left out, and so is what lies more than `decades` below the
-    largest value.
+    The curve called `truth` is black, those in `dashed` are dashed. The mean (shell 0) is left out, and so is what lies
+    more than `decades` below the largest value. `colours` are those of curves by name.
     """
     with house_style():
         figure = new_figure(6.4, 3.8)
@@ -102,7 +107,13 @@ def plot_spectra(
             values = np.asarray(values, np.float64)[1:]
             highest = max(highest, float(np.max(values, initial=0.0, where=np.isfinite(values))))
             positive = np.where(values > 0, values, np.nan)
-            style = {"color": "black", "linewidth": 2.4} if label == truth else {"color": next(colour)}
+            style: dict[str, Any] = {"color": (colours or {}).get(label)}
+            if label == truth:
+                style = {"color": "black", "linewidth": 2.4}
+            elif style["color"] is None:
+                style = {"color": next(colour)}
+            if label in dashed:
+                style["linestyle"] = DASHES[list(dashed).index(label) % 4]
             panel.loglog(np.arange(1, values.size + 1), positive, label=label, **style)
         if highest > 0:
             bottom, top = panel.get_ylim()
@@ -110,7 +121,7 @@ def plot_spectra(
         panel.set_xlabel("shell |n| (waves per side)")
         panel.set_ylabel(labelled(name, unit))
         panel.grid(True, which="major")
-        panel.legend()
+        panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 
@@ -120,42 +131,48 @@ def plot_error_against_cost(
     *,
     error_name: str = "relative L2 error",
     cost_name: str = "wall time per unit of simulated time [s]",
+    colours: Mapping[str, str] | None = None,
 ) -> Figure:
     """Error against cost, both logarithmic: a line for each family of classical solvers, a star for each surrogate.
 
     Down and to the left is better. The points of a family are joined in the order of their cost. Points whose error or
-    cost is not finite and positive (diverged runs) are left out.
+    cost is not finite and positive (diverged runs) are left out. Labels are placed where they cover nothing. `colours`
+    are those of surrogates, and of labelled points, by name. Each axis spans a decade or more, so that small
+    differences look small.
     """
+    colours = dict(colours or {})
+    labels: list[Label] = []
     with house_style():
         figure = new_figure(6.8, 4.4)
         panel = figure.subplots()
-        greys = np.linspace(0.15, 0.6, max(2, len(families)))
-        for i, (label, points) in enumerate(families.items()):
+        for i, ((name, points), shade) in enumerate(zip(families.items(), greys(len(families)), strict=True)):
             drawn = sorted(point for point in points if _drawable(point))
-            panel.loglog(
-                [point.cost for point in drawn],
-                [point.error for point in drawn],
-                color=str(greys[i]),
-                marker=MARKERS[i % len(MARKERS)],
-                markersize=5,
-                linewidth=1.2,
-                label=label,
-            )
+            x, y = [point.cost for point in drawn], [point.error for point in drawn]
+            marker = MARKERS[i % len(MARKERS)]
+            panel.loglog(x, y, color=shade, marker=marker, markersize=5, linewidth=1.2, label=name)
             for point in drawn:
-                _annotate(panel, point, str(greys[i]), (6, 5))
-        for i, (label, point) in enumerate(surrogates.items()):
+                own = colours.get(point.label)
+                if own is not None:
+                    panel.loglog([point.cost], [point.error], color=own, marker=marker, markersize=8)
+                if point.label:
+                    labels.append(Label(point.label, point.cost, point.error, own or shade))
+        for i, (name, point) in enumerate(surrogates.items()):
             if not _drawable(point):
                 continue
-            colour = COLOURS[i % len(COLOURS)]
-            panel.loglog(
-                [point.cost], [point.error], color=colour, marker="*", markersize=15, linestyle="", label=label
-            )
-            _annotate(panel, point, colour, (9, -10))
+            colour = colours.get(name, COLOURS[i % len(COLOURS)])
+            panel.loglog([point.cost], [point.error], color=colour, marker="*", markersize=15, linestyle="", label=name)
+            if point.label:
+                labels.append(Label(point.label, point.cost, point.error, colour))
         panel.set_xlabel(cost_name)
         panel.set_ylabel(error_name)
         panel.margins(0.12)
+        panel.set_xlim(_decade(panel.get_xlim()))
+        panel.set_ylim(_decade(panel.get_ylim()))
+        label_decades(panel.xaxis)
+        label_decades(panel.yaxis)
         panel.grid(True, which="major")
         panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        place_labels(panel, labels)
     return figure
 
 
@@ -194,6 +211,8 @@ def _drawable(point: CostPoint) -> bool:
     return bool(np.isfinite([point.cost, point.error]).all() and point.cost > 0 and point.error > 0)
 
 
-def _annotate(panel: Axes, point: CostPoint, colour: str, offset: tuple[int, int]) -> None:
-    place = (point.cost, point.error)
-    panel.annotate(point.label, place, xytext=offset, textcoords="offset points", fontsize=8, color=colour)
+def _decade(limits: tuple[float, float]) -> tuple[float, float]:
+    """Limits of a logarithmic axis, widened about their middle to a little more than a decade."""
+    low, high = np.log10(limits)
+    missing = max(0.0, 1.1 - (high - low)) / 2
+    return float(10 ** (low - missing)), float(10 ** (high + missing))

@@ -6,12 +6,16 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 # Okabe & Ito: told apart by colour-blind readers too. Black is kept for the truth.
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# What is compared with, in greys and dashes.
+DASHES: tuple[Any, ...] = ((0, (5, 2)), (0, (2, 1.5)), (0, (7, 2, 1.5, 2)), (0, (1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
 _SETTINGS: dict[Any, Any] = {
@@ -29,6 +33,20 @@ _SETTINGS: dict[Any, Any] = {
     "savefig.dpi": 150.0,
     "figure.facecolor": "white",
 }
+
+
+def greys(count: int) -> list[str]:
+    """Shades that differ, from dark to light."""
+    return [f"{shade:.3g}" for shade in np.linspace(0.15, 0.55, max(2, count))[:count]]
+
+
+def label_decades(axis: Axis) -> None:
+    """Labels a logarithmic axis that spans few decades at 1, 2 and 5, as plain numbers that do not run together."""
+    low, high = axis.get_view_interval()
+    if high < 300 * low:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
 
 
 @contextmanager

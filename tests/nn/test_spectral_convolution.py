@@ -83,9 +83,7 @@ def test_gradients_equal_central_differences():
 def test_a_grid_that_is_too_coarse_is_refused_at_trace_time():
     layer = SpectralConvolution(2, 5, Modes.classic((4, 9), 2), key=jax.random.key(0))
     state = jax.ShapeDtypeStruct((2, 24, 15), jnp.float32)
-    with pytest.raises(
-        ValueError, match="SpectralConvolution keeps 9 modes along axis 1, whose 15 points resolve 8"
-    ):
+    with pytest.raises(ValueError, match="SpectralConvolution keeps 9 modes along axis 1, whose 15 points resolve 8"):
         eqx.filter_eval_shape(layer, state)
 
 

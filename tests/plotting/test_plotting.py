@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from matplotlib._pylab_helpers import Gcf
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from pdejax import plotting
@@ -103,7 +104,37 @@ def test_error_against_cost_joins_by_cost_and_leaves_out_what_diverged():
     lines = {line.get_label(): line.get_xydata().tolist() for line in panel.get_lines()}
     assert lines == {"spectral": [[1.0, 0.5], [4.0, 0.1]], "FNO": [[0.5, 0.2]]}
     assert panel.get_xscale() == panel.get_yscale() == "log"
-    assert {text.get_text() for text in panel.texts} == {"32²", "64²", ""}
+    assert {text.get_text() for text in panel.texts} == {"32²", "64²"}
+
+
+def test_labels_of_neighbours_cover_neither_each_other_nor_a_marker():
+    point = plotting.CostPoint
+    # Within a few millimetres of each other on paper, in a figure of a decade and more.
+    family = [point(1.0 + 0.03 * i, 0.5 - 0.01 * i, f"64x64 ETDRK4 h=0.0{i}") for i in range(4)]
+    named = {family[2].label: "#123456"}
+    figure = plotting.plot_error_against_cost({"spectral": family}, {"FNO": point(1.1, 0.45)}, colours=named)
+    figure.draw_without_rendering()
+    panel, renderer = figure.axes[0], figure.canvas.get_renderer()
+    boxes = {text.get_text(): Text.get_window_extent(text, renderer) for text in panel.texts}
+    assert set(boxes) == {p.label for p in family}
+    markers = panel.transData.transform([(p.cost, p.error) for p in [*family, point(1.1, 0.45)]])
+    for label, box in boxes.items():
+        assert not any(box.overlaps(other) for name, other in boxes.items() if name != label), label
+        assert not any(box.contains(*marker) for marker in markers), label
+        assert panel.bbox.fully_containsx(box.x0) and panel.bbox.fully_containsx(box.x1)
+    assert {text.get_text() for text in panel.texts if text.get_color() == "#123456"} == set(named)
+    for low, high in (panel.get_xlim(), panel.get_ylim()):
+        assert high > 10 * low
+
+
+def test_curves_take_the_colours_that_they_are_given():
+    times, colours = np.arange(3.0), {"FNO": "#111111", "spectral": "#222222"}
+    curves = plotting.plot_metric(times, {"FNO": times}, {"spectral": times}, colours=colours)
+    spectra = plotting.plot_spectra({"FNO": 1 + times, "spectral": 1 + times}, colours=colours, dashed=["spectral"])
+    for figure in (curves, spectra):
+        lines = {line.get_label(): line for line in figure.axes[0].get_lines()}
+        assert {name: line.get_color() for name, line in lines.items()} == colours
+        assert lines["FNO"].get_linestyle() == "-" and lines["spectral"].get_linestyle() == "--"
 
 
 def test_spectra_and_training_curves():
