@@ -43,7 +43,7 @@ def root_mean_square(u: State, domain: Grid) -> Float[Array, " channel"]:
     # that a constant divisor changes neither value nor derivative. What is not finite stays so.
     scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1.0)
     square = _mean((u / scale.reshape((-1,) + (1,) * domain.ndim)) ** 2, domain)
-    return scale * _safe_sqrt(square)
+    return scale * safe_sqrt(square)
 
 
 def varies(u: State, domain: Grid) -> Bool[Array, " channel"]:
@@ -157,7 +157,7 @@ def spectrum_error(
     predicted, true = energy_spectrum(prediction / unit, domain), energy_spectrum(truth / unit, domain)
     least = floor * jnp.sum(true, axis=1, keepdims=True)
     ratio = _ratio(predicted[:, complete] + least, true[:, complete] + least, both_zero=1.0)
-    return _safe_sqrt(jnp.mean(jnp.log(ratio) ** 2, axis=1))
+    return safe_sqrt(jnp.mean(jnp.log(ratio) ** 2, axis=1))
 
 
 class CorrelationTime(NamedTuple):
@@ -240,7 +240,7 @@ def _mean(u: Float[Array, "..."], domain: Grid) -> Float[Array, "..."]:
     return domain.integrate(u) / domain.volume.astype(u.dtype)
 
 
-def _safe_sqrt(x: Float[Array, "..."]) -> Float[Array, "..."]:
+def safe_sqrt(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """The root, with the derivative 0 at 0. NaN stays NaN."""
     return jnp.where(x == 0, 0.0, jnp.sqrt(jnp.where(x == 0, 1.0, x)))
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from pdejax.fields import FiniteDifference, Spectral
 from pdejax.grid import Grid
+from pdejax.metrics import rmse, root_mean_square
 from pdejax.resample import resample
 from pdejax.solvers import AbstractExponentialSolver, TimeStepper
 
@@ -26,7 +27,8 @@ def measure_solver_error(
     """The relative L2 error of every frame of one stored trajectory, `(time,)`, measured and not estimated.
 
     `refined(stepper)` solves on from the same state with half the step and twice the points, and each frame is compared
-    with it on the modes that both hold. The error is that of the channel that has the largest. Rounding and truncation
+    with it on the modes that both hold. The error is that of the channel that has the largest, and in a channel that is
+    zero it is relative to the root mean square over all channels. Rounding and truncation
     to `grid` show up in frame 0, where both solutions are still equal.
 
     - `start`: the state of frame 0 at the solver's own resolution, `(channel, *stepper.grid.shape)`.
@@ -84,9 +86,11 @@ def _errors(
 
     def error(u: Array, frame: Array) -> Array:
         truth = on_grid(u, reference.grid, common)
-        difference = common.norm(on_grid(frame.astype(u.dtype), grid, common) - truth)
-        # A channel that vanishes in both is exact, not 0 / 0.
-        return jnp.max(jnp.where(difference == 0, 0.0, difference / common.norm(truth)))
+        difference = rmse(on_grid(frame.astype(u.dtype), grid, common), truth, common)
+        size = root_mean_square(truth, common)
+        # A channel that vanishes has no relative error of its own.
+        size = jnp.where(size == 0, jnp.sqrt(jnp.mean(size**2)), size)
+        return jnp.max(jnp.where(difference == 0, 0.0, difference / size))
 
     def advance(u: Array, n_and_frame: Any) -> tuple[Array, Array]:
         n, frame = n_and_frame

@@ -41,6 +41,11 @@ def checked_data(test: Any, equation: Equation | None) -> float:
         raise ValueError("The test set is empty: give at least one trajectory.")
     if test.num_frames < 2:
         raise ValueError("The test trajectories have one frame each: a rollout is compared with later ones.")
+    if test.u.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ValueError(
+            f"The test data holds {test.u.dtype}, in which nothing is solved: cast it, "
+            "dataclasses.replace(test, u=np.asarray(test.u[:], np.float32))."
+        )
     if test.grid.dtype == np.float64 and not jax.config.read("jax_enable_x64"):
         raise ValueError(
             "The test data lies on a float64 grid, and double precision is off: switch it on with "

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from pdejax.metrics import safe_sqrt
 from pdejax.models import output_scale
 
 Loss = Literal["mse", "relative_l2"] | Callable[[Array, Array], Array]
@@ -49,7 +50,8 @@ class OneStep(AbstractObjective):
 
     - `loss`: `"mse"`, the mean square in units of the model's `output_scale`; for a `Normalised` residual model it
       is 1 for a model that changes nothing (persistence) and 0 for a perfect one. `"relative_l2"`, the ratio of norms
-      per channel, averaged. Or a function `(prediction, target) -> scalar` of two unbatched states in physical units.
+      per channel, averaged; the size of a channel whose target is zero is that of the whole state. Or a function
+      `(prediction, target) -> scalar` of two unbatched states in physical units.
     """
 
     loss: Loss = eqx.field(static=True, default="mse")
@@ -101,8 +103,19 @@ def _error(loss: Loss, prediction: Array, target: Array, model: Any) -> Array:
     if callable(loss):
         return loss(prediction, target)
     space = tuple(range(1, target.ndim))
-    if loss == "relative_l2":
-        error = jnp.sum((prediction - target) ** 2, axis=space)
-        return jnp.mean(jnp.sqrt(error / jnp.sum(target**2, axis=space)))
-    mean_square = jnp.mean((prediction - target) ** 2, axis=space)
-    return jnp.mean(mean_square / jnp.asarray(output_scale(model), target.dtype) ** 2)
+    sizes = _sizes(target) if loss == "relative_l2" else jnp.asarray(output_scale(model), target.dtype)
+    # Divided before it is squared: the square of an error of 1e-25 is zero in single precision.
+    error = (prediction - target) / sizes.reshape((-1,) + (1,) * len(space) if sizes.ndim else ())
+    mean_square = jnp.mean(error**2, axis=space)
+    return jnp.mean(safe_sqrt(mean_square) if loss == "relative_l2" else mean_square)
+
+
+def _sizes(target: Array) -> Array:
+    """The root mean square of every channel; of one that is zero, that over all channels."""
+    space = tuple(range(1, target.ndim))
+    largest = jnp.max(jnp.abs(target), axis=space, keepdims=True)
+    largest = jnp.where(largest > 0, largest, 1.0)
+    sizes = largest.ravel() * jnp.sqrt(jnp.mean((target / largest) ** 2, axis=space))
+    unit = jnp.where(jnp.max(sizes) > 0, jnp.max(sizes), 1.0)
+    over_all = unit * jnp.sqrt(jnp.mean((sizes / unit) ** 2))
+    return jnp.where(sizes > 0, sizes, jnp.where(over_all > 0, over_all, 1.0))

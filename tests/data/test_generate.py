@@ -298,6 +298,22 @@ def test_the_error_is_measured_at_the_right_times_and_on_the_modes_of_both():
     assert max(data.provenance["solver_error_by_frame"]) < 1e-5
 
 
+class TwoHeats(Diffusion):
+    """Two fields that do not know of each other."""
+
+    def components(self, ndim):
+        return ("a", "b")
+
+
+def test_the_error_of_a_channel_that_is_zero_is_relative_to_all():
+    grid = Grid(8, 2 * np.pi)
+    stepper = TimeStepper(TwoHeats(0.1), Spectral(grid), 0.1, solver=ETDRK2())
+    start = jnp.stack([jnp.cos(grid.axes[0]), 0.0 * grid.axes[0]])
+    # Mean squares of 1/2 and 0, hence a size of 1/2.
+    measured = measure_solver_error(stepper, start, start.at[1].set(1e-3)[None], grid)
+    np.testing.assert_allclose(measured, 1e-3 / 0.5, rtol=1e-3)
+
+
 @pytest.mark.float64
 def test_the_measured_error_bounds_the_error_of_an_underresolved_flow():
     # Truth of its own: the same Burgers flow on four times the points with an eighth of the step.

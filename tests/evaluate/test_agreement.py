@@ -128,6 +128,10 @@ class TestRefusals:
         with jax.enable_x64(False), pytest.raises(ValueError, match=r"jax_enable_x64.*with_dtype"):
             evaluate({"still": still}, data, progress=False)
 
+    def test_half_precision(self, data):
+        with pytest.raises(ValueError, match=r"holds float16.*np.float32"):
+            evaluate({"still": still}, dataclasses.replace(data, u=data.u.astype(np.float16)), progress=False)
+
     @pytest.mark.usefixtures("without_shape_checks")
     @pytest.mark.parametrize("given", [64, (64,), (64, 0), (64, 6.5)])
     def test_resolutions_of_the_truth_that_are_none(self, data, given):

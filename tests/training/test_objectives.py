@@ -40,6 +40,32 @@ def test_the_losses_are_their_formulas(in_time):
     assert float(worst(identity, batch, key)[0]) == pytest.approx(largest, rel=1e-5)
 
 
+@pytest.mark.parametrize("loss", ["mse", "relative_l2"])
+def test_a_loss_has_a_gradient_where_it_vanishes_and_where_the_target_does(loss):
+    _, target = example()
+    target[:, 1] = 0
+    batch, key = Pairs(jnp.asarray(target), jnp.asarray(target)), jax.random.key(0)
+
+    def at(gain):
+        return Supervised(loss=loss)(lambda u, *, key=None: gain * u + (gain - 1), batch, key)[0]
+
+    value, slope = jax.value_and_grad(at)(1.0)
+    assert float(value) == 0 and float(slope) == 0
+    assert 0 < float(at(1.5)) < 10
+
+
+def test_losses_do_not_depend_on_the_units():
+    u, target = example()
+    tiny = np.float32(1e-25)
+    model = Normalised(identity, Statistics([0.0] * 2, [tiny] * 2), Statistics([0.0] * 2, [tiny] * 2))
+    for loss in ("mse", "relative_l2"):
+        small = Supervised(loss=loss)(
+            model, Pairs(jnp.asarray(u * tiny), jnp.asarray(target * tiny)), jax.random.key(0)
+        )
+        usual = Supervised(loss=loss)(identity, Pairs(jnp.asarray(u), jnp.asarray(target)), jax.random.key(0))
+        assert float(small[0]) == pytest.approx(float(usual[0]), rel=1e-4)
+
+
 def test_how_many_frames_an_objective_needs():
     assert (OneStep().frames, Supervised().frames) == (2, None)
 
