@@ -1,10 +1,12 @@
 """The command line: `pdejax generate | train | evaluate | demo | info`, each a typed dataclass that runs."""
 
 import argparse
+import functools
+import operator
 import os
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import tyro
@@ -14,11 +16,18 @@ from pdejax.cli.demo import Demo
 from pdejax.cli.evaluate import Evaluate
 from pdejax.cli.generate import Generate
 from pdejax.cli.info import Info
+from pdejax.cli.parsing import Mistake, parse
 from pdejax.cli.train import Train
-from pdejax.training import TrainingDiverged
 
 # What a user can mend: a wrong value, a file that is not there, a solution or a training that did not stay finite.
-USER_ERRORS = (ValueError, FloatingPointError, OSError, TrainingDiverged)
+USER_ERRORS = (ValueError, FloatingPointError, OSError)
+COMMANDS: dict[str, type[Command]] = {
+    "generate": Generate,
+    "train": Train,
+    "evaluate": Evaluate,
+    "demo": Demo,
+    "info": Info,
+}
 DESCRIPTION = "Neural PDE solvers in JAX, and the classical solvers that judge them."
 
 
@@ -28,13 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     With `--traceback`, or PDEJAX_TRACEBACK=1 in the environment, a mistake shows where it was raised.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    command: Command = tyro.cli(
-        _commands(_preset(arguments)),
-        prog="pdejax",
-        description=DESCRIPTION,
-        args=arguments or ["--help"],
-        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.CascadeSubcommandArgs),
-    )
+    try:
+        command = parse(_commands(_preset(arguments)), COMMANDS, arguments, DESCRIPTION)
+    except Mistake as mistake:
+        print(f"pdejax: {mistake}", file=sys.stderr)
+        return 2
     return run(command)
 
 
@@ -57,15 +64,14 @@ def run(command: Command) -> int:
 def _commands(preset: str) -> Any:
     """The union of the commands. A preset is nothing but another set of defaults, so `--help` shows its values."""
 
-    def command(name: str, kind: type[Command], presets: Mapping[str, Command]) -> Any:
+    def command(name: str, kind: type[Command]) -> Any:
+        presets = kind.presets()
         if preset in presets:
             return Annotated[kind, tyro.conf.subcommand(name, default=presets[preset])]
         return Annotated[kind, tyro.conf.subcommand(name)]
 
-    result = command("generate", Generate, Generate.presets())
-    for name, kind in (("train", Train), ("evaluate", Evaluate)):
-        result = result | command(name, kind, {})
-    return result | command("demo", Demo, Demo.presets()) | command("info", Info, {})
+    first, *others = (command(name, kind) for name, kind in COMMANDS.items())
+    return functools.reduce(operator.or_, others, first)
 
 
 def _preset(arguments: Sequence[str]) -> str:

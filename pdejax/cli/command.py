@@ -1,8 +1,11 @@
 """What all commands share."""
 
 import abc
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -11,6 +14,11 @@ class Command(abc.ABC):
 
     traceback: bool = False
     """After a mistake, show where in the code it was found."""
+
+    @classmethod
+    def presets(cls) -> "dict[str, Command]":
+        """Other sets of defaults, by the value of `--preset` that chooses them."""
+        return {}
 
     @abc.abstractmethod
     def run(self) -> None:
@@ -31,3 +39,26 @@ def existing_file(path: Path, what: str) -> Path:
     if not path.exists():
         raise ValueError(f"{path}: there is no such file; {what} must name one.")
     return path
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[None]:
+    """Makes a folder for what is written inside; when that fails, folders that were made and are empty are removed."""
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for folder in made:
+            # Not empty: something was finished before the failure, and is kept.
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def require(good: bool, option: str, value: Any, expected: str) -> None:
+    """Raises `ValueError` unless `good`: `--interval 0 must be positive.`"""
+    if not good:
+        values = value if isinstance(value, tuple) else (value,)
+        shown = " ".join(f"{each:g}" if isinstance(each, float) else str(each) for each in values)
+        raise ValueError(f"{option} {shown} must be {expected}.")

@@ -10,14 +10,16 @@ from typing import Literal
 import jax
 
 from pdejax.cli import equation as equation_named
-from pdejax.cli.command import Command
-from pdejax.cli.evaluate import first_frames
+from pdejax.cli.command import Command, require
+from pdejax.cli.evaluate import check_fractions, check_lead_time, first_frames
 from pdejax.cli.recipe import TINY, Recipe, describe_data, describe_solver_error
 from pdejax.cli.train import MODEL, Training, in_words, read, train_fno
+from pdejax.cli.wording import said_as, under
 from pdejax.evaluate import Report, RivalFamily, evaluate
-from pdejax.nn import Modes
 
 NAME = "kolmogorov_flow"
+# Tells a folder that may be replaced from one that holds somebody's work.
+MARK = "demo.txt"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,7 +27,7 @@ class Demo(Command):
     """Make data, train a surrogate, and compare it with classical solvers: the whole job, on two-dimensional flow.
 
     Everything is left in OUT: the data, the model, tables, plots, an animation and report.html. What an earlier demo
-    left there is replaced.
+    left there is replaced; a folder with anything else is refused.
     """
 
     out: Path = Path("out/demo")
@@ -45,34 +47,30 @@ class Demo(Command):
 
     @classmethod
     def presets(cls) -> dict[str, Command]:
-        training = Training(modes=4, width=4, layers=2, coordinates=(0, 2), steps=20, batch=4)
+        training = Training(modes=(4,), width=4, layers=2, coordinates=(0, 2), steps=20, batch=4)
         tiny = cls(
             preset="tiny", recipe=TINY, training=training, rollout_steps=10, rival_fractions=(0.5,), timing_seconds=0.2
         )
         return {"tiny": tiny}
 
     def run(self) -> None:
-        if not 1 <= self.rollout_steps <= self.recipe.frames:
-            raise ValueError(
-                f"--rollout-steps {self.rollout_steps} must be between 1 and --recipe.frames {self.recipe.frames}."
-            )
-        # Said now, and not after minutes of solving.
-        shape = self.recipe.store_points
-        Modes.classic(self.training.modes, len(shape)).check_resolved(shape, "--training.modes: the FNO")
+        self.check()
+        refuse_foreign(self.out)
         spent: dict[str, float] = {}
         print(
             f"1/3  Solving {sum(self.recipe.splits.values())} initial value problems of {self.recipe.equation} on "
             f"{'x'.join(map(str, self.recipe.solve_points))} points, in double precision ..."
         )
-        with _timed(spent, "data"):
+        with _timed(spent, "data"), said_as(under("recipe", Recipe)):
             paths = self.recipe.write(self.out, NAME)
+        (self.out / MARK).write_text(f"Made by `pdejax demo`; the next one with --out {self.out} replaces it.\n")
         # Single precision from here on: the model is trained, and the solvers are timed, in the same.
         with jax.enable_x64(False):
             train, valid, test = (read(paths[split]) for split in ("train", "valid", "test"))
             print(f"     {describe_data(train, paths['train'])}\n     {describe_solver_error(test)}")
 
             print(f"\n2/3  Training a Fourier neural operator, {self.training.steps} steps ...")
-            with _timed(spent, "training"):
+            with _timed(spent, "training"), said_as(under("training", Training)):
                 fitted = train_fno(train, valid, self.training, self.out)
 
             print(f"\n3/3  Rolling out from {len(test)} unseen initial states, beside classical solvers ...")
@@ -93,6 +91,32 @@ class Demo(Command):
         print(
             "\n" + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in spent.items()) + f": {total:.0f} s in all"
         )
+
+    def check(self) -> None:
+        """Raises `ValueError` for options that make no sense: now, and not after minutes of solving."""
+        with said_as(under("recipe", Recipe)):
+            self.recipe.check()
+        with said_as(under("training", Training)):
+            self.training.check(self.recipe.store_points)
+        pairs = self.recipe.train * self.recipe.frames
+        batch = self.training.batch
+        require(batch <= pairs, "--training.batch", batch, f"at most {pairs}, the pairs of frames in the training data")
+        frames = self.recipe.frames
+        steps = self.rollout_steps
+        require(1 <= steps <= frames, "--rollout-steps", steps, f"between 1 and --recipe.frames {frames}")
+        check_lead_time(self.at, self.recipe.interval, steps)
+        check_fractions(self.rival_fractions)
+        require(self.timing_seconds > 0, "--timing-seconds", self.timing_seconds, "positive")
+        for split in ("train", "valid", "test"):
+            require(getattr(self.recipe, split) > 0, f"--recipe.{split}", 0, "at least 1: the demo uses all three")
+
+
+def refuse_foreign(out: Path) -> None:
+    """Raises `ValueError` unless `out` is absent, empty, or what an earlier demo left."""
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file; name a folder.")
+    if out.is_dir() and any(out.iterdir()) and not (out / MARK).exists():
+        raise ValueError(f"--out {out} holds files that no demo made (it has no {MARK}): name a new or empty folder.")
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """An equation from its name and coefficients, as a command line or the provenance of a data file states them."""
 
+import difflib
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +10,8 @@ import numpy as np
 from pdejax import equations
 from pdejax.data import Trajectories
 from pdejax.equations import Equation
+
+NONE = "none"
 
 
 def names() -> list[str]:
@@ -23,29 +26,37 @@ def names() -> list[str]:
 def from_name(name: str, coefficients: Mapping[str, Any]) -> Equation:
     """Raises `ValueError` for an unknown equation, for coefficients it does not have and for those it lacks."""
     if name not in names():
-        raise ValueError(f"There is no equation {name!r}; the equations are {', '.join(names())}.")
+        near = difflib.get_close_matches(name, names(), 1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        raise ValueError(f"--equation {name}: there is none of this name; {meant}They are {', '.join(names())}.")
     kind = getattr(equations, name)
     signature = inspect.signature(kind).parameters
     if unknown := sorted(set(coefficients) - set(signature)):
-        raise ValueError(f"{name} has no coefficient {unknown[0]!r}; it has {', '.join(signature)}.")
+        raise ValueError(f"--coefficients: {name} has no {unknown[0]!r}; it has {', '.join(signature)}.")
     required = [each for each, parameter in signature.items() if parameter.default is inspect.Parameter.empty]
     if missing := [each for each in required if each not in coefficients]:
         raise ValueError(f"{name} needs the coefficient {missing[0]!r}: add `--coefficients {missing[0]} VALUE`.")
-    return kind(**coefficients)
+    try:
+        return kind(**coefficients)
+    except ValueError as error:
+        raise ValueError(f"--coefficients: {error}") from error
 
 
 def of_data(data: Trajectories, name: str | None, coefficients: Mapping[str, float]) -> Equation | None:
     """The equation that the data solve: as named by the user, else as the provenance states it, else None.
 
+    The name `none` makes it None, whatever the file states.
+
     What the user leaves open is taken from the parameters of the file: it holds one value per trajectory, and where
     these differ `evaluate` gives every trajectory its own.
     """
-    if name is None:
-        name = str(data.provenance.get("equation", ""))
-        if name not in names():
-            if coefficients:
-                raise ValueError("--coefficients are those of an equation: name it with --equation.")
-            return None
+    stated = data.provenance.get("equation")
+    known = name is not None or stated in names()
+    if name == NONE or not known:
+        if coefficients:
+            raise ValueError("--coefficients are those of an equation: name it with --equation.")
+        return None
+    name = str(stated) if name is None else name
     # A parameter of the file need not be a coefficient: a Reynolds number, a seed.
     wanted = inspect.signature(getattr(equations, name)).parameters if name in names() else {}
     own = {each: float(np.mean(values)) for each, values in data.parameters.items() if each in wanted}

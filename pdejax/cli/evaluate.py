@@ -9,10 +9,14 @@ import numpy as np
 
 from pdejax import models
 from pdejax.cli import equation as equation_named
-from pdejax.cli.command import Command, existing_file, refuse_existing
+from pdejax.cli.command import Command, existing_file, refuse_existing, require
 from pdejax.cli.train import MODEL
+from pdejax.cli.wording import said_as
 from pdejax.data import Trajectories, read_well
-from pdejax.evaluate import evaluate
+from pdejax.evaluate import RivalFamily, evaluate
+
+# What `pdejax.evaluate` calls the options.
+WORDS = {"leave `equation` out": "say --equation none", "truth_shape": "--truth-points"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,7 +34,7 @@ class Evaluate(Command):
     out: Path
     """Folder to write to."""
     equation: str | None = None
-    """What the data solve, e.g. KolmogorovFlow; default: what the file says."""
+    """What the data solve, e.g. KolmogorovFlow; default: what the file says. `none`: no classical solver is run."""
     coefficients: tuple[tuple[str, float], ...] = ()
     """Coefficients that the file does not say, e.g. `--coefficients wavenumber 4`."""
     truth_points: tuple[int, ...] | None = None
@@ -40,6 +44,8 @@ class Evaluate(Command):
     """Lead time of the comparison; default: when holding the initial state still has lost the solution."""
     steps: int | None = None
     """Length of the rollouts, in frames; default all."""
+    rival_fractions: tuple[float, ...] = RivalFamily().fractions
+    """Resolutions of the classical solvers, as fractions of that of the data."""
     seconds: float = 6.0
     """Time spent on measuring the cost of models and solvers."""
     overwrite: bool = False
@@ -47,6 +53,8 @@ class Evaluate(Command):
 
     def run(self) -> None:
         refuse_existing([self.out / "report.html"], self.overwrite)
+        require(self.seconds > 0, "--seconds", self.seconds, "positive")
+        check_fractions(self.rival_fractions)
         stored = read_well(existing_file(self.data, "--data")).u.dtype
         # The precision of the data is that of the comparison, for models and solvers alike.
         with jax.enable_x64(stored == np.float64):
@@ -54,11 +62,23 @@ class Evaluate(Command):
             if self.steps is not None:
                 data = first_frames(data, self.steps)
             equation = equation_named.of_data(data, self.equation, dict(self.coefficients))
-            if equation is None:
+            if equation is None and self.equation is None:
                 print("no classical solver is run: the file names no equation; name it with --equation")
-            report = evaluate(
-                surrogates, data, equation, at=self.at, truth_shape=self.truth_points, timing_seconds=self.seconds
-            )
+            interval = float(data.times[1] - data.times[0])
+            if self.at is not None:
+                check_lead_time(self.at, interval, data.num_frames - 1)
+            truth, ndim = self.truth_points, data.grid.ndim
+            require(truth is None or len(truth) == ndim, "--truth-points", truth, f"{ndim} numbers, one per axis")
+            with said_as(WORDS):
+                report = evaluate(
+                    surrogates,
+                    data,
+                    equation,
+                    at=self.at,
+                    family=RivalFamily(fractions=self.rival_fractions),
+                    truth_shape=truth,
+                    timing_seconds=self.seconds,
+                )
             report.save(self.out)
             print(report.summary())
         print(f"\nthe report is {self.out / 'report.html'}")
@@ -99,6 +119,18 @@ def fit_together(data: Trajectories, surrogates: dict[str, models.SavedModel]) -
     if names and set(data.names) != set(next(iter(names))):
         data = data.select(*next(iter(names)))
     return data, {name: saved.model for name, saved in surrogates.items()}
+
+
+def check_lead_time(at: float, interval: float, steps: int) -> None:
+    """Raises `ValueError` unless a frame lies within half an interval of the lead time `at`."""
+    within = 0.5 * interval < at < (steps + 0.5) * interval
+    require(within, "--at", f"{at:g}", f"a lead time of the rollouts, {interval:g} to {steps * interval:g}")
+
+
+def check_fractions(fractions: tuple[float, ...]) -> None:
+    """Raises `ValueError` for resolutions of rivals that are none."""
+    good = len(fractions) > 0 and all(0 < fraction <= 1 for fraction in fractions)
+    require(good, "--rival-fractions", fractions, "above 0 and at most 1")
 
 
 def first_frames(data: Trajectories, steps: int) -> Trajectories:

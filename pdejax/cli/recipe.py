@@ -9,11 +9,25 @@ import jax
 import numpy as np
 
 from pdejax.cli import equation as equation_named
+from pdejax.cli.command import new_folder, require
+from pdejax.cli.wording import said_as
 from pdejax.data import Trajectories, generate, write_well
 from pdejax.fields import Spectral
 from pdejax.grid import Grid
 from pdejax.initial import BandLimited
 from pdejax.solvers import TimeStepper
+
+# What the functions behind a recipe call its options. Most mistakes are found before, by `check`; what only solving
+# finds, e.g. a solution that does not stay finite, is said in these words.
+WORDS = {
+    "dt": "--interval",
+    "substeps": "--substeps",
+    "burn_in": "--burn-in",
+    "num_steps": "--frames",
+    "measure_error": "--measure-error",
+    "a finer grid": "more --solve-points",
+    "a smoother initial state": "a smaller --initial-rms or --initial-peak",
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,18 +79,58 @@ class Recipe:
         counts = {"test": self.test, "valid": self.valid, "train": self.train}
         return {name: count for name, count in counts.items() if count != 0}
 
-    def stepper(self) -> TimeStepper:
-        """Raises `ValueError` for values that do not fit together, in double precision."""
-        if len(self.extent) not in (1, len(self.solve_points)):
+    def check(self) -> None:
+        """Raises `ValueError` naming the option whose value makes no sense, before anything is computed."""
+        solved, stored = self.solve_points, self.store_points
+        require(len(solved) > 0 and min(solved) >= 2, "--solve-points", solved, "numbers of at least 2, one per axis")
+        require(
+            len(stored) == len(solved) and min(stored) >= 2,
+            "--store-points",
+            stored,
+            f"numbers of at least 2 for as many axes as --solve-points {' '.join(map(str, solved))}",
+        )
+        if any(kept > all_ for kept, all_ in zip(stored, solved, strict=True)):
+            shown = [" ".join(map(str, points)) for points in (stored, solved)]
+            raise ValueError(f"--store-points {shown[0]} are more than were solved, --solve-points {shown[1]}.")
+        require(
+            len(self.extent) in (1, len(solved)) and all(0 < side < math.inf for side in self.extent),
+            "--extent",
+            self.extent,
+            f"positive: one number, or one per axis of {len(solved)}",
+        )
+        # A field of `peak` has modes up to twice as high, and a grid of n points holds (n - 1) // 2 of them.
+        highest = (min(solved) - 1) // 2 / 2
+        require(
+            0 < self.initial_peak <= highest,
+            "--initial-peak",
+            self.initial_peak,
+            f"positive and at most {highest:g} on --solve-points {' '.join(map(str, solved))}",
+        )
+        require(0 < self.initial_rms < math.inf, "--initial-rms", self.initial_rms, "positive")
+        require(math.isfinite(self.initial_mean), "--initial-mean", self.initial_mean, "finite")
+        require(0 < self.interval < math.inf, "--interval", self.interval, "positive")
+        for name, least in {"substeps": 1, "burn_in": 0, "frames": 1, "chunk_size": 1, "measure_error": 0}.items():
+            value = getattr(self, name)
+            require(value >= least, f"--{name.replace('_', '-')}", value, f"at least {least}")
+        require(0 <= self.seed < 2**31, "--seed", self.seed, "at least 0 and below 2^31")
+        if min(self.train, self.valid, self.test) < 0 or not self.splits:
             raise ValueError(
-                f"--extent has {len(self.extent)} numbers for {len(self.solve_points)} axes: give one, or one per axis."
+                f"--train {self.train}, --valid {self.valid}, --test {self.test} must not be negative, and not all 0."
             )
+
+    def stepper(self) -> TimeStepper:
+        """In double precision, of a recipe that `check` accepts; raises `ValueError` for an unfit equation."""
         extent = self.extent[0] if len(self.extent) == 1 else np.asarray(self.extent)
         grid = Grid(self.solve_points, extent, dtype=np.float64)
         # The default coefficients are those of the default equation, and say nothing about another.
         untouched = self.coefficients in (Recipe.coefficients, TINY.coefficients)
         given = {} if untouched and self.equation != Recipe.equation else dict(self.coefficients)
         equation = equation_named.from_name(self.equation, given)
+        try:
+            equation.components(grid.ndim)
+        except ValueError as error:
+            points = " ".join(map(str, self.solve_points))
+            raise ValueError(f"--solve-points {points} does not fit --equation: {error}") from error
         return TimeStepper(equation, Spectral(grid), self.interval, self.substeps)
 
     def paths(self, out: Path, name: str) -> dict[str, Path]:
@@ -86,48 +140,42 @@ class Recipe:
     def write(self, out: Path, name: str) -> Mapping[str, Path]:
         """Solves all trajectories, in double precision, and writes one file per split; returns their paths.
 
-        Raises `ValueError` and `FloatingPointError` as `pdejax.generate` does; then nothing is written.
+        Raises `ValueError` for options that make no sense, and `FloatingPointError` when a solution does not stay
+        finite; then nothing is written.
         """
-        if min(self.train, self.valid, self.test) < 0 or not self.splits:
-            raise ValueError(
-                f"--train {self.train}, --valid {self.valid}, --test {self.test} must not be negative, and not all 0."
-            )
+        self.check()
         paths = self.paths(out, name)
-        with jax.enable_x64(True):
+        with jax.enable_x64(True), said_as(WORDS):
             stepper = self.stepper()
-            if len(self.store_points) != stepper.grid.ndim:
-                raise ValueError(f"--store-points {self.store_points} needs as many axes as {self.solve_points}.")
-            if any(stored > solved for stored, solved in zip(self.store_points, self.solve_points, strict=True)):
-                raise ValueError(f"--store-points {self.store_points} are more than were solved, {self.solve_points}.")
             num_channels = len(stepper.equation.components(stepper.grid.ndim))
             law = BandLimited(
                 self.initial_peak, rms=self.initial_rms, mean=self.initial_mean, num_channels=num_channels
             )
             # Never all in memory: the trajectories are streamed to one file, and from there to one per split.
-            out.mkdir(parents=True, exist_ok=True)
             unfinished = out / f".{name}.unfinished.hdf5"
-            try:
-                data = generate(
-                    stepper,
-                    law,
-                    num_samples=sum(self.splits.values()),
-                    num_steps=self.frames,
-                    burn_in=self.burn_in,
-                    store=stepper.grid.with_shape(self.store_points),
-                    key=jax.random.key(self.seed),
-                    chunk_size=min(self.chunk_size, sum(self.splits.values())),
-                    measure_error=self.measure_error,
-                    path=unfinished,
-                )
-                first = 0
-                for split, count in self.splits.items():
-                    part = data[first : first + count]
-                    notes = {"split": split, "seed": self.seed, "first_sample": first}
-                    part = dataclasses.replace(part, provenance=part.provenance | notes)
-                    write_well(part, paths[split], dataset_name=name)
-                    first += count
-            finally:
-                unfinished.unlink(missing_ok=True)
+            with new_folder(out):
+                try:
+                    data = generate(
+                        stepper,
+                        law,
+                        num_samples=sum(self.splits.values()),
+                        num_steps=self.frames,
+                        burn_in=self.burn_in,
+                        store=stepper.grid.with_shape(self.store_points),
+                        key=jax.random.key(self.seed),
+                        chunk_size=min(self.chunk_size, sum(self.splits.values())),
+                        measure_error=self.measure_error,
+                        path=unfinished,
+                    )
+                    first = 0
+                    for split, count in self.splits.items():
+                        part = data[first : first + count]
+                        notes = {"split": split, "seed": self.seed, "first_sample": first}
+                        part = dataclasses.replace(part, provenance=part.provenance | notes)
+                        write_well(part, paths[split], dataset_name=name)
+                        first += count
+                finally:
+                    unfinished.unlink(missing_ok=True)
         return paths
 
 

@@ -5,17 +5,18 @@ import time
 from pathlib import Path
 from typing import Annotated, Any
 
-import equinox as eqx
 import jax
 import numpy as np
 import optax
 import tyro
 
 from pdejax import models, plotting
-from pdejax.cli.command import Command, existing_file, refuse_existing
+from pdejax.cli.command import Command, existing_file, refuse_existing, require
+from pdejax.cli.wording import said_as
 from pdejax.data import Trajectories, read_well
 from pdejax.evaluate import Report, evaluate
-from pdejax.training import Fitted, fit, objectives
+from pdejax.nn import Modes
+from pdejax.training import Fitted, TrainingDiverged, fit, objectives
 
 MODEL = "model.pdejax"
 
@@ -24,8 +25,8 @@ MODEL = "model.pdejax"
 class Training:
     """The network and how it is trained."""
 
-    modes: int = 16
-    """Frequencies kept along each axis; at most half the points."""
+    modes: tuple[int, ...] = (16,)
+    """Frequencies kept, one number or one per axis; at most half the points."""
     width: int = 24
     """Channels inside the network."""
     layers: int = 4
@@ -43,6 +44,22 @@ class Training:
     """Of AdamW."""
     seed: int = 0
     """Of the first weights and of the order of the data."""
+
+    def check(self, points: tuple[int, ...]) -> None:
+        """Raises `ValueError` naming the option that makes no sense for fields on so many points."""
+        ndim = len(points)
+        for name, least in {"width": 1, "layers": 1, "steps": 1, "batch": 1}.items():
+            require(getattr(self, name) >= least, f"--{name}", getattr(self, name), f"at least {least}")
+        for name, least in {"modes": 1, "coordinates": 0}.items():
+            values = getattr(self, name)
+            good = len(values) in (1, ndim) and min(values) >= least
+            require(good, f"--{name}", values, f"at least {least}: one number, or one per axis of {ndim}")
+        Modes.classic(_per_axis(self.modes, ndim), ndim).check_resolved(
+            points, f"--modes {_spaced(self.modes)}: the FNO"
+        )
+        require(0 < self.learning_rate < np.inf, "--learning-rate", self.learning_rate, "positive")
+        require(0 <= self.weight_decay < np.inf, "--weight-decay", self.weight_decay, "at least 0")
+        require(0 <= self.seed < 2**31, "--seed", self.seed, "at least 0 and below 2^31")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,40 +114,39 @@ def train_fno(train: Trajectories, valid: Trajectories | None, settings: Trainin
     """
     if train.num_frames < 2 or not np.allclose(np.diff(train.times), train.times[1] - train.times[0], rtol=1e-3):
         raise ValueError("A surrogate is trained for one interval: the data need two or more equally spaced frames.")
-    if settings.steps < 1 or not settings.learning_rate > 0:
-        raise ValueError(
-            f"--steps {settings.steps} must be at least 1 and --learning-rate {settings.learning_rate:g} positive."
-        )
     grid = train.grid
-    harmonics = settings.coordinates * grid.ndim if len(settings.coordinates) == 1 else settings.coordinates
+    settings.check(grid.shape)
     model_key, fit_key = jax.random.split(jax.random.key(settings.seed))
     model = models.FNO(
         train.num_channels,
         train.num_channels,
         grid.ndim,
-        settings.modes,
+        _per_axis(settings.modes, grid.ndim),
         settings.width,
         num_layers=settings.layers,
-        coordinates=harmonics,
+        coordinates=_per_axis(settings.coordinates, grid.ndim),
         parameters=[name for name, values in train.parameters.items() if np.ptp(values) > 0],
         key=model_key,
     )
-    state = jax.ShapeDtypeStruct((train.num_channels, *grid.shape), np.float32)
-    eqx.filter_eval_shape(lambda m, u: m(u, {name: 0.0 for name in train.parameters}), model, state)
     schedule = optax.warmup_cosine_decay_schedule(
         0.0, settings.learning_rate, max(1, settings.steps // 20), max(2, settings.steps)
     )
     started = time.perf_counter()
-    fitted = fit(
-        model,
-        objectives.OneStep(),
-        train,
-        valid=valid,
-        optimiser=optax.adamw(schedule, weight_decay=settings.weight_decay),
-        num_steps=settings.steps,
-        batch_size=settings.batch,
-        key=fit_key,
-    )
+    with said_as({"batch_size": "--batch", "num_steps": "--steps", "`data`": "--data", "`valid`": "--valid"}):
+        try:
+            fitted = fit(
+                model,
+                objectives.OneStep(),
+                train,
+                valid=valid,
+                optimiser=optax.adamw(schedule, weight_decay=settings.weight_decay),
+                num_steps=settings.steps,
+                batch_size=settings.batch,
+                key=fit_key,
+            )
+        except TrainingDiverged as error:
+            where = str(error).partition(". ")[0]
+            raise FloatingPointError(f"{where}. Choose a lower --learning-rate, or check the data.") from error
     provenance = {
         "training": dataclasses.asdict(settings),
         "seconds": round(time.perf_counter() - started, 1),
@@ -160,6 +176,14 @@ def train_fno(train: Trajectories, valid: Trajectories | None, settings: Trainin
     return fitted
 
 
+def _per_axis(values: tuple[int, ...], ndim: int) -> tuple[int, ...]:
+    return values * ndim if len(values) == 1 else values
+
+
+def _spaced(values: tuple[int, ...]) -> str:
+    return " ".join(map(str, values))
+
+
 def in_words(report: Report, name: str) -> str:
     """How far rollouts follow the truth, beside holding the initial state still."""
     lines = []
@@ -171,7 +195,7 @@ def in_words(report: Report, name: str) -> str:
     at_one = int(np.argmin(np.abs(report.lead_times - 1.0)))
     own, other = float(model.mean("relative_l2")[at_one]), float(still.mean("relative_l2")[at_one])
     lines.append(
-        f"At lead time {report.lead_times[at_one]:g} the relative error is {own:.3f}; that is {own / other:.2f} times "
-        f"the {other:.3f} of holding the initial state."
+        f"At lead time {report.lead_times[at_one]:g} the relative L2 error on all points is {own:.3f}; that is "
+        f"{own / other:.2f} times the {other:.3f} of holding the initial state."
     )
     return "\n".join(lines)

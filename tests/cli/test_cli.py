@@ -17,12 +17,14 @@ from PIL import Image
 
 import pdejax as pj
 from pdejax.cli import main
+from pdejax.cli.demo import refuse_foreign
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECIPE = (
     "--solve-points 24 24 --store-points 12 12 --initial-peak 2 --initial-rms 2 --substeps 4 --burn-in 1 --frames 4"
 )
 RECIPE += " --coefficients viscosity 0.05 wavenumber 2 --train 3 --valid 1 --test 2 --measure-error 1"
+QUICK = "--seconds 0.1 --rival-fractions 0.75"
 SMALL_NETWORK = "--modes 3 --width 4 --layers 1 --coordinates 0 1 --steps 3 --batch 2"
 
 
@@ -52,15 +54,14 @@ def demo(tmp_path_factory) -> Path:
 
 
 def mistake(capsys, command: str) -> str:
-    """Runs a command that has to fail; returns what it says."""
-    try:
-        code = main(command.split())
-    except SystemExit as error:  # tyro's way out, for options that do not exist
-        code = error.code
+    """Runs a command that has to fail; returns the line that it says."""
+    code = main(command.split())
     said = capsys.readouterr().err
     assert code == 2, said
     assert "Traceback" not in said
-    return said
+    last = said.strip().splitlines()[-1]
+    assert last.startswith("pdejax: ")
+    return last
 
 
 def test_generate_splits_one_set_of_trajectories(generated):
@@ -113,7 +114,7 @@ def test_trained_model_steps_states_of_its_data(generated, trained):
 
 def test_evaluate_takes_the_equation_from_the_file(generated, trained, tmp_path, capsys):
     out = tmp_path / "report"
-    command = f"evaluate --model {trained} --data {generated}/data/test/flow.hdf5 --out {out} --steps 3 --seconds 0.1"
+    command = f"evaluate --model {trained} --data {generated}/data/test/flow.hdf5 --out {out} --steps 3 {QUICK}"
     assert main(command.split()) == 0
     assert "FNO" in capsys.readouterr().out
     found = json.loads((out / "metrics.json").read_text())
@@ -127,7 +128,7 @@ def test_data_of_others_name_their_equation_on_the_command_line(generated, train
     data = pj.read_well(generated / "data" / "test" / "flow.hdf5").load()
     arrays = {"u": data.u, "grid": data.grid, "names": data.names, "times": data.times}
     pj.write_well(pj.Trajectories.from_arrays(**arrays, parameters={"viscosity": 0.05}), tmp_path / "other.hdf5")
-    command = f"evaluate --model {trained} --data {tmp_path}/other.hdf5 --seconds 0.1 --steps 2 --out {tmp_path}/a"
+    command = f"evaluate --model {trained} --data {tmp_path}/other.hdf5 {QUICK} --steps 2 --out {tmp_path}/a"
     assert main(command.split()) == 0
     assert "no classical solver is run" in capsys.readouterr().out
     named = command.replace("/a", "/b") + " --equation KolmogorovFlow --truth-points 24 24"
@@ -158,33 +159,56 @@ def test_help_is_there(command, capsys):
     assert "--help" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["demo --colour red", "generate --out x --viscosity 3", "train --data", "bogus"])
-def test_unknown_options_are_rejected(command, capsys):
-    mistake(capsys, command)
+def test_arguments_that_make_no_command_are_named_in_one_line(capsys):
+    mistakes = {
+        "demo --colour red": "demo has no option --colour; `pdejax demo --help`",
+        "generate --interva 3": "generate has no option --interva; the nearest is --interval.",
+        "demo --training.width=4 --interval=3": "demo has no option --interval=3; the nearest is --recipe.interval.",
+        "train --learnin_rate 1 --data x": "the nearest is --learning-rate",
+        "generate --frames 3 4": "generate does not know what to do with '4'.",
+        "generate --frames 1.5": "--frames 1.5 does not fit; it takes INT.",
+        "generate --solve-points=a": "--solve-points a does not fit; it takes [INT",
+        "generate --preset small": "'small' for argument '--preset'. Expected one of ('standard', 'tiny').",
+        "train --data": "--data needs a value.",
+        "evaluate --seconds 1": "evaluate needs --model, --data, --out.",
+        "genrate": "no command 'genrate'; did you mean generate?",
+        "--traceback info": "--traceback comes before any command",
+    }
+    for command, said in mistakes.items():
+        assert said in mistake(capsys, command), command
+
+
+def test_a_mistake_of_the_parser_is_all_that_is_said(capsys):
+    assert main(["generate", "--interva", "3"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ("--interval 0", "dt must be positive"),
-        ("--interval -0.1", "dt must be positive"),
-        ("--substeps 0", "substeps must be a whole number >= 1"),
-        ("--equation Kolmogorow", "KolmogorovFlow"),
-        ("--coefficients viscosity 0.1 drug 0.1", "no coefficient 'drug'; it has viscosity, drag"),
+        ("--interval 0", "--interval 0 must be positive"),
+        ("--interval nan", "--interval nan must be positive"),
+        ("--substeps 0", "--substeps 0 must be at least 1"),
+        ("--burn-in -1", "--burn-in -1 must be at least 0"),
+        ("--initial-peak 9", "--initial-peak 9 must be positive and at most 5.5 on --solve-points 24 24"),
+        ("--initial-rms 0", "--initial-rms 0 must be positive"),
+        ("--equation Kolmogorow", "did you mean KolmogorovFlow?"),
+        ("--equation Burgers --coefficients viscosity -1", "--coefficients: viscosity must be >= 0"),
+        ("--coefficients viscosity 0.1 drug 0.1", "no 'drug'; it has viscosity, drag"),
         ("--coefficients drag 0.1", "--coefficients viscosity VALUE"),
-        ("--coefficients viscosity -0.1", "viscosity must be >= 0"),
-        ("--store-points 256 256", "more than were solved"),
-        ("--store-points 16", "as many axes"),
-        ("--extent 1 2 3", "one per axis"),
+        ("--solve-points 24 --store-points 12", "--solve-points 24 does not fit --equation"),
+        ("--store-points 256 256", "--store-points 256 256 are more than were solved"),
+        ("--store-points 16", "--store-points 16 must be numbers of at least 2 for as many axes"),
+        ("--extent 1 2 3", "--extent 1 2 3 must be positive: one number, or one per axis of 2"),
         ("--train -1", "must not be negative"),
-        ("--frames 0", "num_steps >= 1"),
-        ("--substeps 1 --initial-rms 400 --train 1 --valid 0 --test 0", "more substeps"),
+        ("--frames 0", "--frames 0 must be at least 1"),
+        ("--substeps 1 --initial-rms 400 --train 1 --valid 0 --test 0", "take more --substeps or a smaller --interval"),
     ],
 )
 def test_generate_names_the_mistake_and_leaves_nothing(options, said, tmp_path, capsys):
     recipe = f"{RECIPE} {options}" if "--coefficients" not in options else options
-    assert said in mistake(capsys, f"generate --out {tmp_path}/out {recipe}")
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert said in mistake(capsys, f"generate --out {tmp_path}/new/out {recipe}")
+    assert not list(tmp_path.iterdir())
 
 
 def test_train_names_the_mistake(generated, trained, tmp_path, capsys):
@@ -199,11 +223,11 @@ def test_train_names_the_mistake(generated, trained, tmp_path, capsys):
         f"--data {tmp_path}/notes.hdf5 --out {tmp_path}/m": "notes.hdf5",
         f"--data {tmp_path}/foreign.hdf5 --out {tmp_path}/m": "The Well",
         f"--data {tmp_path}/short.hdf5 --out {tmp_path}/m": "short.hdf5",
-        f"--data {data} --out {tmp_path}/m --modes 40": "use modes <= 6",
-        f"--data {data} --out {tmp_path}/m --modes 3 --coordinates 1 2 3": "coordinates",
-        f"--data {data} --out {tmp_path}/m --modes 3 --batch 1000": "batch_size <= 12",
-        f"--data {data} --out {tmp_path}/m --steps 0": "at least 1",
-        f"--data {data} --out {tmp_path}/m --learning-rate 0": "positive",
+        f"--data {data} --out {tmp_path}/m --modes 40": "--modes 40: the FNO keeps 40 modes along axis 0",
+        f"--data {data} --out {tmp_path}/m --modes 3 --coordinates 1 2 3": "--coordinates 1 2 3 must be",
+        f"--data {data} --out {tmp_path}/m --modes 3 --batch 1000": "use --batch <= 12",
+        f"--data {data} --out {tmp_path}/m --modes 3 --steps 0": "--steps 0 must be at least 1",
+        f"--data {data} --out {tmp_path}/m --modes 3 --learning-rate 0": "--learning-rate 0 must be positive",
         f"--data {data} --out {tmp_path}/m --fields pressure": "pressure",
         f"--data {data} --out {trained}": "--overwrite",
     }
@@ -221,7 +245,10 @@ def test_evaluate_names_the_mistake(generated, trained, tmp_path, capsys):
 
     assert "no such file" in said(model=f"{tmp_path}/none.pdejax")
     assert "not a pdejax model file" in said(model=good["--data"])
-    assert "no equation 'Bogus'" in said(equation="Bogus")
+    assert "--equation Bogus: there is none of this name" in said(equation="Bogus")
+    assert "--at 9 must be a lead time of the rollouts, 0.2 to 0.8" in said(at="9")
+    assert "--truth-points 24 must be 2 numbers" in said(**{"truth-points": "24"})
+    assert "name it with --equation" in said(equation="none", coefficients="viscosity 0.05")
     assert "solved with viscosity=0.05" in said(coefficients="viscosity 0.07")
     assert "A rollout of 9 steps: the data have 1 to 4" in said(steps="9")
     assert "twice" in said(model=f"{trained} {trained}")
@@ -266,15 +293,30 @@ def test_demo_summary_says_what_a_reader_wants_to_know(demo):
         assert wanted in said.lower()
 
 
-def test_demo_can_run_again(demo, capsys):
-    said = mistake(capsys, f"demo --out {demo} --preset tiny --training.batch 9999")
-    # It gets as far as the mistake that was planted: data that exist are no obstacle.
-    assert "batch_size is 9999 but `data` holds" in said
+def test_demo_replaces_a_former_demo_and_nothing_else(demo, tmp_path, capsys):
+    refuse_foreign(demo)
+    refuse_foreign(tmp_path)
+    refuse_foreign(tmp_path / "new")
+    thesis = tmp_path / "thesis.txt"
+    thesis.write_text("years of work")
+    assert "holds files that no demo made" in mistake(capsys, f"demo --out {tmp_path} --preset tiny")
+    assert "is a file; name a folder" in mistake(capsys, f"demo --out {thesis} --preset tiny")
+    assert list(tmp_path.iterdir()) == [thesis]
 
 
-def test_demo_refuses_modes_beyond_the_grid_before_it_solves_anything(tmp_path, capsys):
-    said = mistake(capsys, f"demo --out {tmp_path / 'demo'} --preset tiny --training.modes 40")
-    assert "FNO keeps 40 modes along axis 0 but a grid of 16 points resolves 8; use modes <= 8" in said
+def test_demo_names_its_own_options_before_it_solves_anything(tmp_path, capsys):
+    mistakes = {
+        "--training.modes 40": "--training.modes 40: the FNO keeps 40 modes along axis 0, whose 16 points resolve 8.",
+        "--training.batch 9999": "--training.batch 9999 must be at most 40",
+        "--training.learning-rate -1": "--training.learning-rate -1 must be positive",
+        "--recipe.interval 0": "--recipe.interval 0 must be positive",
+        "--recipe.store-points 64 64": "--recipe.store-points 64 64 are more than were solved, --recipe.solve-points",
+        "--rollout-steps 11": "--rollout-steps 11 must be between 1 and --recipe.frames 10",
+        "--at 3": "--at 3 must be a lead time of the rollouts, 0.2 to 2",
+        "--rival-fractions 2": "--rival-fractions 2 must be above 0 and at most 1",
+    }
+    for options, said in mistakes.items():
+        assert said in mistake(capsys, f"demo --out {tmp_path / 'demo'} --preset tiny {options}"), options
     assert not (tmp_path / "demo").exists()
 
 
