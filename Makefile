@@ -15,7 +15,7 @@ PYTEST = $(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install test test64 test32 demo lint notebooks bench experiments clean
+.PHONY: help install test test64 test32 demo lint notebooks bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,9 +53,6 @@ notebooks: $(INSTALLED)  ## execute every notebook at toy size; the results go t
 
 bench: $(INSTALLED)  ## every benchmark, side by side with the peers
 	@set -e; for script in benchmarks/[!_]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
-
-experiments: $(INSTALLED)  ## every experiment at its published size (hours)
-	@set -e; for script in experiments/[!_]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 
 clean:  ## remove the environment, the outputs and the caches
 	rm -rf $(VENV) out build dist .pytest_cache .ruff_cache .import_linter_cache

@@ -1,4 +1,6 @@
-"""The Python blocks of the documents, executed as a reader would: in order, in one fresh process per document.
+"""The Python blocks of the documents, executed as a reader would, in one fresh process per document.
+
+Those of the README are tried one by one and have to run alone; those of CONTRIBUTING follow each other.
 
 A block takes minutes at the size that a reader wants. What the test runs instead is said in the document itself, in a
 comment that is not rendered, before the block:
@@ -21,9 +23,9 @@ TOY = r"<!-- toy: (?P<toy>(?:(?!-->).)*?) -->\s*"
 BLOCK = re.compile(rf"(?:{TOY})?^```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def toy_script(text: str) -> str:
+def toy_blocks(text: str) -> list[str]:
     """The Python blocks of a Markdown document at toy size, each on the lines that it has in the document."""
-    script = ""
+    blocks = []
     for match in BLOCK.finditer(text):
         code = match["code"]
         for replacement in filter(str.strip, (match["toy"] or "").split(";")):
@@ -31,14 +33,29 @@ def toy_script(text: str) -> str:
             if old not in code:
                 raise ValueError(f"toy: {old!r} does not occur in the block after it; it reads\n{code}")
             code = code.replace(old, new)
-        script += "\n" * (text.count("\n", 0, match.start("code")) - script.count("\n")) + code
+        blocks.append("\n" * text.count("\n", 0, match.start("code")) + code)
+    return blocks
+
+
+def in_order(blocks: list[str]) -> str:
+    """One script of all blocks, each seeing the names of those before."""
+    script = ""
+    for block in blocks:
+        script += block[script.count("\n") :]
     return script
 
 
-@pytest.mark.parametrize("name", [name for name in ("README.md", "CONTRIBUTING.md") if (REPOSITORY / name).exists()])
+def one_by_one(blocks: list[str], name: str) -> str:
+    """A script that runs every block in a module of its own."""
+    runs = [f"exec(compile({block!r}, {name!r}, 'exec'), {{'__name__': '__main__'}})" for block in blocks]
+    return "\n".join(runs)
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
 def test_document_runs(name, tmp_path):
-    script = toy_script((REPOSITORY / name).read_text(encoding="utf-8"))
-    assert script.strip(), f"{name} has no Python block"
+    blocks = toy_blocks((REPOSITORY / name).read_text(encoding="utf-8"))
+    assert blocks, f"{name} has no Python block"
+    script = one_by_one(blocks, name) if name == "README.md" else in_order(blocks)
     (tmp_path / name).with_suffix(".py").write_text(script, encoding="utf-8")
     result = subprocess.run(
         [sys.executable, Path(name).with_suffix(".py")],
@@ -50,10 +67,11 @@ def test_document_runs(name, tmp_path):
     assert result.returncode == 0, f"{name}, with the line numbers of the document:\n{result.stderr[-4000:]}"
 
 
-def test_toy_script_keeps_order_lines_and_names():
+def test_toy_blocks_keep_order_lines_and_names():
     first, second = "```python\nsize = 64\n```\n", "```python\nx = size * 2 + 3\n```\n"
     text = f"# Title\n\n{first}\nand then\n\n<!-- toy: size * 2 -> 6; 3 -> 4 -->\n{second}"
-    script = toy_script(text)
+    blocks = toy_blocks(text)
+    script = in_order(blocks)
     assert script.splitlines()[3] == "size = 64"
     assert script.splitlines()[10] == "x = 6 + 4"
     names = {}
@@ -61,6 +79,11 @@ def test_toy_script_keeps_order_lines_and_names():
     assert names["x"] == 10
 
 
+def test_blocks_that_run_alone_see_nothing_of_each_other():
+    with pytest.raises(NameError, match="size"):
+        exec(one_by_one(["size = 64\n", "size + 1\n"], "README.md"), {})
+
+
 def test_toy_comment_that_fits_nothing_is_an_error():
     with pytest.raises(ValueError, match="size=64"):
-        toy_script("<!-- toy: size=64 -> size=8 -->\n```python\nx = 1\n```\n")
+        toy_blocks("<!-- toy: size=64 -> size=8 -->\n```python\nx = 1\n```\n")

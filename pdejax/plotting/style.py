@@ -70,12 +70,13 @@ def labelled(name: str, unit: str = "") -> str:
 def colour_limits(*fields: np.ndarray) -> tuple[float, float, str]:
     """Lowest value, highest value and colour map: symmetric about zero and diverging where both signs occur.
 
+    A sign that reaches less than a hundredth as far as the other, as undershoots of a concentration do, does not count.
     Values that are not finite are left out, so a diverged frame does not hide the others.
     """
     finite = np.concatenate([values[np.isfinite(values)].ravel() for values in map(np.asarray, fields)])
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    if low < 0 < high:
-        most = max(-low, high)
+    most = max(-low, high)
+    if min(-low, high) > 0.01 * most:
         return -most, most, "RdBu_r"
     if low == high:
         return low - 0.5, high + 0.5, "viridis"

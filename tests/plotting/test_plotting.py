@@ -64,6 +64,7 @@ def test_slices_of_a_volume_go_through_its_middle():
 def test_colours_are_centred_at_zero_for_signed_fields_only():
     assert colour_limits(np.array([-1.0, 3.0, np.nan]), np.array([-5.0])) == (-5.0, 5.0, "RdBu_r")
     assert colour_limits(np.array([2.0, 3.0, np.inf])) == (2.0, 3.0, "viridis")
+    assert colour_limits(np.array([-0.001, 2.0])) == (-0.001, 2.0, "viridis")
     low, high, _ = colour_limits(np.full(3, 4.0))
     assert low < 4.0 < high
     assert colour_limits(np.full(2, np.nan))[:2] == (-0.5, 0.5)
