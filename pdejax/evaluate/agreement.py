@@ -118,7 +118,7 @@ def _check_coefficients(test: Trajectories, equation: Equation) -> None:
                 )
 
 
-def checked_lead_time(at: float, lead_times: Float[np.ndarray, " time"]) -> int:
+def checked_lead_time(at: float | int, lead_times: Float[np.ndarray, " time"]) -> int:
     """The frame at this lead time; `ValueError` unless there is one after the first."""
     interval = lead_times[1] - lead_times[0]
     frame = int(np.argmin(np.abs(lead_times - at)))

@@ -32,11 +32,11 @@ def evaluate(
     test: Any,
     equation: Equation | None = None,
     *,
-    at: float | None = None,
+    at: float | int | None = None,
     family: RivalFamily | None = None,
     truth_shape: Sequence[int] | None = None,
     batch_size: int | None = None,
-    timing_seconds: float = 6.0,
+    timing_seconds: float | int = 6.0,
     grid: Grid | None = None,
     key: PRNGKeyArray | None = None,
     progress: bool = True,
@@ -139,14 +139,14 @@ def evaluate(
         truth_shape=truth_shape,
         common_shape=None if common is None else common.shape,
         left_out=left_out,
-        equation=None if equation is None else f"{type(equation).__name__}({_in_words(equation)})",
+        equation=None if equation is None else f"{type(equation).__name__}({_in_words(equation, own)})",
         provenance=dict(test.provenance),
         circumstances=circumstances(),
         rivals=rivals,
     )
 
 
-def _stated_frame(persistence: Result, lead_times: Float[np.ndarray, " time"], at: float | None) -> int:
+def _stated_frame(persistence: Result, lead_times: Float[np.ndarray, " time"], at: float | int | None) -> int:
     """As asked for, or the first frame after the initial one at which persistence has lost the solution."""
     if at is not None:
         return checked_lead_time(at, lead_times)
@@ -154,5 +154,7 @@ def _stated_frame(persistence: Result, lead_times: Float[np.ndarray, " time"], a
     return 1 + int(np.argmax(lost)) if lost.any() else len(lead_times) - 1
 
 
-def _in_words(equation: Equation) -> str:
-    return ", ".join(f"{name}={np.round(value, 8)}" for name, value in equation.coefficients().items())
+def _in_words(equation: Equation, own: tuple[str, ...]) -> str:
+    """The coefficients; of those in `own` every trajectory has another."""
+    stated = {name: str(np.round(value, 8)) for name, value in equation.coefficients().items()}
+    return ", ".join(f"{name}={value}" for name, value in (stated | dict.fromkeys(own, "by trajectory")).items())
