@@ -140,6 +140,8 @@ class Recipe:
     def write(self, out: Path, name: str) -> Mapping[str, Path]:
         """Solves all trajectories, in double precision, and writes one file per split; returns their paths.
 
+        Files of these names are replaced: the command decides before whether they may be.
+
         Raises `ValueError` for options that make no sense, and `FloatingPointError` when a solution does not stay
         finite; then nothing is written.
         """
@@ -166,13 +168,14 @@ class Recipe:
                         chunk_size=min(self.chunk_size, sum(self.splits.values())),
                         measure_error=self.measure_error,
                         path=unfinished,
+                        overwrite=True,
                     )
                     first = 0
                     for split, count in self.splits.items():
                         part = data[first : first + count]
                         notes = {"split": split, "seed": self.seed, "first_sample": first}
                         part = dataclasses.replace(part, provenance=part.provenance | notes)
-                        write_well(part, paths[split], dataset_name=name)
+                        write_well(part, paths[split], dataset_name=name, overwrite=True)
                         first += count
                 finally:
                     unfinished.unlink(missing_ok=True)

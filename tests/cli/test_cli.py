@@ -89,8 +89,12 @@ def test_generated_frames_obey_the_equation(generated):
     assert error < 0.2 * np.linalg.norm(after - before)
 
 
-def test_a_larger_training_set_keeps_the_test_set(generated, tmp_path):
-    assert main(f"generate --out {tmp_path} --name flow {RECIPE} --train 6 --measure-error 0".split()) == 0
+def test_a_larger_training_set_keeps_the_test_set(generated, tmp_path, capsys):
+    command = f"generate --out {tmp_path} --name flow {RECIPE} --measure-error 0"
+    assert main(command.split()) == 0
+    assert "exists already: choose another --out, or replace it with --overwrite" in mistake(capsys, command)
+    assert main(f"{command} --train 6 --overwrite".split()) == 0
+    assert len(pj.read_well(tmp_path / "data/train/flow.hdf5")) == 6
     before, after = (pj.read_well(folder / "data/test/flow.hdf5").load() for folder in (generated, tmp_path))
     np.testing.assert_array_equal(before.u, after.u)
 
