@@ -56,6 +56,8 @@ def of_data(data: Trajectories, name: str | None, coefficients: Mapping[str, flo
         if coefficients:
             raise ValueError("--coefficients are those of an equation: name it with --equation.")
         return None
+    if "discretisation" in data.provenance and name not in (None, stated):
+        raise ValueError(f"--equation {name}: {stated} was solved for this file; leave the option out, or say {NONE}.")
     name = str(stated) if name is None else name
     # A parameter of the file need not be a coefficient: a Reynolds number, a seed.
     wanted = inspect.signature(getattr(equations, name)).parameters if name in names() else {}

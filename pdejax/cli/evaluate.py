@@ -13,6 +13,7 @@ from pdejax.cli.command import Command, existing_file, refuse_existing, require
 from pdejax.cli.train import MODEL
 from pdejax.cli.wording import said_as
 from pdejax.data import Trajectories, read_well
+from pdejax.equations import Equation
 from pdejax.evaluate import RivalFamily, evaluate
 
 # What `pdejax.evaluate` calls the options.
@@ -64,6 +65,8 @@ class Evaluate(Command):
             equation = equation_named.of_data(data, self.equation, dict(self.coefficients))
             if equation is None and self.equation is None:
                 print("no classical solver is run: the file names no equation; name it with --equation")
+            if equation is not None:
+                data = with_components(data, equation, explicit=self.equation is not None)
             interval = float(data.times[1] - data.times[0])
             if self.at is not None:
                 check_lead_time(self.at, interval, data.num_frames - 1)
@@ -119,6 +122,29 @@ def fit_together(data: Trajectories, surrogates: dict[str, models.SavedModel]) -
     if names and set(data.names) != set(next(iter(names))):
         data = data.select(*next(iter(names)))
     return data, {name: saved.model for name, saved in surrogates.items()}
+
+
+def with_components(data: Trajectories, equation: Equation, explicit: bool) -> Trajectories:
+    """The fields under the names of the equation's components, where the user said which equation they obey.
+
+    Raises `ValueError` for another number of fields, another order, and other names in a file that was not spoken for.
+    """
+    name = type(equation).__name__
+    try:
+        components = tuple(equation.components(data.grid.ndim))
+    except ValueError as error:
+        raise ValueError(f"--equation {name} does not fit the data: {error}") from error
+    if components == tuple(data.names):
+        return data
+    stated = f"{name} has the components {', '.join(components)} but the data the fields {', '.join(data.names)}"
+    if len(components) != data.num_channels:
+        raise ValueError(f"{stated}: name their equation with --equation, or say --equation none.")
+    if set(components) == set(data.names):
+        raise ValueError(f"{stated}: train the model with --fields {' '.join(components)}, or say --equation none.")
+    if not explicit:
+        raise ValueError(f"{stated}: say --equation {name} if these are its components in this order, or none.")
+    print(f"the fields {', '.join(data.names)} are taken as {', '.join(components)}, the components of {name}")
+    return data.rename(*components)
 
 
 def check_lead_time(at: float, interval: float, steps: int) -> None:

@@ -18,6 +18,8 @@ from PIL import Image
 import pdejax as pj
 from pdejax.cli import main
 from pdejax.cli.demo import refuse_foreign
+from pdejax.cli.equation import of_data
+from pdejax.cli.evaluate import with_components
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # The sizes are those of the tiny demo, so that its programs are compiled once for all tests.
@@ -246,7 +248,7 @@ def test_evaluate_names_the_mistake(generated, trained, tmp_path, capsys):
 
     assert "no such file" in said(model=f"{tmp_path}/none.pdejax")
     assert "not a pdejax model file" in said(model=good["--data"])
-    assert "--equation Bogus: there is none of this name" in said(equation="Bogus")
+    assert "--equation Burgers: KolmogorovFlow was solved for this file" in said(equation="Burgers")
     assert "--at 9 must be a lead time of the rollouts, 0.2 to 2" in said(at="9")
     assert "--truth-points 24 must be 2 numbers" in said(**{"truth-points": "24"})
     assert "name it with --equation" in said(equation="none", coefficients="viscosity 0.05")
@@ -257,6 +259,22 @@ def test_evaluate_names_the_mistake(generated, trained, tmp_path, capsys):
     arrays = {"u": data.u[:, ::2], "grid": data.grid, "names": data.names, "times": data.times[::2]}
     pj.write_well(pj.Trajectories.from_arrays(**arrays), tmp_path / "sparse.hdf5")
     assert "steps of 0.2 but the frames of the data are 0.4 apart" in said(data=f"{tmp_path}/sparse.hdf5")
+
+
+def test_fields_are_components_where_the_user_says_so(capsys):
+    arrays = {"u": np.ones((1, 2, 2, 4, 4)), "grid": pj.Grid((4, 4), 1.0), "times": [0.0, 1.0]}
+    burgers = pj.equations.Burgers(0.1)
+    foreign = pj.Trajectories.from_arrays(**arrays, names=["p", "q"])
+    assert with_components(foreign, burgers, explicit=True).names == ("u", "v")
+    assert "the fields p, q are taken as u, v" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="the fields p, q: say --equation Burgers if"):
+        with_components(foreign, burgers, explicit=False)
+    with pytest.raises(ValueError, match="the fields v, u: train the model with --fields u v"):
+        with_components(foreign.rename("v", "u"), burgers, explicit=True)
+    with pytest.raises(ValueError, match="the fields p, q: name their equation with --equation"):
+        with_components(foreign, pj.equations.KolmogorovFlow(0.1), explicit=True)
+    with pytest.raises(ValueError, match="--equation Unknown: there is none of this name"):
+        of_data(foreign, "Unknown", {})
 
 
 def test_traceback_is_shown_when_asked_for(tmp_path, capsys):
