@@ -10,6 +10,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Shaped
 
+from pdejax.sizes import size
+
 Points = Literal["nodes", "centres"]
 
 
@@ -111,8 +113,12 @@ class Grid(eqx.Module):
         return u
 
     def norm(self, u: Shaped[Array, "..."]) -> Float[Array, "..."]:
-        """L2 norm over the box: `sqrt(integral of |u|^2)`, `(..., *shape) -> (...)`. Independent of the resolution."""
-        return jnp.sqrt(self.integrate(jnp.abs(u) ** 2))
+        """L2 norm over the box: `sqrt(integral of |u|^2)`, `(..., *shape) -> (...)`. Independent of the resolution.
+
+        Its derivative is zero where u is zero.
+        """
+        u = jnp.asarray(u, jnp.promote_types(jnp.result_type(u), jnp.float32))
+        return size(u, self.integrate, tuple(range(-self.ndim, 0)))
 
     def with_shape(self, shape: int | Sequence[int]) -> "Grid":
         """The same box at another resolution."""

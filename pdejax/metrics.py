@@ -11,6 +11,7 @@ well as one of order one. Where a size is zero its derivative, which does not ex
 these scores has a finite gradient where prediction and truth agree.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -19,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from pdejax.grid import Grid
+from pdejax.sizes import safe_sqrt, size
 
 State = Float[Array | np.ndarray, "channel *space"]
 
@@ -38,12 +40,7 @@ def rmse(prediction: State, truth: State, domain: Grid) -> Float[Array, " channe
 def root_mean_square(u: State, domain: Grid) -> Float[Array, " channel"]:
     """Root of the mean of u^2 over the box, in units of the field; its derivative is zero where u is zero."""
     u = jnp.asarray(u, jnp.promote_types(jnp.result_type(u), jnp.float32))
-    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(u), axis=tuple(range(1, domain.ndim + 1))))
-    # Squares of single-precision numbers beyond 1e19 overflow and below 1e-19 vanish. The size is homogeneous in u, so
-    # that a constant divisor changes neither value nor derivative. What is not finite stays so.
-    scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1.0)
-    square = _mean((u / scale.reshape((-1,) + (1,) * domain.ndim)) ** 2, domain)
-    return scale * safe_sqrt(square)
+    return size(u, partial(_mean, domain=domain), tuple(range(1, domain.ndim + 1)))
 
 
 def varies(u: State, domain: Grid) -> Bool[Array, " channel"]:
@@ -238,11 +235,6 @@ def _checked(prediction: State, truth: State, domain: Grid) -> tuple[Array, Arra
 
 def _mean(u: Float[Array, "..."], domain: Grid) -> Float[Array, "..."]:
     return domain.integrate(u) / domain.volume.astype(u.dtype)
-
-
-def safe_sqrt(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """The root, with the derivative 0 at 0. NaN stays NaN."""
-    return jnp.where(x == 0, 0.0, jnp.sqrt(jnp.where(x == 0, 1.0, x)))
 
 
 def _centred(u: Float[Array, "channel *space"], domain: Grid) -> Float[Array, "channel *space"]:

@@ -92,3 +92,18 @@ def test_states_of_another_shape_are_named():
         grid.check_state(jnp.zeros((8, 9)), 2)
     with pytest.raises(ValueError, match="two real channels"):
         grid.check_state(jnp.zeros((2, 8, 9), complex), 2)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-25, 1.0, 1e25])
+def test_sizes_in_single_precision_at_every_scale_and_their_derivative_at_zero(scale):
+    """Squares of 1e25 overflow in float32 and those of 1e-25 vanish; the norms of step control are these too."""
+    grid = pj.Grid((6, 9), (2.0, 3.0), dtype=jnp.float32)
+    u = scale * jnp.cos(2 * jnp.pi * grid.coordinates()[:1] / 2.0).astype(jnp.float32)
+    np.testing.assert_allclose(grid.norm(u), scale * np.sqrt(3.0), rtol=1e-5)
+    for discretisation in (pj.Spectral(grid), pj.FiniteDifference(pj.Grid((9, 11), 1.0, dtype=jnp.float32), 2)):
+        field = jnp.resize(u, (1, *discretisation.grid.shape))
+        expected = scale * np.sqrt(np.mean(np.square(np.asarray(field, float) / max(scale, 1e-30))))
+        norm = lambda v, discretisation=discretisation: discretisation.norm(discretisation.encode(v))  # noqa: E731
+        np.testing.assert_allclose(norm(field), expected, rtol=1e-5)
+        assert bool(jnp.all(jnp.isfinite(jax.grad(norm)(field))))
+    assert bool(jnp.all(jnp.isfinite(jax.grad(lambda v: grid.norm(v)[0])(u))))

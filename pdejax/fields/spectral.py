@@ -24,6 +24,7 @@ from jaxtyping import Array, Bool, Complex, Float, Inexact
 from pdejax.fields.field import AbstractField, EquationLike, as_state
 from pdejax.fields.reach import reach_of_linear
 from pdejax.grid import Grid
+from pdejax.sizes import size
 
 Dealiasing = float | Literal["auto"] | None | Bool[Array, "..."] | np.ndarray
 
@@ -94,8 +95,8 @@ class Spectral(eqx.Module):
         weights[0] = 1.0
         if n % 2 == 0:
             weights[-1] = 1.0
-        power = jnp.sum(jnp.asarray(weights, self.grid.dtype) * jnp.abs(y) ** 2)
-        return jnp.sqrt(power) / np.prod(self.grid.shape)
+        weights = jnp.asarray(weights, self.grid.dtype)
+        return size(y, lambda squares: jnp.sum(weights * squares)) / np.prod(self.grid.shape)
 
     def tendency(
         self, equation: EquationLike, t: Any, u: Float[Array, "channel *space"]

@@ -21,6 +21,7 @@ from pdejax.boundary import Boundary, Neumann, Sides, sides_of
 from pdejax.fields.field import AbstractField, EquationLike, as_state
 from pdejax.fields.stencil_weights import central_weights, ghost_weights
 from pdejax.grid import Grid
+from pdejax.sizes import size
 
 
 class FiniteDifference(eqx.Module):
@@ -57,7 +58,7 @@ class FiniteDifference(eqx.Module):
 
     def norm(self, y: Float[Array, "channel *space"]) -> Float[Array, ""]:
         """Root mean square over the points, summed over channels."""
-        return jnp.sqrt(jnp.sum(y**2) / np.prod(self.grid.shape))
+        return size(y, jnp.sum) / np.sqrt(np.prod(self.grid.shape))
 
     def tendency(
         self, equation: EquationLike, t: Any, u: Float[Array, "channel *space"]

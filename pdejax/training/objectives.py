@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pdejax.metrics import safe_sqrt
 from pdejax.models import output_scale
+from pdejax.sizes import safe_sqrt
 
 Loss = Literal["mse", "relative_l2"] | Callable[[Array, Array], Array]
 Logs = dict[str, Array]
