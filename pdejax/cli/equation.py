@@ -9,6 +9,7 @@ import numpy as np
 
 from pdejax import equations
 from pdejax.data import Trajectories
+from pdejax.data.coefficients import entries_of
 from pdejax.equations import Equation
 
 NONE = "none"
@@ -61,5 +62,10 @@ def of_data(data: Trajectories, name: str | None, coefficients: Mapping[str, flo
     name = str(stated) if name is None else name
     # A parameter of the file need not be a coefficient: a Reynolds number, a seed.
     wanted = inspect.signature(getattr(equations, name)).parameters if name in names() else {}
-    own = {each: float(np.mean(values)) for each, values in data.parameters.items() if each in wanted}
+    own: dict[str, Any] = {each: float(np.mean(values)) for each, values in data.parameters.items() if each in wanted}
+    # A vector is stored entry by entry, `velocity_x`, `velocity_y`.
+    for each in set(wanted) - set(own):
+        entries = entries_of(each, data.grid.ndim)
+        if all(entry in data.parameters for entry in entries):
+            own[each] = [float(np.mean(data.parameters[entry])) for entry in entries]
     return from_name(name, own | dict(coefficients))

@@ -148,9 +148,11 @@ def with_components(data: Trajectories, equation: Equation, explicit: bool) -> T
 
 
 def check_lead_time(at: float, interval: float, steps: int) -> None:
-    """Raises `ValueError` unless a frame lies within half an interval of the lead time `at`."""
-    within = 0.5 * interval < at < (steps + 0.5) * interval
-    require(within, "--at", f"{at:g}", f"a lead time of the rollouts, {interval:g} to {steps * interval:g}")
+    """Raises `ValueError` unless `at` is the lead time of a frame, the first excepted."""
+    frame = at / interval
+    is_stored = abs(frame - round(frame)) <= 1e-3 and 1 <= round(frame) <= steps
+    allowed = f"a lead time of the rollouts: a multiple of {interval:g} from {interval:g} to {steps * interval:g}"
+    require(is_stored, "--at", f"{at:g}", allowed)
 
 
 def check_fractions(fractions: tuple[float, ...]) -> None:

@@ -19,7 +19,7 @@ import pdejax as pj
 from pdejax.cli import main
 from pdejax.cli.demo import refuse_foreign
 from pdejax.cli.equation import of_data
-from pdejax.cli.evaluate import with_components
+from pdejax.cli.evaluate import check_lead_time, with_components
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # The sizes are those of the tiny demo, so that its programs are compiled once for all tests.
@@ -249,7 +249,7 @@ def test_evaluate_names_the_mistake(generated, trained, tmp_path, capsys):
     assert "no such file" in said(model=f"{tmp_path}/none.pdejax")
     assert "not a pdejax model file" in said(model=good["--data"])
     assert "--equation Burgers: KolmogorovFlow was solved for this file" in said(equation="Burgers")
-    assert "--at 9 must be a lead time of the rollouts, 0.2 to 2" in said(at="9")
+    assert "--at 9 must be a lead time of the rollouts: a multiple of 0.2 from 0.2 to 2" in said(at="9")
     assert "--truth-points 24 must be 2 numbers" in said(**{"truth-points": "24"})
     assert "name it with --equation" in said(equation="none", coefficients="viscosity 0.05")
     assert "solved with viscosity=0.05" in said(coefficients="viscosity 0.07")
@@ -275,6 +275,20 @@ def test_fields_are_components_where_the_user_says_so(capsys):
         with_components(foreign, pj.equations.KolmogorovFlow(0.1), explicit=True)
     with pytest.raises(ValueError, match="--equation Unknown: there is none of this name"):
         of_data(foreign, "Unknown", {})
+
+
+def test_a_vector_coefficient_is_put_together_from_its_entries():
+    grid = pj.Grid((8, 9), 1.0)
+    parameters = {"velocity_x": np.array([1.0, 2.0]), "velocity_y": np.array([0.5, -0.5])}
+    data = pj.Trajectories.from_arrays(np.ones((2, 1, 1, 8, 9)), grid, ("u",), parameters=parameters)
+    np.testing.assert_allclose(of_data(data, "Advection", {}).velocity, [1.5, 0.0])
+
+
+def test_a_lead_time_is_that_of_a_frame():
+    check_lead_time(0.6, 0.2, 5)
+    for at in (0.0, 0.5, 1.2):
+        with pytest.raises(ValueError, match=r"--at .* a multiple of 0.2 from 0.2 to 1"):
+            check_lead_time(at, 0.2, 5)
 
 
 def test_traceback_is_shown_when_asked_for(tmp_path, capsys):
