@@ -345,7 +345,7 @@ def test_demo_names_its_own_options_before_it_solves_anything(tmp_path, capsys):
         "--recipe.interval 0": "--recipe.interval 0 must be positive",
         "--recipe.store-points 64 64": "--recipe.store-points 64 64 are more than were solved, --recipe.solve-points",
         "--rollout-steps 11": "--rollout-steps 11 must be between 1 and --recipe.frames 10",
-        "--at 3": "--at 3 must be a lead time of the rollouts, 0.2 to 2",
+        "--at 3": "--at 3 must be a lead time of the rollouts: a multiple of 0.2 from 0.2 to 2",
         "--rival-fractions 2": "--rival-fractions 2 must be above 0 and at most 1",
     }
     for options, said in mistakes.items():
