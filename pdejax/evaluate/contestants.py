@@ -56,10 +56,9 @@ def surrogate(name: str, given: Any, data: Trajectories, dt: float) -> Contestan
 
     Raises `ValueError` for another interval, something that cannot be called, and another number of channels.
     """
-    if not callable(given):
-        raise ValueError(
-            f"Surrogate {name!r} is a {type(given).__name__}; give a model or a stepper, which are called."
-        )
+    if not callable(given) or isinstance(given, type):
+        what = f"the class {given.__name__} itself" if isinstance(given, type) else f"a {type(given).__name__}"
+        raise ValueError(f"Surrogate {name!r} is {what}; give a model or a stepper, which are called.")
     if not hasattr(given, "dt"):
         contestant = Contestant(given, domain=data.grid, dt=dt)
     elif not np.isclose(float(given.dt), dt, rtol=1e-4):

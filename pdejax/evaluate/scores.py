@@ -37,7 +37,7 @@ LABELS = {
     "relative_l2": "relative L2 error",
     "nrmse": "nRMSE",
     "correlation": "correlation",
-    "spectrum_error": "energy-spectrum error",
+    "spectrum_error": "power-spectrum error",
     "common_relative_l2": "relative L2 error on the common modes",
 }
 
