@@ -13,13 +13,12 @@ from pdejax.evaluate.report import Result
 def compare(
     results: Mapping[str, Result],
     runs: Mapping[str, Any],
-    simulated_time: float,
     lead_time: float,
     seconds: float,
 ) -> list[Comparison]:
     """One entry per surrogate; what decides is timed once more, in turn with the surrogate.
 
-    - `runs`: what is timed, by name; one call covers `simulated_time`, all trajectories of a batch together.
+    - `runs`: what is timed, by name; each call covers the same simulated time, all trajectories of a batch together.
     - `seconds`: spent on each surrogate.
     """
     points = {name: Point(result.cost, result.error) for name, result in results.items() if result.stands}
@@ -38,8 +37,9 @@ def compare(
             most_rounds=400,
         )
         per_round = {n: values / paired[name] for n, values in paired.items() if n != name}
-        # The same rivals at the costs that they have in the surrogate's company.
-        own_cost = float(np.median(paired[name])) / simulated_time
+        # The same rivals at the costs that they have in the surrogate's company. Its own cost stays that of the first
+        # timing, which the tables show: one report, one figure. Only ratios decide.
+        own_cost = result.cost
         nearby = {n: Point(own_cost * float(np.median(ratio)), points[n].error) for n, ratio in per_round.items()}
         by_error, by_cost = cost_at_error(result.error, nearby), error_at_cost(own_cost, nearby)
         ratios = np.exp(sum(w * np.log(per_round[n]) for n, w in by_error.weights.items()))

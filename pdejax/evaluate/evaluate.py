@@ -122,7 +122,7 @@ def evaluate(
         for name, seconds in time_in_turn(runs, seconds=timing_seconds).items():
             results[name].costs = seconds / field.simulated_time
         bar.update()
-        comparisons = compare(results, runs, field.simulated_time, lead_time, timing_seconds / 2)
+        comparisons = compare(results, runs, lead_time, timing_seconds / 2)
         bar.update()
 
     return Report(

@@ -151,6 +151,8 @@ def test_loser_is_called_a_loser(report):
     assert found.outcome == "loses"
     assert found.speed_up_bound == "at most" and found.speed_up < 0.9
     assert found.error == pytest.approx(1.0)
+    # One cost per surrogate, in the headline as in the table.
+    assert found.cost == report.results["zero"].cost
     assert "zero LOSES" in report.summary()
     assert found.faster_rivals[0] in report.summary()
 
