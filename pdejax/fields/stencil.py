@@ -58,7 +58,7 @@ class FiniteDifference(eqx.Module):
 
     def norm(self, y: Float[Array, "channel *space"]) -> Float[Array, ""]:
         """Root mean square over the points, summed over channels."""
-        return size(y, jnp.sum) / np.sqrt(np.prod(self.grid.shape))
+        return size(y, jnp.sum) / float(np.sqrt(np.prod(self.grid.shape)))
 
     def tendency(
         self, equation: EquationLike, t: Any, u: Float[Array, "channel *space"]
