@@ -107,3 +107,10 @@ def test_sizes_in_single_precision_at_every_scale_and_their_derivative_at_zero(s
         np.testing.assert_allclose(norm(field), expected, rtol=1e-5)
         assert bool(jnp.all(jnp.isfinite(jax.grad(norm)(field))))
     assert bool(jnp.all(jnp.isfinite(jax.grad(lambda v: grid.norm(v)[0])(u))))
+
+
+def test_boxes_that_differ_by_a_hundredth_are_not_the_same():
+    grid = pj.Grid((8, 9), (1.0, 2.0))
+    assert same_box(grid, pj.Grid((5, 7), (1.0, 2.0)))
+    assert not same_box(grid, pj.Grid((8, 9), (1.0, 2.02)))
+    assert not same_box(grid, pj.Grid((8, 9), (1.0, 2.0), origin=(0.0, 0.02)))

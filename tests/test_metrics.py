@@ -193,3 +193,20 @@ def test_two_points_have_no_complete_shell():
     grid = Grid((2, 5), EXTENT)
     with pytest.raises(ValueError, match=r"shape \(2, 5\) has none.*three points"):
         metrics.spectrum_error(jnp.ones((1, 2, 5)), jnp.ones((1, 2, 5)), grid)
+
+
+def test_the_incomplete_shell_at_the_end_is_not_scored():
+    """On eight points mode 4 has no sine: its shell is half a shell."""
+    grid = Grid((8, 12), 1.0)
+    x, y = grid.coordinates()
+    truth = (jnp.cos(2 * jnp.pi * x) + jnp.cos(4 * jnp.pi * x) + jnp.cos(6 * jnp.pi * y))[None]
+    assert metrics.spectrum_error(truth + jnp.cos(8 * jnp.pi * x), truth, grid)[0] < 1e-5
+    assert metrics.spectrum_error(truth + jnp.cos(6 * jnp.pi * x), truth, grid)[0] > 0.1
+
+
+def test_the_rounding_of_a_constant_is_no_variation():
+    grid = Grid((16, 12), 1.0, dtype=jnp.float32)
+    noise = jax.random.normal(jax.random.key(0), (1, 16, 12), jnp.float32)
+    eps = np.finfo(np.float32).eps
+    assert not bool(metrics.varies(1 + 2 * eps * noise, grid)[0])
+    assert bool(metrics.varies(1 + 100 * eps * noise, grid)[0])

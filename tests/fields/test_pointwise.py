@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import pdejax as pj
-from pdejax.equations import KolmogorovFlow, KuramotoSivashinsky, NavierStokesVorticity
+from pdejax.equations import Equation, KolmogorovFlow, KuramotoSivashinsky, NavierStokesVorticity
 
 
 @pytest.mark.float64
@@ -58,3 +58,18 @@ def test_a_function_with_missing_outputs_is_named():
         pj.Pointwise().residual(
             NavierStokesVorticity(0.1), lambda t, x: jnp.sin(x[:1]), jnp.asarray(0.0), jnp.asarray([0.1, 0.2])
         )
+
+
+def test_a_map_may_change_the_number_of_components():
+    class Squares(Equation):
+        def components(self, ndim):
+            return ("u", "v")
+
+        def nonlinear(self, t, u):
+            products = u.map(lambda w: jnp.concatenate([w[:1] ** 2, w[:1] * w[1:], w[1:] ** 2]))
+            return (products[0] + products[2]).stack(products[2])
+
+    terms = pj.fields.Pointwise().terms(
+        Squares(), lambda t, x: jnp.stack([2.0 + 0 * x[0], 3.0 + 0 * t]), jnp.asarray(0.0), jnp.zeros(1)
+    )
+    np.testing.assert_allclose(terms.nonlinear, [13.0, 9.0])

@@ -328,3 +328,62 @@ def test_bad_dealiasing_is_named(arguments, match, without_shape_checks):
 def test_walls_are_refused():
     with pytest.raises(ValueError, match=r"axes \[1\] are not periodic"):
         pj.Spectral(pj.Grid((8, 9), 1.0, periodic=(True, False)))
+
+
+class OneScalar(Equation):
+    def components(self, ndim):
+        return ("u",)
+
+
+@pytest.mark.float64
+def test_a_product_of_a_coefficient_and_the_state_is_truncated():
+    """On 32 points `cos 9x sin 9x` is mode 18, which the points take for 14: beyond the cut at 10, and gone. So is
+    what a quotient holds there."""
+    grid = pj.Grid(32, TURN)
+    u = jnp.sin(9 * grid.axes[0])[None]
+
+    class Product(OneScalar):
+        def nonlinear(self, t, u):
+            return u.coordinates[0].map(lambda x: jnp.cos(9 * x)) * u
+
+    class Quotient(OneScalar):
+        def nonlinear(self, t, u):
+            return u / u.coordinates[0].map(lambda x: 1.5 + jnp.cos(9 * x))
+
+    for equation in (Product(), Quotient()):
+        spectrum = jnp.abs(jnp.fft.rfft(pj.Spectral(grid).tendency(equation, 0.0, u)[0]))
+        assert float(jnp.max(spectrum[11:])) < 1e-12
+    assert float(jnp.abs(jnp.fft.rfft(pj.Spectral(grid, None).tendency(Product(), 0.0, u)[0]))[14]) > 1
+
+
+@pytest.mark.parametrize(("degree", "kept"), [(None, 11), (1, 17), (2, 11), (3, 9)])
+def test_the_cut_follows_the_degree_and_is_two_thirds_where_none_is_stated(degree, kept):
+    """Modes 0 .. kept - 1 of 0 .. 16 on 33 points."""
+
+    class OfDegree(OneScalar):
+        def nonlinear(self, t, u):
+            return u.map(lambda values: values)
+
+    OfDegree.degree = degree
+    grid = pj.Grid(33, TURN)
+    u = jnp.zeros(33).at[0].set(33.0)[None]  # every mode with coefficient 33
+    rate = pj.Spectral(grid).tendency(OfDegree(), 0.0, u)[0]
+    held = np.abs(np.asarray(jnp.fft.rfft(rate))) > 1
+    assert held.sum() == kept, held
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize("discretisation", [pj.Spectral, pj.FiniteDifference])
+def test_the_inverse_laplacian_has_zero_mean_whatever_the_source(discretisation):
+    class Potential(Equation):
+        def components(self, ndim):
+            return ("source",)
+
+        def nonlinear(self, t, u):
+            return u.solve_poisson()
+
+    grid = pj.Grid((24, 33), TURN)
+    x, y = grid.coordinates()
+    potential = discretisation(grid).tendency(Potential(), 0.0, (3.0 + jnp.cos(x) * jnp.sin(2 * y))[None])[0]
+    assert abs(float(jnp.mean(potential))) < 1e-12
+    np.testing.assert_allclose(potential, -jnp.cos(x) * jnp.sin(2 * y) / 5, atol=0.01)

@@ -118,6 +118,12 @@ def test_gaussian_random_field_has_its_stated_covariance():
 
     assert_independent_with_variance(GaussianRandomField(), Grid((12, 11), 1.0), default_variance)
 
+    # In one dimension the default has another power of tau: tau^(2 alpha - 1).
+    u = samples(GaussianRandomField(), Grid(15, 1.0), jax.random.split(jax.random.key(8), 3000))[:, 0]
+    n = np.arange(1, 8)
+    variance_of_modes = np.mean(np.abs(np.fft.rfft(np.asarray(u, np.float64), norm="forward")[:, 1:]) ** 2, axis=0)
+    np.testing.assert_allclose(variance_of_modes, 7.0**4 * (4 * np.pi**2 * n**2 + 49.0) ** (-2.5), rtol=0.1)
+
 
 def test_band_limited_has_its_rms_and_mean_in_every_sample_and_independent_channels():
     grid = Grid((24, 33), EXTENT)
@@ -246,6 +252,10 @@ def test_sum_of_sines_has_its_waves_and_mean_square():
     assert np.max(np.abs(c[:, [0, 3, 4, 5, 6, 7, 8]])) < 1e-6
     power = 2 * np.mean(np.abs(c[:, 1:3]) ** 2, axis=0)
     np.testing.assert_allclose(power, 5 * 0.25 / 12, rtol=0.08)
+    # Every mode up to the largest is as likely as any other.
+    u = samples(SumOfSines(num_waves=5, max_mode=3), grid, jax.random.split(jax.random.key(6), 3000))[:, 0]
+    power = 2 * np.mean(np.abs(np.fft.rfft(np.asarray(u, np.float64), norm="forward")[:, 1:4]) ** 2, axis=0)
+    np.testing.assert_allclose(power, 5 * 0.25 / 18, rtol=0.1)
     # One wave alone never exceeds its amplitude, and phases fill the circle.
     one = samples(SumOfSines(num_waves=1, max_mode=1), grid, jax.random.split(jax.random.key(5), 1000))[:, 0]
     c = 2j * np.fft.rfft(np.asarray(one, np.float64), norm="forward")[:, 1]

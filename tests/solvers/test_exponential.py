@@ -170,7 +170,8 @@ class Forced(Equation):
 
 
 @pytest.mark.parametrize(
-    ("solver", "order"), [(ETDRK2(), 2), (ETDRK3(), 3), (ETDRK4(), 4), (IntegratingFactorRK4(), 4)]
+    ("solver", "order"),
+    [(ETDRK2(), 2), (ETDRK3(), 3), (ETDRK4(), 4), (IntegratingFactorRK4(), 4), (diffrax.Bosh3(), 3)],
 )
 def test_orders_with_a_force_that_depends_on_time(solver, order):
     grid = pj.Grid(8, 1.0)

@@ -83,3 +83,13 @@ def test_diagonal_and_coupled_agree_where_nothing_is_coupled():
     ):
         np.testing.assert_allclose(other[[0, 1], [0, 1]], one, rtol=2e-5)
         np.testing.assert_allclose(other[0, 1], 0.0, atol=1e-12)
+
+
+@pytest.mark.float64
+def test_matrix_functions_of_a_very_stiff_block():
+    """|Z| = 1e10 takes 35 doublings: `exp(Z)` of a rotation that decays, and phi_1 = Z^-1 (exp(Z) - 1)."""
+    block = np.array([[-1.0, 1.0], [-1.0, -1.0]])
+    part = Coupled(jnp.asarray(1e10 * block)[:, :, None])
+    exponential, phi_1 = part.functions(jnp.asarray(1.0), 1)
+    np.testing.assert_allclose(exponential[:, :, 0], -np.eye(2), atol=1e-12)
+    np.testing.assert_allclose(phi_1[:, :, 0], -np.linalg.inv(1e10 * block), rtol=1e-5)

@@ -227,3 +227,28 @@ def test_fixed_steps_do_not_pay_for_the_estimate():
     ends, evaluation = 2, 2
     assert transforms(dt=0.1) == ends + 5 * evaluation
     assert transforms(rtol=1e-3) == ends + 6 * evaluation
+
+
+@pytest.mark.float64
+def test_the_estimates_of_the_lower_orders_are_derivatives_of_n_too():
+    """`h^2 / 2 N'` for ETDRK2 and `h^3 (N'' / 24 + dN/du N' / 8)` for ETDRK3, whose stages are of low order."""
+    rate, u, t, h = lambda t, u: t * u, 1.0, 0.3, 0.01
+    first, second = u * (1 + t**2), u * (3 * t + t**3)
+    for solver, expected in ((ETDRK2(), h**2 / 2 * first), (ETDRK3(), h**3 * (second / 24 + t * first / 8))):
+        got = float(estimate(solver, Ordinary(rate), jnp.full((1, 4), u), h, t)[0, 0])
+        assert abs(abs(got) / expected - 1) < 0.1, (solver, got, expected)
+
+
+@pytest.mark.float64
+def test_default_tolerances_are_the_stated_ones():
+    grid = pj.Grid(24, TURN)
+    u0 = jnp.sin(grid.axes[0])[None]
+    size = float(pj.Spectral(grid).norm(pj.Spectral(grid).encode(u0)))
+    stated = pj.solve(Burgers(0.1), pj.Spectral(grid), u0, [0.0, 1.0], rtol=1e-6, atol=1e-6 * size)
+    np.testing.assert_array_equal(pj.solve(Burgers(0.1), pj.Spectral(grid), u0, [0.0, 1.0]).u, stated.u)
+
+
+def test_an_equation_without_a_linear_part_is_solved_explicitly():
+    from pdejax.solvers import explain
+
+    assert "Tsit5" in explain(Ordinary(lambda t, u: u), pj.Spectral(pj.Grid(8, 1.0)))
