@@ -20,6 +20,7 @@ from pdejax.data.solving import check_finite, solve_chunk
 from pdejax.data.storage import WellWriter, check_parameter_names, read_well, refuse_existing
 from pdejax.data.trajectories import Trajectories, as_names, layout_names
 from pdejax.grid import Grid, Points, same_box
+from pdejax.keys import checked_key
 from pdejax.solvers import TimeStepper
 
 
@@ -84,6 +85,7 @@ def generate(
     if path is not None:
         refuse_existing(Path(path), overwrite)
     dtype = np.dtype(dtype)
+    checked_key(key, "generate")
     reference, _ = stepper_of(stepper, keys_of(key, 0)[1])
     if dtype != np.float32 and not dtype == reference.grid.dtype == np.float64:
         raise ValueError(

@@ -109,6 +109,8 @@ class Trajectories:
 
         Raises `ValueError` for shapes that do not fit together and for values that are not finite.
         """
+        if not isinstance(grid, Grid):
+            raise TypeError(f"The grid must be a pdejax.Grid(shape, extent), got {grid!r}.")
         u = np.asarray(u)
         if times is None:
             if u.ndim > 1 and u.shape[1] != 1:

@@ -92,6 +92,7 @@ class KolmogorovFlow(Equation):
         return u.laplacian() * self.viscosity - u * self.drag
 
     def check_grid(self, grid: Grid) -> None:
+        require_ndim(self, grid.ndim, 2)
         if isinstance(self.wavenumber, Tracer) or isinstance(grid.extent, Tracer) or not grid.periodic[1]:
             return
         periods = float(self.wavenumber) * float(grid.extent[1]) / (2 * np.pi)

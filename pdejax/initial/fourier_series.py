@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, Int, PRNGKeyArray
 
 from pdejax.grid import Grid
+from pdejax.keys import checked_key
 
 
 def mode_numbers(grid: Grid, law: str, cutoff: int | None = None) -> Int[Array, "ndim *block"]:
@@ -81,6 +82,7 @@ def counter_based(key: PRNGKeyArray) -> PRNGKeyArray:
     Other generators (the hardware ones are common on TPU) give values that depend on the batch in which they are drawn
     under `jax.vmap`, here on the number of modes and so on the grid.
     """
+    checked_key(key, "An initial law")
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         key = jax.random.wrap_key_data(key)
     if str(jax.random.key_impl(key)) == "threefry2x32":

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pdejax.nn.key import checked_key
+from pdejax.keys import checked_key
 
 
 class ChannelMap(eqx.Module):

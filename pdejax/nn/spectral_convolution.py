@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pdejax.nn.key import checked_key
+from pdejax.keys import checked_key
 from pdejax.nn.modes import Modes
 
 

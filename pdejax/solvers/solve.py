@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from pdejax.equations import Equation
 from pdejax.solvers.step_size import FieldNormController
-from pdejax.solvers.terms import Discretisation, check_problem, default_solver, terms_for
+from pdejax.solvers.terms import Discretisation, check_problem, check_solver, default_solver, terms_for
 
 
 class Solution(eqx.Module):
@@ -81,6 +81,8 @@ def solve(
         raise ValueError(
             f"ts must be at least two finite, increasing times, got {np.array2string(times, threshold=6)}."
         )
+    if solver is not None:
+        check_solver(solver)
     elapsed = times - times[0]
     _check_resolved(elapsed, times, grid.dtype, "output times")
     solver = default_solver(equation, discretisation)[0] if solver is None else solver

@@ -27,6 +27,14 @@ def check_problem(equation: Any, discretisation: Any) -> None:
     equation.check_grid(discretisation.grid)
 
 
+def check_solver(solver: Any) -> None:
+    """Raises `TypeError` for a class or a name in place of a solver."""
+    if not isinstance(solver, diffrax.AbstractSolver):
+        given = solver.__name__ if isinstance(solver, type) else solver
+        name = given if isinstance(given, str) and given.isidentifier() else "ETDRK4"
+        raise TypeError(f"The solver must be an instance such as pdejax.solvers.{name}(), got {solver!r}.")
+
+
 def semilinear_term(equation: Equation, discretisation: Discretisation, start: Any = 0.0) -> SemilinearTerm:
     """`dy/dt = L y + N(start + t, y)` for the Fourier coefficients y.
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from pdejax.equations import Equation
 from pdejax.grid import Grid
 from pdejax.solvers.exponential import AbstractExponentialSolver
-from pdejax.solvers.terms import Discretisation, check_problem, default_solver, semilinear_term, terms_for
+from pdejax.solvers.terms import Discretisation, check_problem, check_solver, default_solver, semilinear_term, terms_for
 
 
 class TimeStepper(eqx.Module):
@@ -54,6 +54,7 @@ class TimeStepper(eqx.Module):
         self.dt = checked_time_step(dt, discretisation.grid)
         self.substeps = int(substeps)
         self.solver = default_solver(equation, discretisation)[0] if solver is None else solver
+        check_solver(self.solver)
         if isinstance(self.solver, AbstractExponentialSolver):
             # Says now, not at the first step, when the linear part is no multiplier.
             jax.eval_shape(lambda: semilinear_term(equation, discretisation).linear.symbol)
@@ -112,9 +113,9 @@ class TimeStepper(eqx.Module):
 
 def checked_time_step(dt: Any, grid: Grid) -> Float[Array, ""]:
     """`dt` as a scalar of the grid's precision. Raises `ValueError` unless it is positive and finite."""
-    dt = jnp.asarray(dt, grid.dtype)
-    if dt.ndim != 0:
-        raise ValueError(f"dt must be one number, got shape {dt.shape}; to vary it, jax.vmap over steppers.")
+    if isinstance(dt, str) or np.ndim(dt) != 0:
+        got = repr(dt) if isinstance(dt, str) else f"shape {np.shape(dt)}"
+        raise ValueError(f"dt must be one number, got {got}; to vary it, jax.vmap over steppers.")
     if not isinstance(dt, Tracer) and not (np.isfinite(float(dt)) and float(dt) > 0):
-        raise ValueError(f"dt must be positive and finite, got {float(dt)}.")
-    return dt
+        raise ValueError(f"dt must be positive and finite, got {dt}.")
+    return jnp.asarray(dt, grid.dtype)

@@ -160,3 +160,8 @@ def test_xarray_and_text_say_what_is_there():
     text = repr(data)
     for words in ("10 x 3 frames", "t = 0.5 .. 1", "a [m], b [s]", "(4, 5)", "0 .. 0.9"):
         assert words in text
+
+
+def test_a_shape_is_no_grid(without_shape_checks):
+    with pytest.raises(TypeError, match=r"must be a pdejax.Grid\(shape, extent\), got \(8, 9\)"):
+        Trajectories.from_arrays(np.ones((2, 1, 1, 8, 9)), (8, 9), "u")

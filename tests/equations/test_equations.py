@@ -226,6 +226,8 @@ def test_bad_coefficients_are_named(build, match):
 
 def test_dimension_mismatch_is_named():
     with pytest.raises(ValueError, match="2 dimension.*the domain has 1"):
+        pj.TimeStepper(KolmogorovFlow(0.1), pj.Spectral(pj.Grid(16, 1.0)), 0.1)
+    with pytest.raises(ValueError, match="2 dimension.*the domain has 1"):
         pj.TimeStepper(NavierStokesVorticity(0.1), pj.Spectral(pj.Grid(16, 1.0)), 0.1)
     with pytest.raises(ValueError, match="velocity has 3 entries but the domain has 2"):
         pj.TimeStepper(Advection([1.0, 2.0, 3.0]), pj.Spectral(pj.Grid((16, 16), 1.0)), 0.1)

@@ -319,3 +319,10 @@ def test_refuses_what_it_cannot_draw():
 def test_refuses_an_unknown_quantity():
     with pytest.raises(ValueError, match=r"velocity.*vorticity.*pressure"):
         FilteredTurbulence(quantity="pressure")  # pyright: ignore[reportArgumentType]
+
+
+def test_a_seed_is_no_key(without_shape_checks):
+    with pytest.raises(
+        ValueError, match=r"An initial law draws random numbers with key=jax.random.key\(3\), got key=3"
+    ):
+        BandLimited()(Grid(20, 1.0), key=3)

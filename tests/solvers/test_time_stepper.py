@@ -149,7 +149,8 @@ def test_invariants_of_the_inviscid_flow():
     ("arguments", "match"),
     [
         ((0.0,), "dt must be positive and finite, got 0.0"),
-        ((-0.1,), "dt must be positive"),
+        ((-0.01,), "dt must be positive and finite, got -0.01"),
+        (("0.1",), "dt must be one number, got '0.1'"),
         ((float("nan"),), "dt must be positive"),
         (([0.1, 0.2],), r"dt must be one number, got shape \(2,\)"),
         ((0.1, 0), "substeps must be a whole number >= 1, got 0"),
@@ -159,6 +160,15 @@ def test_invariants_of_the_inviscid_flow():
 def test_bad_steppers_are_named(arguments, match):
     with pytest.raises(ValueError, match=match):
         pj.TimeStepper(Burgers(0.1), pj.Spectral(pj.Grid(8, 1.0)), *arguments)
+
+
+@pytest.mark.parametrize("solver", [pj.solvers.ETDRK3, "ETDRK3"])
+def test_a_class_or_a_name_is_no_solver(solver, without_shape_checks):
+    discretisation = pj.Spectral(pj.Grid(8, 1.0))
+    with pytest.raises(TypeError, match=r"an instance such as pdejax.solvers.ETDRK3\(\)"):
+        pj.TimeStepper(Burgers(0.1), discretisation, 0.1, solver=solver)
+    with pytest.raises(TypeError, match=r"an instance such as pdejax.solvers.ETDRK3\(\)"):
+        pj.solve(Burgers(0.1), discretisation, jnp.zeros((1, 8)), [0.0, 1.0], solver=solver)
 
 
 def test_a_state_of_another_shape_is_named():

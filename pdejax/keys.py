@@ -1,4 +1,4 @@
-"""The random key of a constructor."""
+"""Random keys as arguments."""
 
 from typing import Any
 
@@ -10,5 +10,5 @@ def checked_key(key: Any, what: str) -> Any:
     """The key as it is; raises `ValueError` for a seed or anything else that is no key of `jax.random`."""
     if not isinstance(key, jax.Array | np.ndarray):
         seed = key if isinstance(key, int | np.integer) else 0
-        raise ValueError(f"{what} draws its weights with key=jax.random.key({seed}), got key={key!r}.")
+        raise ValueError(f"{what} draws random numbers with key=jax.random.key({seed}), got key={key!r}.")
     return key
