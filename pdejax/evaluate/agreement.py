@@ -13,18 +13,38 @@ from pdejax.data.trajectories import layout_names
 from pdejax.equations import Equation
 from pdejax.evaluate.coefficients import stated_by_data
 from pdejax.evaluate.contestants import PERSISTENCE
+from pdejax.training import Fitted
 
 
 def checked_names(surrogates: Mapping[str, Any]) -> dict[str, Any]:
-    """Raises `ValueError` for no surrogate, and for names that no report can hold."""
+    """Raises `ValueError` for no surrogate, names that no report can hold, and a training run in place of its model."""
     if not isinstance(surrogates, Mapping) or not surrogates:
         raise ValueError('evaluate needs at least one surrogate by name, e.g. evaluate({"FNO": model}, test).')
-    for name in surrogates:
+    for name, given in surrogates.items():
         if not isinstance(name, str) or not name.strip():
             raise ValueError(f"A surrogate needs a name that can be printed, got {name!r}.")
         if name in (PERSISTENCE, "truth", "error"):
             raise ValueError(f"The name {name!r} is taken in every report: choose another for the surrogate.")
+        if isinstance(given, Fitted):
+            raise ValueError(f"Surrogate {name!r} is the Fitted that training returns: pass fitted.model.")
     return dict(surrogates)
+
+
+def check_equation_is_one(equation: Any) -> None:
+    """Raises `TypeError` unless this is an equation with its coefficients, or None."""
+    if equation is not None and not isinstance(equation, Equation):
+        got = f"the class {equation.__name__} itself" if isinstance(equation, type) else f"a {type(equation).__name__}"
+        raise TypeError(f"The equation must be an instance such as pdejax.equations.Burgers(viscosity=0.1), got {got}.")
+
+
+def check_pairs_alone(given: Mapping[str, Any]) -> None:
+    """Raises `ValueError` for arguments that only trajectories can use, beside a pair (inputs, targets)."""
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(
+                f"{name}={value!r} is of no use with a pair (inputs, targets), which has no time and no classical "
+                f"solver: leave {name} out, or pass Trajectories."
+            )
 
 
 def checked_data(test: Any, equation: Equation | None) -> float:
@@ -116,6 +136,11 @@ def _check_coefficients(test: Trajectories, equation: Equation) -> None:
                     f"The equation has {entry}={mine:g} but the test data was solved with {entry}={its:g}; the rivals "
                     "would solve another problem."
                 )
+
+
+def lead_times_of(times: Float[np.ndarray, " time"]) -> Float[np.ndarray, " time"]:
+    """How far ahead of the first each time lies, to 12 digits: the difference of 1.0 and 0.8 is to be read as 0.2."""
+    return np.array([float(f"{time:.12g}") for time in times - times[0]])
 
 
 def checked_lead_time(at: float | int, lead_times: Float[np.ndarray, " time"]) -> int:

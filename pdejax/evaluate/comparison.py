@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from pdejax.evaluate.contestants import PERSISTENCE
 from pdejax.evaluate.cost import time_in_turn
 from pdejax.evaluate.frontier import EQUAL, Comparison, Point, cost_at_error, error_at_cost, pareto_frontier
 from pdejax.evaluate.report import Result
@@ -57,6 +58,7 @@ def compare(
                 rival_error=by_cost.value,
                 rival_error_bound=by_cost.bound,
                 better_rivals=tuple(by_cost.weights),
+                persistence_error=results[PERSISTENCE].error,
             )
         )
     return found

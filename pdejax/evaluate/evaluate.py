@@ -9,7 +9,14 @@ from jaxtyping import Float, PRNGKeyArray
 
 from pdejax.equations import Equation
 from pdejax.evaluate import contestants
-from pdejax.evaluate.agreement import checked_data, checked_lead_time, checked_names
+from pdejax.evaluate.agreement import (
+    check_equation_is_one,
+    check_pairs_alone,
+    checked_data,
+    checked_lead_time,
+    checked_names,
+    lead_times_of,
+)
 from pdejax.evaluate.circumstances import circumstances
 from pdejax.evaluate.coefficients import varied
 from pdejax.evaluate.comparison import compare
@@ -80,14 +87,17 @@ def evaluate(
     Raises `ValueError` for an empty test set, a truth that is not finite or nothing but zero, names that are not
     usable, another number of channels, an equation that contradicts the data (its class, components or coefficients),
     a grid with walls together with `equation`, a lead time that is not stored, a float64 grid while double precision
-    is off, and trajectories of unequal boxes or intervals.
+    is off, trajectories of unequal boxes or intervals, and `equation`, `at`, `family` or `truth_shape` beside a pair;
+    `TypeError` for an equation that is none, such as a class in place of its instance.
     """
     surrogates = checked_names(surrogates)
+    check_equation_is_one(equation)
     if isinstance(test, tuple):
+        check_pairs_alone({"equation": equation, "at": at, "family": family, "truth_shape": truth_shape})
         return evaluate_pairs(surrogates, test, grid, key=key)
     dt = checked_data(test, equation)
     truth_shape = truth_shape_of(test, truth_shape)
-    lead_times = np.asarray(test.times) - test.times[0]
+    lead_times = lead_times_of(np.asarray(test.times))
     if at is not None:
         checked_lead_time(at, lead_times)
     field = Rollouts(test, dt, sizes_of(test), batch_size, key)

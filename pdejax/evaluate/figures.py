@@ -15,6 +15,8 @@ from pdejax.plotting.style import COLOURS, greys
 # grey.
 PALETTE, BASELINE = (*COLOURS[:3], *COLOURS[4:]), COLOURS[3]
 
+BLEW_UP = "blew up: not compared"
+
 
 def figures(report: Report) -> dict[str, Figure | Animation]:
     """By name; `pdejax.plotting.save` writes each. Curves, error against cost, spectra, fields, animation."""
@@ -84,17 +86,34 @@ def _error_against_cost(report: Report) -> Figure:
 
     frontier, named = report.frontier, {name: _short(name) for name in cited(report)}
     families = {"worth their price": [point(name, named.get(name, "")) for name in frontier]}
+    failed = {name for name, result in report.of_kind("rival").items() if result.failed_at is not None}
     for name in report.of_kind("rival"):
-        if name not in frontier:
+        if name not in frontier and name not in failed:
             _, scheme, _, rule = name.split(" ", 3)
             families.setdefault(f"other {scheme}, {rule}", []).append(point(name, named.get(name, "")))
-    return plotting.plot_error_against_cost(
+    # Last, so that the other families keep their looks. One that had failed by the stated time has no error to draw.
+    if crossed := [point(name) for name in sorted(failed) if np.isfinite(report.points[name]).all()]:
+        families[BLEW_UP] = crossed
+    figure = plotting.plot_error_against_cost(
         families,
         {name: point(name) for name in report.of_kind("surrogate")},
         error_name=f"{decisive(report)}, at lead time {report.lead_time:g}",
         cost_name="wall time per unit of simulated time and trajectory [ms]",
         colours={named.get(name, name): colour for name, colour in colours(report).items()},
     )
+    _cross_out(figure, BLEW_UP)
+    return figure
+
+
+def _cross_out(figure: Figure, label: str) -> None:
+    """Turns the line of this label into crosses, in the panel and in its legend."""
+    panel = figure.axes[0]
+    legend = panel.get_legend()
+    assert legend is not None
+    keys = zip(legend.get_lines(), legend.get_texts(), strict=True)
+    lines = [line for line in panel.get_lines() if line.get_label() == label]
+    for line in [*lines, *(key for key, text in keys if text.get_text() == label)]:
+        line.set(linestyle="none", marker="x", markersize=7, markeredgewidth=1.6, color="0.35")
 
 
 def _short(name: str) -> str:

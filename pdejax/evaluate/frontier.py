@@ -51,6 +51,7 @@ class Comparison:
     - `rival_error`: the frontier's error at the surrogate's cost; `rival_error_bound` is "at most" where the surrogate
       costs more than every rival on the frontier, "at least" where no rival is as cheap as the surrogate.
     - `faster_rivals`, `better_rivals`: the names behind the two figures.
+    - `persistence_error`: of the initial state held fixed, which costs nothing.
     """
 
     surrogate: str
@@ -65,15 +66,38 @@ class Comparison:
     rival_error: float
     rival_error_bound: Bound
     better_rivals: tuple[str, ...]
+    persistence_error: float = float("nan")
+
+    @property
+    def beats_persistence(self) -> bool:
+        """Whether the error is below that of holding the initial state, by more than counts as equal."""
+        return bool(np.isnan(self.persistence_error)) or is_smaller(self.error, self.persistence_error)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether the repeats disagree on which of the two is faster. A bound leans to its side whatever they say."""
+        return not self.speed_up_bound and bool(self.speed_up_low <= 1 <= self.speed_up_high)
 
     @property
     def outcome(self) -> Literal["wins", "draws", "loses", "failed"]:
-        """By the speed-up at equal error; within 10 % of 1, the precision of the timing, is a draw."""
+        """By the speed-up at equal error; within 10 % of 1, the precision of the timing, is a draw.
+
+        So is an interval that holds 1. What is no better than holding the initial state loses at any speed.
+        """
         if not np.isfinite(self.error) or not np.isfinite(self.speed_up):
             return "failed"
+        if not self.beats_persistence:
+            return "loses"
+        if self.undecided:
+            return "draws"
         if self.speed_up > 1.1 and self.speed_up_bound != "at most":
             return "wins"
         return "loses" if self.speed_up < 0.9 and self.speed_up_bound != "at least" else "draws"
+
+
+def is_smaller(error: float, other: float, equal: float = EQUAL) -> bool:
+    """Whether an error is below another by more than counts as equal."""
+    return bool(error * (1 + equal) < other)
 
 
 def pareto_frontier(points: Mapping[str, Point], equal: float = EQUAL) -> list[str]:
@@ -85,7 +109,7 @@ def pareto_frontier(points: Mapping[str, Point], equal: float = EQUAL) -> list[s
     frontier: list[str] = []
     least = np.inf
     for name in sorted(_finite(points), key=lambda name: (points[name].cost, points[name].error)):
-        if points[name].error * (1 + equal) < least:
+        if is_smaller(points[name].error, least, equal):
             frontier.append(name)
         least = min(least, points[name].error)
     return frontier

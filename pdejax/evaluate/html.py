@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image, ImageSequence
 
 from pdejax.evaluate.frontier import EQUAL
-from pdejax.evaluate.report import THRESHOLDS, Report
+from pdejax.evaluate.report import THRESHOLDS, Report, Result
 from pdejax.evaluate.terms import decisive, legend
-from pdejax.evaluate.verdict import caveats, factor, verdict
+from pdejax.evaluate.verdict import below_from, blown_up, caveats, factor, verdict
 
 # A page should open at once, and pass through mail.
 LARGEST_ANIMATION = 3_000_000
@@ -23,6 +23,7 @@ COST_CAPTION = (
     "Down and to the left is better. A surrogate is worth it when its star lies below the line of the classical "
     "solvers that are worth their price: no cheaper one is as accurate."
 )
+CROSSES_CAPTION = " Crosses blew up within the data, and are not compared with, however small their error here."
 
 STYLE = """
 :root { color-scheme: light; }
@@ -42,7 +43,7 @@ th { text-align: right; font-weight: 600; border-bottom: 2px solid #999; padding
 td { text-align: right; border-bottom: 1px solid #e3e3e0; padding: .25rem .5rem; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 tr.surrogate td { background: #fdf1e8; font-weight: 600; } tr.frontier td { background: #f1f5f9; }
-tr.minor td { color: #777; }
+tr.minor td { color: #777; } tr.failed td { color: #a33; }
 .card th, .card td { text-align: left; vertical-align: top; border-bottom: 1px solid #e3e3e0; font-weight: 400;
                       white-space: normal; }
 .card th { width: 13rem; color: #555; } .card td { overflow-wrap: anywhere; }
@@ -70,9 +71,9 @@ def page(report: Report, pictures_saved: Sequence[Path]) -> str:
     if "error_against_cost" in pictures:
         body += [
             "<h2>Error against cost</h2>",
-            _figure(pictures["error_against_cost"], COST_CAPTION),
+            _figure(pictures["error_against_cost"], COST_CAPTION + (CROSSES_CAPTION if blown_up(report) else "")),
         ]
-    body += ["<h2>Table</h2>", _table(report)]
+    body += ["<h2>Table</h2>", _table(report), _notes(blown_up(report))]
     body += ["<h2>Against time</h2>", *(_figure(pictures[name]) for name in curves)]
     body.append(
         '<p class="note">Scores on all points of the data: means over test trajectories with their 95 % bootstrap '
@@ -106,7 +107,7 @@ def _subtitle(report: Report) -> str:
     names = " and ".join(report.of_kind("surrogate"))
     equation = f" of {report.equation.split('(')[0]}" if report.equation else ""
     return (
-        f"{names} on {report.data['trajectories']} unseen trajectories{equation}, "
+        f"{names} on {report.data['trajectories']} test trajectories{equation}, "
         f"{'x'.join(map(str, report.data['grid']))} points, {report.data['frames'] - 1} steps of "
         f"{report.data['interval']:g}."
     )
@@ -121,8 +122,6 @@ def _verdicts(report: Report) -> list[str]:
         numbers = ""
         if c.outcome != "failed":
             bound = {"": "", "at most": "≤ ", "at least": "≥ "}
-            until = report.correlation_time(c.surrogate, 0.8)
-            persistence = report.correlation_time("persistence", 0.8)
             numbers = (
                 '<div class="figures">'
                 + "".join(
@@ -135,8 +134,9 @@ def _verdicts(report: Report) -> list[str]:
                             "the same error of the best classical solver at equal cost",
                         ),
                         (
-                            f"{'' if until.fell else '> '}{until.time:g}",
-                            f"time with correlation above 0.8 (persistence {persistence.time:g})",
+                            below_from(report, c.surrogate, 0.8),
+                            "lead time from which the correlation is below 0.8 (persistence: "
+                            f"{below_from(report, 'persistence', 0.8)})",
                         ),
                     )
                 )
@@ -163,14 +163,16 @@ def _table(report: Report) -> str:
         del metrics["relative_l2"]
     metrics = {name: label for name, label in metrics.items() if any(name in r.scores for r in report.results.values())}
     own = "error, common modes" if report.common_shape else "error"
-    columns = ["", own, *metrics.values(), *(f"corr. > {threshold:g} until" for threshold in THRESHOLDS)]
+    columns = ["", own, *metrics.values(), *(f"corr. below {threshold:g} from" for threshold in THRESHOLDS)]
     columns += ["cost [ms]", "min – max"]
+    any_failed = any(result.failed_at is not None for result in report.results.values())
+    columns += ["failed at"] if any_failed else []
     frontier = report.frontier
     rivals = sorted(report.of_kind("rival"), key=lambda name: np.nan_to_num(report.results[name].cost, nan=np.inf))
     rows = []
     for name in [*report.of_kind("surrogate"), *report.of_kind("baseline"), *rivals]:
         result = report.results[name]
-        style = result.kind if result.kind != "rival" else "frontier" if name in frontier else "minor"
+        style = _row_style(result, name in frontier)
         cells = [_text(name)]
         if np.isfinite(result.error):
             cells.append(f"{result.error:.3g}")
@@ -178,15 +180,14 @@ def _table(report: Report) -> str:
                 f"{result.mean(metric)[report.stated]:.3g}" if metric in result.scores else "–" for metric in metrics
             ]
         else:
-            cells.append(f"failed at {result.failed_at:g}" if result.failed_at is not None else "failed")
-            cells += ["–"] * len(metrics)
-        for threshold in THRESHOLDS:
-            time, fell = report.correlation_time(name, threshold)
-            cells.append(f"{time:g}" if fell else f"&gt; {time:g}")
+            cells += ["failed", *["–"] * len(metrics)]
+        cells += [below_from(report, name, threshold) for threshold in THRESHOLDS]
         if result.costs is None:
             cells += ["–", "–"]
         else:
             cells += [f"{1e3 * result.cost:.3g}", f"{1e3 * result.costs.min():.3g} – {1e3 * result.costs.max():.3g}"]
+        if any_failed:
+            cells.append("–" if result.failed_at is None else f"{result.failed_at:g}")
         rows.append(f'<tr class="{style}">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     head = "".join(f"<th>{_text(column)}</th>" for column in columns)
     shaded = " Shaded classical solvers are worth their price: no cheaper one is as accurate." if frontier else ""
@@ -196,6 +197,14 @@ def _table(report: Report) -> str:
         f'<table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table><p class="note">{_text(note)}</p>'
         f'<dl class="note">{terms}</dl>'
     )
+
+
+def _row_style(result: Result, on_frontier: bool) -> str:
+    if result.kind != "rival":
+        return result.kind
+    if result.failed_at is not None:
+        return "failed"
+    return "frontier" if on_frontier else "minor"
 
 
 def _data_card(report: Report) -> dict[str, Any]:

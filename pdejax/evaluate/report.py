@@ -155,7 +155,8 @@ class Report:
                 time, fell = self.correlation_time(name, threshold)
                 row |= {f"correlation_time_{threshold}": time, f"correlation_fell_{threshold}": fell}
             costs = np.asarray([np.nan]) if result.costs is None else result.costs
-            row |= {"cost": result.cost, "cost_low": float(costs.min()), "cost_high": float(costs.max())}
+            row |= {"cost_seconds": result.cost}
+            row |= {"cost_seconds_low": float(costs.min()), "cost_seconds_high": float(costs.max())}
             row |= {"failed_at": result.failed_at, "num_failed": result.num_failed, "on_frontier": name in frontier}
             if name in compared:
                 found = dataclasses.asdict(compared[name])

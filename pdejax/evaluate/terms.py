@@ -36,12 +36,19 @@ def legend(report: Report) -> dict[str, str]:
         found["spectrum error"] = (
             "root mean square of log(E / E of the truth) over the shells of the power spectrum E; 0.69: a factor of two"
         )
-    found["corr. > 0.8 until"] = "the first lead time at which the mean correlation is below 0.8; > where it never is"
+    found["corr. below 0.8 from"] = (
+        "the first lead time at which the mean correlation is below 0.8; never, and the last lead time, where none is"
+    )
     if report.of_kind("rival"):
         found["cost"] = "wall time per unit of simulated time and trajectory, the median over rounds, and its range"
         found["names of classical solvers"] = (
             "points; scheme (ETDRK4, ETDRK2: exponential Runge-Kutta of order 4, 2); time step h; dealiased: the modes "
             "in which products of fields would be wrong are left out"
+        )
+    if any(result.failed_at is not None for result in report.results.values()):
+        found["failed at"] = (
+            "the lead time at which the first trajectory was no longer finite, or of a classical solver about to "
+            "overflow. A classical solver that fails anywhere in the data is not compared with"
         )
     found["persistence"] = "the initial state held fixed"
     return found

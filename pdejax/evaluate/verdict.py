@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from pdejax.evaluate.frontier import Comparison
+from pdejax.evaluate.contestants import PERSISTENCE
+from pdejax.evaluate.frontier import Comparison, is_smaller
 from pdejax.evaluate.report import Report
 
 # A classical solver of the right equation is rarely as wrong as this at the stated time, whatever its resolution.
@@ -22,7 +23,8 @@ def verdict(report: Report) -> list[str]:
             else "no classical solver of the family stayed finite and under the resolution of the truth"
         )
         found = [
-            f"{name}: {_error_in_words(result.error, result.failed_at, report)}; {why}."
+            f"{name}: {_against_persistence(result.error, report)}"
+            f"{_error_in_words(result.error, result.failed_at, report)}; {why}."
             for name, result in report.of_kind("surrogate").items()
         ]
     return found
@@ -61,6 +63,18 @@ def caveats(report: Report) -> list[str]:
     return found
 
 
+def blown_up(report: Report) -> list[str]:
+    """The rivals that are none because they blew up, in a sentence that names them; nothing where all stood."""
+    rivals = report.of_kind("rival")
+    failed = [name for name, result in rivals.items() if result.failed_at is not None]
+    if not failed:
+        return []
+    return [
+        f"{len(failed)} of {len(rivals)} rivals blew up by lead time {report.lead_times[-1]:g}, the end of the data, "
+        f"and are not compared with, whatever their error before: {'; '.join(failed)}."
+    ]
+
+
 def summary(report: Report) -> str:
     """The report for a terminal."""
     data = report.data
@@ -71,24 +85,20 @@ def summary(report: Report) -> str:
     ]
     for paragraph in verdict(report):
         lines += [*_wrapped(paragraph), ""]
-    rows: list[tuple[str, ...]] = [("", "error", "correlation above 0.8", "above 0.95", "cost [ms]")]
+    rows: list[tuple[str, ...]] = [("", "error", "correlation below 0.8 from", "below 0.95 from", "cost [ms]")]
     shown = [*report.of_kind("surrogate"), *report.of_kind("baseline"), *report.frontier]
     for name in shown:
         result = report.results[name]
         error = f"{result.error:.3g}" if np.isfinite(result.error) else "failed"
         cost = f"{1e3 * result.cost:.3g}" if np.isfinite(result.cost) else "-"
-        rows.append((name, error, *(_until(report, name, threshold) for threshold in (0.8, 0.95)), cost))
+        rows.append((name, error, *(below_from(report, name, threshold) for threshold in (0.8, 0.95)), cost))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
         lines.append("  " + "  ".join(cells))
     lines += ["", *_wrapped(_legend(report))]
-    failed = [name for name, result in report.of_kind("rival").items() if result.failed_at is not None]
-    if failed:
-        lines += _wrapped(
-            f"{len(failed)} of {len(report.of_kind('rival'))} rivals blew up before lead time "
-            f"{report.lead_times[-1]:g}, which makes them none: {'; '.join(failed)}."
-        )
+    for sentence in blown_up(report):
+        lines += _wrapped(sentence)
     for caveat in caveats(report):
         lines += _wrapped("Note: " + caveat)
     return "\n".join(lines)
@@ -113,6 +123,12 @@ def _compared(c: Comparison, report: Report) -> str:
     own = f"{_error_in_words(c.error, None, report)} for {1e3 * c.cost:.3g} ms per unit of time"
     ratio = factor(c.speed_up)
     spread = f" ({factor(c.speed_up_low)} to {factor(c.speed_up_high)} in 8 of 10 repeats)"
+    bound = {"": "", "at most": "at most ", "at least": "at least "}[c.speed_up_bound]
+    neutral = f"Speed-up at equal error {bound}{ratio}{spread} against {fast}"
+    if not c.beats_persistence:
+        return (
+            f"{c.surrogate} LOSES: {_against_persistence(c.error, report)}{own}. {neutral}. {_at_equal_cost(c, better)}"
+        )
     if c.outcome == "wins":
         least = "at least " if c.speed_up_bound == "at least" else ""
         reach = (
@@ -135,11 +151,16 @@ def _compared(c: Comparison, report: Report) -> str:
                 f"equal error {ratio}{spread}"
             )
         return f"{c.surrogate} LOSES: {own}. {reach}. {_at_equal_cost(c, better)}"
-    bound = {"": "", "at most": "at most ", "at least": "at least "}[c.speed_up_bound]
-    return (
-        f"{c.surrogate} neither wins nor loses: {own}. Speed-up at equal error {bound}{ratio}{spread} against {fast}. "
-        f"{_at_equal_cost(c, better)}"
-    )
+    why = ": the repeats lie on both sides of 1, so the timing decides nothing" if c.undecided else ""
+    return f"{c.surrogate} neither wins nor loses: {own}. {neutral}{why}. {_at_equal_cost(c, better)}"
+
+
+def _against_persistence(error: float, report: Report) -> str:
+    """What has to be said before anything else of a surrogate that predicts no better than no prediction."""
+    held = report.results[PERSISTENCE].error
+    if not np.isfinite(error) or is_smaller(error, held):
+        return ""
+    return f"no better than holding the initial state (error {held:.3g}, at no cost); "
 
 
 def _at_equal_cost(c: Comparison, rivals: str) -> str:
@@ -165,9 +186,10 @@ def _named(names: tuple[str, ...]) -> str:
     return names[0] if len(names) == 1 else "between " + " and ".join(names)
 
 
-def _until(report: Report, name: str, threshold: float) -> str:
+def below_from(report: Report, name: str, threshold: float) -> str:
+    """The first lead time at which the mean correlation is below the threshold."""
     time, fell = report.correlation_time(name, threshold)
-    return f"until {time:g}" if fell else f"to the end ({time:g})"
+    return f"{time:g}" if fell else f"never ({time:g})"
 
 
 def factor(value: float) -> str:

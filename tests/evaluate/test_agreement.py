@@ -13,7 +13,7 @@ from jaxtyping import Array
 
 import pdejax as pj
 from pdejax.evaluate import RivalFamily, Variant, evaluate
-from pdejax.evaluate.agreement import checked_data
+from pdejax.evaluate.agreement import checked_data, lead_times_of
 from pdejax.evaluate.coefficients import stated_by_data
 from pdejax.evaluate.truth import truth_shape_of
 
@@ -138,3 +138,30 @@ class TestRefusals:
     def test_resolutions_of_the_truth_that_are_none(self, data, given):
         with pytest.raises(ValueError, match=r"truth_shape needs .* 2 axes.*\(16, 20\)"):
             truth_shape_of(data, given)
+
+
+def test_lead_times_are_free_of_the_rounding_of_a_difference():
+    times = 7.4 + 0.2 * np.arange(6)
+    assert (times - times[0]).tolist() != [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    assert lead_times_of(times).tolist() == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+def test_an_equation_that_is_none_is_named():
+    pairs = (np.ones((1, 1, 8), np.float32), np.ones((1, 1, 8), np.float32))
+    for equation, got in ((pj.equations.Burgers, "the class Burgers itself"), ("Burgers", "a str")):
+        with pytest.raises(TypeError, match=rf"an instance such as .*Burgers\(viscosity=0.1\), got {got}"):
+            evaluate({"s": lambda u: u}, pairs, equation)
+
+
+def test_a_training_run_is_not_its_model():
+    fitted = object.__new__(pj.training.Fitted)  # its entries are not looked at
+    with pytest.raises(ValueError, match=r"Surrogate 'a' is the Fitted .*: pass fitted.model"):
+        evaluate({"a": fitted}, None)
+
+
+@pytest.mark.parametrize(("name", "value"), [("equation", pj.equations.Burgers(viscosity=0.1)), ("at", 1.0)])
+def test_a_pair_takes_nothing_that_it_cannot_use(name, value):
+    pairs = (np.ones((1, 1, 8), np.float32), np.ones((1, 1, 8), np.float32))
+    with pytest.raises(ValueError, match=rf"^{name}=.* a pair \(inputs, targets\).*: leave {name} out"):
+        evaluate({"s": lambda u: u}, pairs, **{name: value})

@@ -79,3 +79,25 @@ def test_no_finite_rival_is_said():
 def test_outcome_never_reads_a_bound_as_a_victory(speed_up, bound, outcome):
     found = Comparison("s", 1.0, 0.1, 1.0, speed_up, speed_up, speed_up, bound, ("r",), 0.1, "", ("r",))
     assert found.outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("speed_up", "low", "high", "bound", "outcome"),
+    [
+        (1.5, 0.9, 2.0, "", "draws"),
+        (1.5, 1.2, 2.0, "", "wins"),
+        (0.7, 0.5, 1.1, "", "draws"),
+        (0.7, 0.5, 0.9, "", "loses"),
+        (1.5, 0.9, 2.0, "at least", "wins"),
+        (0.7, 0.5, 1.1, "at most", "loses"),
+    ],
+)
+def test_repeats_on_both_sides_of_one_decide_nothing(speed_up, low, high, bound, outcome):
+    found = Comparison("s", 1.0, 0.1, 1.0, speed_up, low, high, bound, ("r",), 0.1, "", ("r",))
+    assert found.outcome == outcome
+
+
+@pytest.mark.parametrize(("held", "outcome"), [(0.2, "wins"), (0.101, "loses"), (0.05, "loses"), (np.nan, "wins")])
+def test_no_speed_makes_up_for_an_error_like_that_of_persistence(held, outcome):
+    found = Comparison("s", 1.0, 0.1, 1.0, 5.0, 4.0, 6.0, "", ("r",), 0.1, "", ("r",), held)
+    assert found.outcome == outcome

@@ -1,14 +1,16 @@
 """What a report says and shows, from results that are made up here: nothing is solved."""
 
+import dataclasses
 import re
 
 import numpy as np
 import pytest
 
-from pdejax.evaluate.figures import colours, figures
+from pdejax.evaluate.figures import BLEW_UP, colours, figures
 from pdejax.evaluate.frontier import Comparison
 from pdejax.evaluate.html import page
 from pdejax.evaluate.report import Report, Result
+from pdejax.evaluate.verdict import summary
 from pdejax.grid import Grid
 
 FAST, GOOD = "8x8 ETDRK2 h=0.2 dealiased", "16x16 ETDRK4 h=0.1 not dealiased"
@@ -75,8 +77,8 @@ def test_the_two_relative_errors_have_two_names(report, text):
 def test_every_column_of_the_table_is_explained(text):
     head, terms = text.index("error, common modes||error, all points"), text.index("|error, common modes||relative")
     assert head < terms
-    for term in ("error, all points", "correlation", "spectrum error", "corr. > 0.8 until", "cost", "persistence"):
-        assert text.replace("&gt;", ">").count(f"|{term}|") >= 1, term
+    for term in ("error, all points", "correlation", "spectrum error", "corr. below 0.8 from", "cost", "persistence"):
+        assert text.count(f"|{term}|") >= 1, term
     assert "|names of classical solvers|" in text
 
 
@@ -103,3 +105,102 @@ def test_a_contestant_has_one_colour_in_all_figures(report):
         "8x8 ETDRK2 h=0.2": expected[FAST],
         GOOD: expected[GOOD],
     }
+
+
+DOOMED = "16x16 ETDRK4 h=0.2 not dealiased"
+
+
+@pytest.fixture(scope="module")
+def with_doomed(report) -> Report:
+    """One more rival: cheap, of the least error at the stated time, and infinite at the last one."""
+    good = report.results[GOOD]
+    finite = good.finite.copy()
+    finite[0, -1] = False
+    doomed = dataclasses.replace(good, scores={m: 0.1 * v for m, v in good.scores.items()}, finite=finite)
+    doomed.judge(report.stated, report.lead_times, 10.0)
+    return dataclasses.replace(report, results=report.results | {DOOMED: doomed})
+
+
+def test_a_rival_that_blew_up_is_marked_wherever_it_is_shown(with_doomed):
+    assert with_doomed.results[DOOMED].error < with_doomed.results[GOOD].error
+    said, markup = " ".join(summary(with_doomed).split()), page(with_doomed, [])
+    note = (
+        "1 of 3 rivals blew up by lead time 1, the end of the data, and are not compared with, whatever their error "
+        f"before: {DOOMED}."
+    )
+    assert note in said and note in markup
+    (row,) = re.findall(f'<tr class="failed"><td>{DOOMED}</td>(.*?)</tr>', markup)
+    assert row.endswith("<td>1</td>")
+    (row,) = re.findall(f'<tr class="frontier"><td>{GOOD}</td>(.*?)</tr>', markup)
+    assert row.endswith("<td>–</td>")
+
+
+def test_a_rival_that_blew_up_is_crossed_out(report, with_doomed):
+    panel = figures(with_doomed)["error_against_cost"].axes[0]
+    (crossed,) = [line for line in panel.get_lines() if line.get_label() == BLEW_UP]
+    point = with_doomed.points[DOOMED]
+    assert (crossed.get_xdata().tolist(), crossed.get_ydata().tolist()) == ([1e3 * point.cost], [point.error])
+    assert (crossed.get_marker(), crossed.get_linestyle()) == ("x", "None")
+    legend = panel.get_legend()
+    keys = {text.get_text(): key for key, text in zip(legend.get_lines(), legend.get_texts(), strict=True)}
+    assert {name for name, key in keys.items() if key.get_marker() == "x"} == {BLEW_UP}
+    without = figures(report)["error_against_cost"].axes[0]
+    assert BLEW_UP not in {line.get_label() for line in without.get_lines()}
+
+
+def test_nothing_is_said_of_failures_where_nothing_failed(report, text):
+    assert "blew up" not in text and "blew up" not in summary(report)
+    assert "failed at" not in text
+
+
+def test_correlation_is_below_from_the_first_time_that_is(report, text):
+    """1 - t / 2 of persistence is 0.8 at 0.4 and below it at 0.6; 1 - t / 40 of the good rival stays above."""
+    said = summary(report)
+    assert "correlation below 0.8 from" in said and "below 0.95 from" in said and "until" not in said
+    (row,) = [line for line in said.splitlines() if line.strip().startswith("persistence")]
+    assert row.split()[1:] == ["1.2", f"{report.correlation_time('persistence').time:g}", "0.2", "-"]
+    (row,) = [line for line in said.splitlines() if line.strip().startswith(GOOD)]
+    assert row.count("never (1)") == 2
+    assert "|corr. below 0.8 from||corr. below 0.95 from|" in text and "|never (1)||never (1)|" in text
+    assert "until" not in text
+
+
+def compared(report, **changes) -> Report:
+    return dataclasses.replace(report, comparisons=[dataclasses.replace(report.comparisons[0], **changes)])
+
+
+def test_a_speed_up_whose_interval_holds_one_is_no_verdict(report):
+    unsure = compared(report, speed_up=1.5, speed_up_low=0.9, speed_up_high=2.0, speed_up_bound="")
+    said, markup = " ".join(summary(unsure).split()), page(unsure, [])
+    assert "FNO neither wins nor loses" in said and "FNO neither wins nor loses" in markup
+    assert "the repeats lie on both sides of 1, so the timing decides nothing" in said
+
+
+def test_no_better_than_persistence_is_said_first(report):
+    results = report.results | {"FNO": dataclasses.replace(report.results["FNO"], error=1.3)}
+    fast = {"speed_up": 5.0, "speed_up_low": 4.0, "speed_up_high": 6.0, "speed_up_bound": ""}
+    poor = compared(dataclasses.replace(report, results=results), error=1.3, persistence_error=1.2, **fast)
+    said = " ".join(summary(poor).split())
+    assert "FNO LOSES: no better than holding the initial state (error 1.2, at no cost); relative L2 error 1.3" in said
+    assert "Speed-up at equal error 5.00 (4.00 to 6.00 in 8 of 10 repeats)" in said
+    assert "<strong>FNO loses</strong>" in page(poor, [])
+    alone = dataclasses.replace(poor, comparisons=[], equation=None)
+    assert "FNO: no better than holding the initial state (error 1.2" in " ".join(summary(alone).split())
+    assert "U-Net: relative L2 error 0.36" in " ".join(summary(alone).split())
+    assert "no better" not in summary(report)
+
+
+def test_nothing_claims_that_the_trajectories_were_never_seen(report, text):
+    assert "FNO and U-Net on 2 test trajectories of KolmogorovFlow" in text
+    assert "unseen" not in text + summary(report)
+
+
+def test_costs_say_their_unit_in_the_table(report, tmp_path):
+    report.to_csv(tmp_path)
+    header = (tmp_path / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert [name for name in header if name.startswith("cost")] == [
+        "cost_seconds",
+        "cost_seconds_low",
+        "cost_seconds_high",
+    ]
+    assert report.table.loc["FNO", "cost_seconds"] == 2e-3
