@@ -4,9 +4,13 @@ import argparse
 import functools
 import operator
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import Annotated, Any
 
 import tyro
@@ -46,9 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(command: Command) -> int:
-    """Runs a command and returns the exit code; what a user can mend becomes one line on stderr."""
+    """Runs a command and returns the exit code; what a user can mend becomes one line on stderr.
+
+    Ctrl-C and SIGTERM end the process, with code 130, after unfinished files are removed.
+    """
     try:
-        command.run()
+        with _terminated_like_interrupted():
+            command.run()
     except USER_ERRORS as error:
         if command.traceback or os.environ.get("PDEJAX_TRACEBACK", "0") not in ("", "0"):
             traceback.print_exc()
@@ -57,8 +65,45 @@ def run(command: Command) -> int:
         return 2
     except KeyboardInterrupt:
         print("pdejax: interrupted; files that were not finished are not kept.", file=sys.stderr)
-        return 130
+        # At once: the interpreter would tear down what XLA's threads may still be compiling, and crash.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(130)
     return 0
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM, as Ctrl-C does, unwinds what runs inside, so that it removes its temporary files."""
+
+    def interrupt(signal_number: int, frame: FrameType | None) -> None:
+        if _is_ignored(frame):
+            # Raised here it would be printed and lost, and the command would run on: once more a moment later.
+            again = threading.Timer(0.05, os.kill, (os.getpid(), signal_number))
+            again.daemon = True
+            again.start()
+            return
+        raise KeyboardInterrupt
+
+    # Python lets only its main thread set handlers; in another one SIGTERM stays what it is.
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _is_ignored(frame: FrameType | None) -> bool:
+    """Whether this runs inside a callback of the garbage collector, of which Python drops the exceptions."""
+    while frame is not None:
+        if frame.f_code.co_name in ("_xla_gc_callback", "__del__"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _commands(preset: str) -> Any:

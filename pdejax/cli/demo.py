@@ -12,14 +12,13 @@ import jax
 from pdejax.cli import equation as equation_named
 from pdejax.cli.command import Command, require
 from pdejax.cli.evaluate import check_fractions, check_lead_time, first_frames
+from pdejax.cli.former import begin_anew, refuse_foreign
 from pdejax.cli.recipe import TINY, Recipe, describe_data, describe_solver_error
 from pdejax.cli.train import MODEL, Training, in_words, read, train_fno
 from pdejax.cli.wording import said_as, under
 from pdejax.evaluate import Report, RivalFamily, evaluate
 
 NAME = "kolmogorov_flow"
-# Tells a folder that may be replaced from one that holds somebody's work.
-MARK = "demo.txt"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,7 +54,8 @@ class Demo(Command):
 
     def run(self) -> None:
         self.check()
-        refuse_foreign(self.out)
+        refuse_foreign(self.out, NAME)
+        begin_anew(self.out, NAME, MODEL)
         spent: dict[str, float] = {}
         print(
             f"1/3  Solving {sum(self.recipe.splits.values())} initial value problems of {self.recipe.equation} on "
@@ -63,7 +63,6 @@ class Demo(Command):
         )
         with _timed(spent, "data"), said_as(under("recipe", Recipe)):
             paths = self.recipe.write(self.out, NAME)
-        (self.out / MARK).write_text(f"Made by `pdejax demo`; the next one with --out {self.out} replaces it.\n")
         # Single precision from here on: the model is trained, and the solvers are timed, in the same.
         with jax.enable_x64(False):
             train, valid, test = (read(paths[split]) for split in ("train", "valid", "test"))
@@ -109,14 +108,6 @@ class Demo(Command):
         require(self.timing_seconds > 0, "--timing-seconds", self.timing_seconds, "positive")
         for split in ("train", "valid", "test"):
             require(getattr(self.recipe, split) > 0, f"--recipe.{split}", 0, "at least 1: the demo uses all three")
-
-
-def refuse_foreign(out: Path) -> None:
-    """Raises `ValueError` unless `out` is absent, empty, or what an earlier demo left."""
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out {out} is a file; name a folder.")
-    if out.is_dir() and any(out.iterdir()) and not (out / MARK).exists():
-        raise ValueError(f"--out {out} holds files that no demo made (it has no {MARK}): name a new or empty folder.")
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from pdejax.cli.command import Command, existing_file, refuse_existing, require
 from pdejax.cli.train import MODEL
 from pdejax.cli.wording import said_as
 from pdejax.data import Trajectories, read_well
+from pdejax.data.trajectories import layout_names
 from pdejax.equations import Equation
 from pdejax.evaluate import RivalFamily, evaluate
 
@@ -59,7 +60,11 @@ class Evaluate(Command):
         stored = read_well(existing_file(self.data, "--data")).u.dtype
         # The precision of the data is that of the comparison, for models and solvers alike.
         with jax.enable_x64(stored == np.float64):
-            data, surrogates = fit_together(read_well(self.data).load(), load_models(self.model))
+            saved = load_models(self.model)
+            data, surrogates = fit_together(read_well(self.data).load(), saved)
+            for name, each in saved.items():
+                if trained_on(each, data):
+                    print(f"{name}: these are the data that the model was trained on, not unseen ones.")
             if self.steps is not None:
                 data = first_frames(data, self.steps)
             equation = equation_named.of_data(data, self.equation, dict(self.coefficients))
@@ -119,9 +124,44 @@ def fit_together(data: Trajectories, surrogates: dict[str, models.SavedModel]) -
                 f"{name} makes steps of {saved.dt:g} but the frames of the data are {interval:g} apart: evaluate it "
                 "on data of its own interval."
             )
+        check_box(name, saved, data)
     if names and set(data.names) != set(next(iter(names))):
         data = data.select(*next(iter(names)))
     return data, {name: saved.model for name, saved in surrogates.items()}
+
+
+def check_box(name: str, saved: models.SavedModel, data: Trajectories) -> None:
+    """Raises `ValueError` for data on a box of another size than that which the model was trained on."""
+    # Where the box differs from trajectory to trajectory, that of the grid stands for none of them.
+    varies = any(each in data.parameters for each in layout_names(data.grid.ndim))
+    if saved.grid is None or varies:
+        return
+    trained, given = (np.asarray(grid.extent, np.float64) for grid in (saved.grid, data.grid))
+    if trained.shape != given.shape:
+        raise ValueError(f"{name} was trained in {trained.size} dimensions but the data have {given.size}.")
+    if not np.allclose(trained, given, rtol=1e-3, atol=0):
+        sides = [" x ".join(f"{side:.6g}" for side in box) for box in (trained, given)]
+        raise ValueError(
+            f"{name} was trained on a box of extent {sides[0]} but that of the data is {sides[1]}: evaluate it on data "
+            "of its own box."
+        )
+
+
+# Not in the identity of a set: two runs of one recipe give the same states at other times, on other machines.
+CIRCUMSTANCES = {"date", "versions", "device", "split", "first_sample"}
+
+
+def trained_on(saved: models.SavedModel, data: Trajectories) -> bool:
+    """Whether some of the data are, by what both files state of their origin, those that the model was trained on."""
+    seen, given = saved.provenance.get("data", {}), data.provenance
+    # The measured error of the solver is a result, and not what the states came from.
+    names = {name for name in {*seen, *given} - CIRCUMSTANCES if not name.startswith("solver_error")}
+    if not given.get("key") or any(seen.get(name) != given.get(name) for name in names):
+        return False
+    if "first_sample" in seen and "first_sample" in given:
+        first, second = int(seen["first_sample"]), int(given["first_sample"])
+        return first < second + len(data) and second < first + int(saved.provenance.get("trajectories", 1))
+    return seen.get("split") == given.get("split") == "train"
 
 
 def with_components(data: Trajectories, equation: Equation, explicit: bool) -> Trajectories:

@@ -14,6 +14,7 @@ from pdejax import models, plotting
 from pdejax.cli.command import Command, existing_file, refuse_existing, require
 from pdejax.cli.wording import said_as
 from pdejax.data import Trajectories, read_well
+from pdejax.data.trajectories import layout_names
 from pdejax.evaluate import Report, evaluate
 from pdejax.nn import Modes
 from pdejax.training import Fitted, TrainingDiverged, fit, objectives
@@ -114,6 +115,8 @@ def train_fno(train: Trajectories, valid: Trajectories | None, settings: Trainin
     """
     if train.num_frames < 2 or not np.allclose(np.diff(train.times), train.times[1] - train.times[0], rtol=1e-3):
         raise ValueError("A surrogate is trained for one interval: the data need two or more equally spaced frames.")
+    if valid is not None:
+        check_valid(train, valid)
     grid = train.grid
     settings.check(grid.shape)
     model_key, fit_key = jax.random.split(jax.random.key(settings.seed))
@@ -125,7 +128,7 @@ def train_fno(train: Trajectories, valid: Trajectories | None, settings: Trainin
         settings.width,
         num_layers=settings.layers,
         coordinates=_per_axis(settings.coordinates, grid.ndim),
-        parameters=[name for name, values in train.parameters.items() if np.ptp(values) > 0],
+        parameters=varying(train),
         key=model_key,
     )
     schedule = optax.warmup_cosine_decay_schedule(
@@ -174,6 +177,35 @@ def train_fno(train: Trajectories, valid: Trajectories | None, settings: Trainin
     label = "one-step loss (persistence = 1)"
     plotting.save(plotting.plot_training(losses, name=label), out / "training.png")
     return fitted
+
+
+def check_valid(train: Trajectories, valid: Trajectories) -> None:
+    """Raises `ValueError` where a model of the training data cannot step, or be scored on, the validation data."""
+    if valid.num_frames < 2:
+        raise ValueError("--valid has one frame per trajectory: a step is scored on two or more.")
+    stated = {
+        "dimensions": [each.grid.ndim for each in (valid, train)],
+        "fields": [", ".join(each.names) for each in (valid, train)],
+        "interval": [f"{float(each.times[1] - each.times[0]):.4g}" for each in (valid, train)],
+    }
+    # Where the box differs from trajectory to trajectory, that of the grid stands for none of them.
+    if not set(layout_names(train.grid.ndim)) & {*train.parameters, *valid.parameters}:
+        stated["extent"] = [
+            " x ".join(f"{side:.4g}" for side in np.asarray(each.grid.extent)) for each in (valid, train)
+        ]
+    for what, (held_out, own) in stated.items():
+        if held_out != own:
+            raise ValueError(
+                f"--valid has {what} {held_out} but --data {own}: name a file of the same kind, e.g. the valid split "
+                "of one `pdejax generate`."
+            )
+    if missing := [name for name in varying(train) if name not in valid.parameters]:
+        raise ValueError(f"--valid does not state {missing[0]!r}, which varies in --data: the model has to be told it.")
+
+
+def varying(data: Trajectories) -> list[str]:
+    """The parameters that differ from trajectory to trajectory, which are inputs of the network."""
+    return [name for name, values in data.parameters.items() if np.ptp(values) > 0]
 
 
 def _per_axis(values: tuple[int, ...], ndim: int) -> tuple[int, ...]:

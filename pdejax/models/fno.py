@@ -32,7 +32,8 @@ class FNO(eqx.Module):
       that is not periodic cos of pi k x / L and its odd neighbour pi (k - 1/2) x / L. A model with coordinates takes
       the `domain` in every call, which says where the points are.
     - `periodic`: of calls without a `domain`, one value or one per axis: the points are then the nodes of such axes.
-    - `parameters`: names of physical parameters, appended as constant channels, looked up in the call's `parameters`.
+    - `parameters`: names of physical parameters (or one name), appended as constant channels, looked up in the call's
+      `parameters`.
     - `projection_width`: channels inside Q, `2 * width` by default.
     - `dtype`: of the weights and of the computation. Input of another precision is cast on entry and on return.
 
@@ -73,7 +74,7 @@ class FNO(eqx.Module):
         activation: Callable = jax.nn.gelu,
         coordinates: int | Sequence[int] = 0,
         periodic: bool | Sequence[bool] | None = None,
-        parameters: Sequence[str] = (),
+        parameters: str | Sequence[str] = (),
         dtype: Any = jnp.float32,
         key: PRNGKeyArray,
     ):
@@ -96,7 +97,8 @@ class FNO(eqx.Module):
         if flags is not None and len(flags) != ndim:
             raise ValueError(f"FNO needs `periodic`: one value or {ndim}, one per axis, got {periodic}.")
         self.periodic = None if flags is None else tuple(flags)
-        self.parameters = tuple(parameters)
+        # One text is one name, and not its letters.
+        self.parameters = (parameters,) if isinstance(parameters, str) else tuple(parameters)
         self.dtype = np.dtype(dtype)
         if self.dtype == np.float64 and jnp.result_type(float) != np.float64:
             raise ValueError("A float64 FNO needs jax.config.update('jax_enable_x64', True); or use dtype=jnp.float32.")

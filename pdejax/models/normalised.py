@@ -54,8 +54,8 @@ class Normalised(eqx.Module):
     changes the state little is then right to first order before training begins. `parameters` standardises the named
     physical parameters in the same way.
 
-    Raises `ValueError` for a model that is not built and for statistics that are no `Statistics`; at trace time when
-    `residual=True` and the model changes the number of channels.
+    Raises `ValueError` for a model that is not built and for statistics that are no `Statistics`; at trace time for
+    other numbers of channels, in and out, than the statistics have, and when `residual=True` and the model changes it.
     """
 
     model: Any
@@ -100,7 +100,14 @@ class Normalised(eqx.Module):
                 name: self.parameters[name].remove(jnp.asarray(value, u.dtype)) if name in self.parameters else value
                 for name, value in parameters.items()
             }
-        change = self.output.restore(self.model(self.input.remove(u), parameters, domain=domain, key=key))
+        predicted = self.model(self.input.remove(u), parameters, domain=domain, key=key)
+        if predicted.shape[:1] != self.output.mean.shape:
+            # One channel would be broadcast to all of them, and trained so.
+            raise ValueError(
+                f"The model returns shape {predicted.shape} but has to predict {self.output.mean.shape[0]} channels, "
+                "(channel, *space): build it with as many output channels."
+            )
+        change = self.output.restore(predicted)
         if not self.residual:
             return change
         if change.shape != u.shape:

@@ -31,7 +31,12 @@ def plot_field(
     Raises `ValueError` for a state that does not fit the grid, for names or units that do not fit the channels, and for
     more than three dimensions.
     """
-    grid.check_state(u, np.shape(u)[0])
+    if np.shape(u) == grid.shape:
+        raise ValueError(
+            f"plot_field needs a state (channel, *space) but u has shape {np.shape(u)}, that of the grid alone: add a "
+            f"channel axis, u[None], for {(1, *grid.shape)}."
+        )
+    grid.check_state(u, np.shape(u)[0] if np.ndim(u) == grid.ndim + 1 else 1)
     if grid.ndim > 3:
         raise ValueError(f"plot_field draws one to three dimensions, the grid has {grid.ndim}.")
     values = np.asarray(u)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
+from pdejax.data import Split
 from pdejax.models import Normalised, Statistics
 from pdejax.training.objectives import Pairs, Windows
 
@@ -65,8 +66,10 @@ def device_data(what: str, data: Any, frames: int | None, batch_size: int, model
     else:
         placed = _trajectories(what, data, frames)
         channels = {"in_channels": placed.arrays[0].shape[2], "out_channels": placed.arrays[0].shape[2]}
+    network = model.model if isinstance(model, Normalised) else model
+    _check_axes(what, placed, network)
     for name, count in channels.items():
-        expected = getattr(model, name, count)
+        expected = getattr(network, name, count)
         if expected != count:
             raise ValueError(
                 f"The model has {name}={expected} but `{what}` has {count} channels: build it with {count}."
@@ -80,9 +83,29 @@ def device_data(what: str, data: Any, frames: int | None, batch_size: int, model
     return placed
 
 
+def _check_axes(what: str, data: DeviceData, network: Any) -> None:
+    """Asked before the channels: an axis of points in the place of the channels is no wrong number of channels."""
+    if (ndim := getattr(network, "ndim", None)) is None:
+        return
+    leading = "(sample, channel, *space)" if data.frames is None else "(sample, time, channel, *space)"
+    for array in data.arrays:
+        axes = array.ndim - leading.count(",")
+        if axes == ndim:
+            continue
+        fix = "add the channel axis, x[:, None]" if axes == ndim - 1 and data.frames is None else f"build it for {axes}"
+        raise ValueError(
+            f"The model has ndim={ndim} but `{what}`, {leading}, has shape {array.shape}: {fix}, or pass other data."
+        )
+
+
 def _pairs(what: str, data: Any, frames: int | None) -> DeviceData:
     if frames is not None:
         raise ValueError(f"This objective needs trajectories but `{what}` is a pair of arrays; use Supervised().")
+    if any(np.ndim(array) == 2 for array in data):
+        shapes = [np.shape(array) for array in data]
+        raise ValueError(
+            f"`{what}` of shapes {shapes} lacks the channel axis: pass x[:, None], (sample, channel, *space)."
+        )
     if len(data) != 2 or np.shape(data[0])[:1] != np.shape(data[1])[:1] or min(np.ndim(a) for a in data) < 3:
         shapes = [np.shape(a) for a in data]
         raise ValueError(
@@ -94,6 +117,14 @@ def _pairs(what: str, data: Any, frames: int | None) -> DeviceData:
 
 
 def _trajectories(what: str, data: Any, frames: int | None) -> DeviceData:
+    if isinstance(data, Split):
+        part = "valid" if what == "valid" else "train"
+        raise ValueError(f"`{what}` is a Split, all three parts of the data: pass split.{part} (Trajectories).")
+    if not hasattr(data, "u"):
+        raise ValueError(
+            f"`{what}` is a {type(data).__name__}: pass Trajectories, e.g. split.train or "
+            "Trajectories.from_arrays(u, grid, names), or for Supervised() a pair of arrays (inputs, targets)."
+        )
     if frames is None:
         raise ValueError(f"Supervised() needs a pair of arrays but `{what}` is {type(data).__name__}; use OneStep().")
     # A stored array is read here, whole.

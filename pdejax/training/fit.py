@@ -14,6 +14,7 @@ from jaxtyping import PRNGKeyArray
 from tqdm import tqdm
 
 from pdejax.models import trainable
+from pdejax.training.arguments import check_arguments
 from pdejax.training.dataset import device_data, normalised
 from pdejax.training.log import TrainingLog
 from pdejax.training.objectives import AbstractObjective
@@ -81,11 +82,13 @@ def fit(
 
     Statistics are no parameters (`pdejax.models.trainable`): no gradient, weight decay or average touches them.
 
-    Raises `ValueError` for data that do not fit the objective, the model or the batch, and for values that are not
-    finite, and a state to resume that belongs to another model or optimiser; `TrainingDiverged` when a loss, a gradient
+    Raises `ValueError` for a model that cannot be called as models are, for data that do not fit the objective, the
+    model or the batch, for values that are not finite, and for a state to resume that belongs to another model or
+    optimiser; `TrainingDiverged` when a loss, a gradient
     or an update is not finite, naming the step and keeping the run up to it.
     """
     _check_options(num_steps, batch_size, valid_every, ema_decay, steps_per_call)
+    check_arguments(model, objective, optimiser, normalise)
     train = device_data("data", data, objective.frames, batch_size, model)
     held_out = None if valid is None else device_data("valid", valid, objective.frames, 1, model)
     if normalise:

@@ -2,11 +2,16 @@
 
 import contextlib
 import csv
+import dataclasses
 import io
 import json
+import os
 import runpy
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import h5py
@@ -16,10 +21,12 @@ import pytest
 from PIL import Image
 
 import pdejax as pj
-from pdejax.cli import main
-from pdejax.cli.demo import refuse_foreign
+from pdejax.cli import _terminated_like_interrupted, main
+from pdejax.cli.demo import NAME
 from pdejax.cli.equation import of_data
-from pdejax.cli.evaluate import check_lead_time, with_components
+from pdejax.cli.evaluate import check_box, check_lead_time, trained_on, with_components
+from pdejax.cli.former import MARK, begin_anew, refuse_foreign
+from pdejax.cli.train import MODEL, check_valid
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # The sizes are those of the tiny demo, so that its programs are compiled once for all tests.
@@ -125,6 +132,62 @@ def test_evaluate_takes_the_equation_from_the_file(generated, trained, tmp_path,
     assert {each["kind"] for each in found["contestants"]} == {"surrogate", "baseline", "rival"}
     assert (out / "report.html").exists()
     assert "--overwrite" in mistake(capsys, command)
+
+
+def test_data_that_a_model_was_trained_on_are_named(generated, trained, tmp_path, capsys):
+    command = f"evaluate --model {trained} --data {generated}/data/train/flow.hdf5 --out {tmp_path} {QUICK}"
+    assert main([*command.split(), "--equation", "none"]) == 0
+    assert "FNO: these are the data that the model was trained on" in capsys.readouterr().out
+    saved = pj.models.load(trained / MODEL)
+    splits = {name: pj.read_well(generated / "data" / name / "flow.hdf5") for name in ("train", "valid", "test")}
+    assert {name: trained_on(saved, data) for name, data in splits.items()} == {
+        "train": True,
+        "valid": False,
+        "test": False,
+    }
+
+    def noted(**notes) -> pj.Trajectories:
+        return dataclasses.replace(splits["test"], provenance=splits["test"].provenance | notes)
+
+    # Samples 4 to 7 were trained on; a larger test set from the same key holds some of them, whatever it is called.
+    assert trained_on(saved, noted(first_sample=3, date="another"))
+    assert not trained_on(saved, noted(first_sample=8))
+    assert not trained_on(saved, noted(first_sample=3, key=[0, 1]))
+    assert not trained_on(saved, dataclasses.replace(splits["train"], provenance={}))
+
+
+def test_a_model_is_evaluated_on_its_own_box(generated, trained):
+    saved = pj.models.load(trained / MODEL)
+    data = pj.read_well(generated / "data" / "test" / "flow.hdf5")
+    check_box("FNO", saved, data)
+    check_box("FNO", saved, dataclasses.replace(data, grid=pj.Grid((16, 16), 2 * np.pi * (1 + 1e-6))))
+    elsewhere = dataclasses.replace(data, grid=pj.Grid((16, 16), 1.0))
+    with pytest.raises(ValueError, match="box of extent 6.28319 x 6.28319 but that of the data is 1 x 1"):
+        check_box("FNO", saved, elsewhere)
+
+
+def test_validation_data_are_of_the_kind_of_the_training_data(tmp_path, capsys):
+    def data(points=(8, 8), names=("u",), dt=0.2, side=1.0, **parameters) -> pj.Trajectories:
+        u = np.random.default_rng(0).normal(size=(2, 3, len(names), *points)).astype(np.float32)
+        return pj.Trajectories.from_arrays(u, pj.Grid(points, side), names, dt * np.arange(3), parameters=parameters)
+
+    viscosity = np.array([1.0, 2.0])
+    check_valid(data(), data(points=(16, 16), viscosity=viscosity))
+    others = {
+        "dimensions 1 but --data 2": data(points=(8,)),
+        "fields u, v but --data u": data(names=("u", "v")),
+        "interval 0.1 but --data 0.2": data(dt=0.1),
+        "extent 2 x 2 but --data 1 x 1": data(side=2.0),
+    }
+    for said, valid in others.items():
+        with pytest.raises(ValueError, match=f"--valid has {said}"):
+            check_valid(data(), valid)
+    with pytest.raises(ValueError, match="--valid does not state 'viscosity', which varies in --data"):
+        check_valid(data(viscosity=viscosity), data())
+    pj.write_well(data(), tmp_path / "train.hdf5")
+    pj.write_well(data(dt=0.1), tmp_path / "valid.hdf5")
+    command = f"train --data {tmp_path}/train.hdf5 --valid {tmp_path}/valid.hdf5 --out {tmp_path}/m {NETWORK}"
+    assert "--valid has interval 0.1" in mistake(capsys, command)
 
 
 def test_data_of_others_name_their_equation_on_the_command_line(generated, trained, tmp_path, capsys):
@@ -327,14 +390,71 @@ def test_demo_summary_says_what_a_reader_wants_to_know(demo):
 
 
 def test_demo_replaces_a_former_demo_and_nothing_else(demo, tmp_path, capsys):
-    refuse_foreign(demo)
-    refuse_foreign(tmp_path)
-    refuse_foreign(tmp_path / "new")
+    refuse_foreign(demo, NAME)
+    refuse_foreign(tmp_path, NAME)
+    refuse_foreign(tmp_path / "new", NAME)
     thesis = tmp_path / "thesis.txt"
     thesis.write_text("years of work")
     assert "holds files that no demo made" in mistake(capsys, f"demo --out {tmp_path} --preset tiny")
     assert "is a file; name a folder" in mistake(capsys, f"demo --out {thesis} --preset tiny")
     assert list(tmp_path.iterdir()) == [thesis]
+
+
+def test_a_demo_begins_without_what_an_earlier_one_left(demo, tmp_path):
+    folder = tmp_path / "demo"
+    shutil.copytree(demo, folder)
+    for name in (f"..{NAME}.unfinished.hdf5.1.partial", ".report.html.1.unfinished", f"{MODEL}.partial"):
+        (folder / name).write_text("half")
+    begin_anew(folder, NAME, MODEL)
+    # What the demo did not make stays.
+    assert {path.name for path in folder.rglob("*") if path.is_file()} == {MARK, "stdout.txt"}
+
+
+def test_a_demo_that_fails_leaves_nothing_of_an_earlier_one(demo, tmp_path, capsys):
+    folder = tmp_path / "demo"
+    shutil.copytree(demo, folder)
+    assert "substeps" in mistake(
+        capsys, f"demo --out {folder} --preset tiny --recipe.substeps 1 --recipe.initial-rms 400"
+    )
+    assert {path.name for path in folder.rglob("*") if path.is_file()} == {MARK, "stdout.txt"}
+
+
+def test_temporary_files_of_a_demo_that_was_killed_are_nothing_foreign(tmp_path):
+    left = tmp_path / f"..{NAME}.unfinished.hdf5.1.partial"
+    left.write_text("half")
+    refuse_foreign(tmp_path, NAME)
+    begin_anew(tmp_path, NAME, MODEL)
+    assert [path.name for path in tmp_path.iterdir()] == [MARK]
+    (tmp_path / MARK).unlink()
+    (tmp_path / "thesis.tex.partial").write_text("half of years of work")
+    with pytest.raises(ValueError, match="holds files that no demo made"):
+        refuse_foreign(tmp_path, NAME)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_demo_leaves_its_mark_and_no_half_file(sent, tmp_path):
+    folder = tmp_path / "demo"
+    command = [sys.executable, "-m", "pdejax", "demo", "--preset", "tiny", "--out", str(folder)]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        # Its mark is written just before XLA compiles for seconds.
+        while process.poll() is None and not (folder / MARK).exists():
+            time.sleep(0.05)
+        process.send_signal(sent)
+        said = process.communicate()[1].decode()
+    assert process.returncode == 130, said
+    assert said.endswith("pdejax: interrupted; files that were not finished are not kept.\n")
+    assert [path.name for path in folder.iterdir()] == [MARK]
+
+
+def test_an_interruption_inside_a_destructor_is_not_lost():
+    class Slow:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+
+    with pytest.raises(KeyboardInterrupt), _terminated_like_interrupted():
+        Slow()
+        time.sleep(5)
 
 
 def test_demo_names_its_own_options_before_it_solves_anything(tmp_path, capsys):
@@ -345,6 +465,7 @@ def test_demo_names_its_own_options_before_it_solves_anything(tmp_path, capsys):
         "--recipe.interval 0": "--recipe.interval 0 must be positive",
         "--recipe.store-points 64 64": "--recipe.store-points 64 64 are more than were solved, --recipe.solve-points",
         "--rollout-steps 11": "--rollout-steps 11 must be between 1 and --recipe.frames 10",
+        "--at 0.33": "--at 0.33 must be a lead time of the rollouts",
         "--at 3": "--at 3 must be a lead time of the rollouts: a multiple of 0.2 from 0.2 to 2",
         "--rival-fractions 2": "--rival-fractions 2 must be above 0 and at most 1",
     }

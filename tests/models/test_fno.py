@@ -84,6 +84,11 @@ def test_parameters_are_constant_channels():
         model(u, {"viscosity": 0.1})
 
 
+def test_one_text_is_the_name_of_one_parameter():
+    one = FNO(1, 1, 1, 2, 3, num_layers=1, parameters="viscosity", key=jax.random.key(0))
+    assert one.parameters == ("viscosity",)
+
+
 def test_both_conventions_give_the_same_model_when_they_keep_the_same_frequencies():
     total = FNO(1, 1, 2, Modes.neuraloperator((8, 8)), 4, key=jax.random.key(0))
     classic = FNO(1, 1, 2, (4, 5), 4, key=jax.random.key(0))

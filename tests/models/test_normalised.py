@@ -80,3 +80,11 @@ def test_a_stepper_passes_on_what_it_was_given():
         NeuralStepper(model, -1.0)
     with pytest.raises(ValueError, match="that is built.*got the class FNO"):
         NeuralStepper(FNO, 0.2)
+
+
+def test_one_predicted_channel_is_not_taken_for_all():
+    model = Normalised(
+        lambda u, *_, **__: u[:1], Statistics([0.0] * 2, [1.0] * 2), Statistics([0.0] * 2, [1.0] * 2), True
+    )
+    with pytest.raises(ValueError, match=r"returns shape \(1, 8\) but has to predict 2 channels"):
+        model(jnp.ones((2, 8)))

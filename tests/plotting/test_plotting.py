@@ -213,6 +213,10 @@ def test_refuses_what_does_not_fit():
     grid = Grid((4, 5), 1.0)
     with pytest.raises(ValueError, match="channel"):
         plotting.plot_field(np.ones((1, 5, 4)), grid)
+    with pytest.raises(ValueError, match=r"add a channel axis, u\[None\], for \(1, 64\)"):
+        plotting.plot_field(np.ones(64), Grid(64, 1.0))
+    with pytest.raises(ValueError, match=r"\(1, 64\) = \(channel, \*grid.shape\) is needed"):
+        plotting.plot_field(np.ones((3, 1, 64)), Grid(64, 1.0))
     with pytest.raises(ValueError, match="names"):
         plotting.plot_field(np.ones((2, 4, 5)), grid, names=["u"])
     with pytest.raises(ValueError, match="pick one channel"):

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 
+from pdejax.data import Trajectories
 from pdejax.grid import Grid
 from pdejax.models import FNO, Normalised, Statistics
 from pdejax.nn import ChannelMap
@@ -254,6 +255,74 @@ def test_what_does_not_fit_is_refused(arguments, message):
     given = {"model": small(0, 1, 1), "objective": OneStep(), "data": decaying()} | options() | arguments
     with pytest.raises(ValueError, match=message):
         fit(given.pop("model"), given.pop("objective"), given.pop("data"), **given)
+
+
+class Bare(eqx.Module):
+    """A model as a newcomer writes it, without the arguments that all models take."""
+
+    gain: jax.Array
+
+    def __call__(self, u):
+        return self.gain * u
+
+
+def split_data():
+    data = Trajectories.from_arrays(decaying().u, Grid(8, 1.0, dtype=jnp.float32), ("u",), np.arange(5.0))
+    return data.split(train=4, valid=1, test=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"data": split_data()}, r"`data` is a Split.* pass split.train \(Trajectories\)"),
+        ({"valid": split_data()}, r"`valid` is a Split.* pass split.valid \(Trajectories\)"),
+        ({"data": np.ones((6, 5, 1, 8))}, r"`data` is a ndarray: pass Trajectories, e.g. split.train"),
+        ({"optimiser": "adam"}, r"optimiser=optax.adam\(1e-3\), got 'adam'"),
+        ({"optimiser": optax.adam}, r"optimiser=optax.adam\(1e-3\), got adam, which is not called"),
+        ({"objective": OneStep}, r"got the class OneStep: pass OneStep\(\)"),
+        ({"objective": "mse"}, r"e.g. OneStep\(\) or Supervised\(\), got 'mse'"),
+        ({"model": Gain, "normalise": False}, "got the class Gain"),
+        (
+            {"model": Bare(jnp.ones(()))},
+            r"Bare cannot be called as models are, .*: define __call__\(self, u, parameters=",
+        ),
+        (
+            {"objective": Supervised(), "data": (np.ones((20, 16)), np.ones((20, 16)))},
+            r"lacks the channel axis: pass x\[:, None\]",
+        ),
+        (
+            {
+                "model": FNO(1, 1, 2, 3, 4, num_layers=1, key=jax.random.key(0)),
+                "objective": Supervised(),
+                "data": (np.ones((20, 16, 11)), np.ones((20, 16, 11))),
+            },
+            r"ndim=2 but `data`.* has shape \(20, 16, 11\): add the channel axis, x\[:, None\]",
+        ),
+        (
+            {"model": FNO(1, 1, 2, 3, 4, num_layers=1, key=jax.random.key(0))},
+            r"ndim=2 but `data`.* has shape \(6, 5, 1, 8\): build it for 1",
+        ),
+        (
+            {"model": Gain(jnp.ones(())), "objective": Supervised(), "data": pairs()},
+            r"returns shape \(2, 16\) but has to predict 3 channels",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("without_shape_checks")
+def test_mistakes_of_a_first_hour_are_named_with_their_fix(arguments, message):
+    given = {"model": small(0, 1, 1), "objective": OneStep(), "data": decaying()} | options() | arguments
+    with pytest.raises(ValueError, match=message):
+        fit(given.pop("model"), given.pop("objective"), given.pop("data"), **given)
+
+
+def test_pairs_in_physical_units_ask_a_model_for_no_more_than_they_pass():
+    class Keyed(Gain):
+        def __call__(self, u, *, key=None):
+            return self.gain * u
+
+    inputs, _ = pairs()
+    fitted = fit(Keyed(jnp.float32(2.0)), Supervised(), (inputs, inputs), **options(normalise=False))
+    assert float(fitted.model.gain) < 2
 
 
 def test_a_state_of_another_model_is_refused():
