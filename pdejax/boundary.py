@@ -16,7 +16,12 @@ AXIS_NAMES = ("x", "y", "z")
 
 
 def _number(value: float | Array) -> Float[Array, ""]:
-    return jnp.asarray(value, jnp.result_type(float))
+    number = jnp.asarray(value, jnp.result_type(float))
+    if number.ndim != 0:
+        raise ValueError(
+            f"A boundary condition takes one number, the same for all components; got shape {number.shape}."
+        )
+    return number
 
 
 class Dirichlet(eqx.Module):

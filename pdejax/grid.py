@@ -183,6 +183,6 @@ def same_box(a: Grid, b: Grid) -> bool:
     """Whether two concrete grids cover the same box with the same periodicity, whatever their resolutions."""
     return (
         a.periodic == b.periodic
-        and np.allclose(a.extent, b.extent, rtol=1e-6)
+        and np.allclose(a.extent, b.extent, rtol=1e-6, atol=0.0)
         and np.allclose(a.origin, b.origin, rtol=1e-6, atol=1e-6 * float(np.max(np.asarray(a.extent))))
     )

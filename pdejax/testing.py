@@ -49,6 +49,9 @@ class Manufactured(Equation):
     def components(self, ndim: int) -> tuple[str, ...]:
         return self.equation.components(ndim)
 
+    def check_grid(self, grid: Grid) -> None:
+        self.equation.check_grid(grid)
+
     def auxiliary(self, u: AbstractField) -> Mapping[str, Poisson]:
         return self.equation.auxiliary(u)
 

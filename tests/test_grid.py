@@ -114,3 +114,7 @@ def test_boxes_that_differ_by_a_hundredth_are_not_the_same():
     assert same_box(grid, pj.Grid((5, 7), (1.0, 2.0)))
     assert not same_box(grid, pj.Grid((8, 9), (1.0, 2.02)))
     assert not same_box(grid, pj.Grid((8, 9), (1.0, 2.0), origin=(0.0, 0.02)))
+
+
+def test_tiny_boxes_are_told_apart():
+    assert not same_box(pj.Grid(16, 1e-9), pj.Grid(32, 6e-9))

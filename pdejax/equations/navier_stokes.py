@@ -66,8 +66,8 @@ class KolmogorovFlow(Equation):
       is a multiple of `2 pi / extent[1]`.
     - `amplitude`: F.
 
-    Raises `ValueError` in other than two dimensions, and before solving where the force does not fit the box or has
-    more than one period per two points.
+    Raises `ValueError` in other than two dimensions, and before solving where the force does not fit the box or has a
+    period for every two points or fewer.
     Source: Chandler & Kerswell, J. Fluid Mech. 722 (2013) 554; with drag and k = 4 as in Kochkov et al., PNAS 118
     (2021) e2101784118.
     """
@@ -102,11 +102,12 @@ class KolmogorovFlow(Equation):
                 f"{float(grid.extent[1]):.6g}: the force would jump at its end. Take a multiple of 2 pi / extent = "
                 f"{2 * np.pi / float(grid.extent[1]):.6g}."
             )
-        if 2 * abs(periods) > grid.shape[1] + 1e-3:
+        # At two points per period the points may sit on the zeros of the wave.
+        if 2 * abs(periods) >= grid.shape[1] - 1e-3:
             raise ValueError(
                 f"KolmogorovFlow(wavenumber={float(self.wavenumber):g}) has {periods:.0f} periods along an axis of "
-                f"{grid.shape[1]} points: the force would appear as a longer wave. Take at least "
-                f"{2 * abs(round(periods))} points, several times as many to resolve the flow."
+                f"{grid.shape[1]} points: the force would vanish or appear as a longer wave. Take at least "
+                f"{2 * abs(round(periods)) + 1} points, several times as many to resolve the flow."
             )
 
     def nonlinear(self, t: Any, u: AbstractField) -> AbstractField:

@@ -216,7 +216,8 @@ class AbstractField(abc.ABC):
 
     def __truediv__(self, other: Any) -> Any:
         if _is_scalar(other):
-            return self._scaled(1 / other)
+            # In the default precision: 1 / int32(3) would be a single one, whatever the grid's is.
+            return self._scaled(1 / jnp.asarray(other, jnp.result_type(float)))
         other = self._as_field(other)
         self._broadcasts(other, "divide")
         return self._over(other)

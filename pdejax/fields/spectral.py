@@ -193,9 +193,11 @@ class _Space:
             total = total + self.wavenumber(axis, 2)
         return total
 
-    def to_values(self, coefficients: Complex[Array, "component *modes"]) -> Float[Array, "component *space"]:
+    def to_values(
+        self, coefficients: Complex[Array, "component *modes"], is_given: bool
+    ) -> Float[Array, "component *space"]:
         inverse = lambda part: jnp.fft.irfftn(part, s=self.grid.shape, axes=self.axes)  # noqa: E731
-        return self._by_component(inverse, self.truncated(coefficients))
+        return self._by_component(inverse, coefficients if is_given else self.truncated(coefficients))
 
     def to_coefficients(
         self, values: Float[Array, "component *space"], is_given: bool
@@ -236,16 +238,16 @@ class SpectralField(AbstractField):
 
     def values(self) -> Any:
         if self._values is None:
-            self._values = self.space.to_values(self._coefficients)
+            self._values = self.space.to_values(self._coefficients, self._is_given)
         return self._values
 
     def _derivative(self, axis: int, order: int) -> "SpectralField":
         # i^order by cases: an even order keeps a real symbol real.
         factor = self.space.wavenumber(axis, order) * (1, 1j, -1, -1j)[order % 4]
-        return self._from_coefficients(self.coefficients() * factor)
+        return self._from_coefficients(self.coefficients() * factor, self._is_given)
 
     def laplacian(self) -> "SpectralField":
-        return self._from_coefficients(self.coefficients() * -self.space.squared_wavenumber())
+        return self._from_coefficients(self.coefficients() * -self.space.squared_wavenumber(), self._is_given)
 
     def map(self, function: Callable[[Any], Any]) -> "SpectralField":
         # Coefficients inside `function` may be of another precision; the grid's decides.
@@ -261,7 +263,7 @@ class SpectralField(AbstractField):
     def solve_poisson(self) -> "SpectralField":
         squared = self.space.squared_wavenumber()
         inverse = jnp.where(squared == 0, 0, -1 / jnp.where(squared == 0, 1, squared))
-        solution = self._from_coefficients(self.coefficients() * inverse)
+        solution = self._from_coefficients(self.coefficients() * inverse, self._is_given)
         solution._laplacian = self
         return solution
 
@@ -294,7 +296,7 @@ class SpectralField(AbstractField):
     def _scaled(self, factor: Any) -> "SpectralField":
         factor = jnp.asarray(factor, self.space.grid.dtype)
         if self._coefficients is not None:
-            return self._from_coefficients(self._coefficients * factor)
+            return self._from_coefficients(self._coefficients * factor, self._is_given)
         return self._from_values(self._values * factor, self._is_given)
 
     def _plus(self, other: "SpectralField") -> "SpectralField":
@@ -303,7 +305,7 @@ class SpectralField(AbstractField):
         only_values = self._coefficients is None and other._coefficients is None
         if only_values and self._is_given == other._is_given:
             return self._from_values(self._values + other._values, self._is_given)
-        return self._from_coefficients(self.coefficients() + other.coefficients())
+        return self._from_coefficients(self.coefficients() + other.coefficients(), self._is_given and other._is_given)
 
     def _times(self, other: "SpectralField") -> "SpectralField":
         return self._from_values(self.values() * other.values(), self._is_given and other._is_given)
@@ -314,19 +316,21 @@ class SpectralField(AbstractField):
     def _component(self, index: int) -> "SpectralField":
         part = slice(index, index + 1)
         if self._values is None:
-            return self._from_coefficients(self.coefficients()[part])
+            return self._from_coefficients(self.coefficients()[part], self._is_given)
         if self._coefficients is None:
             return self._from_values(self._values[part], self._is_given)
-        return type(self)(self.space, coefficients=self._coefficients[part], values=self._values[part])
+        coefficients, values = self._coefficients[part], self._values[part]
+        return type(self)(self.space, coefficients=coefficients, values=values, is_given=self._is_given)
 
     def _stacked(self, others: Sequence["SpectralField"]) -> "SpectralField":
         fields = (self, *others)
         if all(field._coefficients is None and field._is_given == self._is_given for field in fields):
             return self._from_values(jnp.concatenate([field.values() for field in fields]), self._is_given)
-        return self._from_coefficients(jnp.concatenate([field.coefficients() for field in fields]))
+        coefficients = jnp.concatenate([field.coefficients() for field in fields])
+        return self._from_coefficients(coefficients, all(field._is_given for field in fields))
 
-    def _from_coefficients(self, coefficients: Any) -> "SpectralField":
-        return type(self)(self.space, coefficients=coefficients)
+    def _from_coefficients(self, coefficients: Any, is_given: bool = False) -> "SpectralField":
+        return type(self)(self.space, coefficients=coefficients, is_given=is_given)
 
     def _from_values(self, values: Any, is_given: bool = False) -> "SpectralField":
         return type(self)(self.space, values=values, is_given=is_given)

@@ -19,6 +19,8 @@ from jaxtyping import Array, Inexact
 
 # Taylor series of phi_l, used where |z| < 1: the first neglected term is below 1 / 16!, less than float64 rounding.
 _SERIES_TERMS = 16
+# Of the largest block: enough for |Z| up to 2^63.
+_DOUBLINGS = 64
 
 
 class AbstractLinearPart(eqx.Module):
@@ -105,8 +107,9 @@ class Coupled(AbstractLinearPart):
             # A mode that needs fewer doublings than the stiffest one waits.
             return [jnp.where(i < doublings, new, old) for new, old in zip(doubled, values, strict=True)]
 
-        # Enough for |Z| up to 1e12; a fixed count keeps the loop differentiable in reverse mode.
-        return jax.lax.fori_loop(0, 42, double, [_matrix_product(small, phis[0]), *phis])
+        # A fixed count keeps the loop differentiable in reverse mode. Beyond |Z| = 2^63 nothing would be right: NaN says so.
+        values = jax.lax.fori_loop(0, _DOUBLINGS, double, [_matrix_product(small, phis[0]), *phis])
+        return [jnp.where(doublings <= _DOUBLINGS, value, jnp.nan) for value in values]
 
 
 def _matrix_product(first: Array, second: Array) -> Array:

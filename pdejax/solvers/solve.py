@@ -50,7 +50,8 @@ def solve(
     """Solves an equation from `u0` at `ts[0]` and returns the states at `ts`, the first included.
 
     - `ts`: increasing times, at least two. Steps end exactly on them; nothing is interpolated. Time is counted from
-      `ts[0]` inside, so that single precision far from t = 0 loses nothing.
+      `ts[0]` inside, so that steps far from t = 0 keep their size in single precision. (What the equation does with t
+      itself is as exact as t is in the grid's precision.)
     - `solver`: an exponential or diffrax solver; by default chosen from the equation (see `explain`).
     - `rtol`, `atol`: adaptive steps, accepted when the L2 norm of the error estimate is below `atol + rtol |u|`.
       Default: adaptive with rtol 1e-6 (float64) or 1e-4 (float32), and `atol = rtol |u0|`, or `rtol` where u0 = 0: the

@@ -73,3 +73,17 @@ def test_a_map_may_change_the_number_of_components():
         Squares(), lambda t, x: jnp.stack([2.0 + 0 * x[0], 3.0 + 0 * t]), jnp.asarray(0.0), jnp.zeros(1)
     )
     np.testing.assert_allclose(terms.nonlinear, [13.0, 9.0])
+
+
+def test_a_scalar_times_a_vector_is_a_vector():
+    class Product(Equation):
+        def components(self, ndim):
+            return ("u",)
+
+        def nonlinear(self, t, u):
+            return (u * u.coordinates).divergence()
+
+    terms = pj.fields.Pointwise().terms(
+        Product(), lambda t, x: jnp.stack([x[0] * x[1] + 0 * t]), jnp.asarray(0.0), jnp.asarray([2.0, 3.0])
+    )
+    np.testing.assert_allclose(terms.nonlinear, [4 * 2.0 * 3.0], rtol=1e-6)

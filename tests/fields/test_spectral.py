@@ -387,3 +387,29 @@ def test_the_inverse_laplacian_has_zero_mean_whatever_the_source(discretisation)
     potential = discretisation(grid).tendency(Potential(), 0.0, (3.0 + jnp.cos(x) * jnp.sin(2 * y))[None])[0]
     assert abs(float(jnp.mean(potential))) < 1e-12
     np.testing.assert_allclose(potential, -jnp.cos(x) * jnp.sin(2 * y) / 5, atol=0.01)
+
+
+@pytest.mark.float64
+def test_what_is_given_stays_given_whatever_was_asked_of_it():
+    """A coefficient beyond the cut (mode 20 of 48 points) multiplies mode 5 to mode 15: before and after its derivative
+    was asked for, scaled, picked from a vector, or differentiated itself."""
+
+    class Asked(OneScalar):
+        way: int = eqx.field(static=True)
+        degree: ClassVar[int] = 2
+
+        def nonlinear(self, t, u):
+            given = u.coordinates.map(lambda x: jnp.cos(20 * x))
+            if self.way > 0:
+                given.derivative(0)
+            if self.way == 2:
+                return given.stack(given)[1] * u
+            if self.way == 3:
+                return -(given.derivative(0, 2) / 400.0) * u
+            return (2.0 * given) * u * 0.5
+
+    grid = pj.Grid(48, TURN)
+    u = jnp.cos(5 * grid.coordinates())
+    for way in range(4):
+        rate = pj.Spectral(grid).tendency(Asked(way), 0.0, u)[0]
+        assert abs(abs(np.fft.rfft(rate)[15]) / 24 - 0.5) < 1e-12, way

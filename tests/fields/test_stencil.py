@@ -199,3 +199,18 @@ def test_walls_keep_single_precision():
 def test_walls_in_four_dimensions_are_refused():
     with pytest.raises(ValueError, match="a grid of 4 dimensions must be periodic"):
         pj.FiniteDifference(pj.Grid((5, 5, 5, 5), 1.0, periodic=(True, True, True, False)), 2, Dirichlet(0.0))
+
+
+def test_stacking_fields_of_different_walls_does_not_lend_them():
+    class Stacked(Written):
+        def nonlinear(self, t, u):
+            return u.stack(u * u)[1].laplacian()
+
+    grid = pj.Grid(16, 1.0, periodic=False)
+    with pytest.raises(ValueError, match="no condition is known"):
+        pj.FiniteDifference(grid, 2, Dirichlet(1.0)).tendency(Stacked("stacked"), 0.0, jnp.ones((1, 16)))
+
+
+def test_a_wall_takes_one_number():
+    with pytest.raises(ValueError, match=r"takes one number.*got shape \(2,\)"):
+        Dirichlet(jnp.zeros(2))

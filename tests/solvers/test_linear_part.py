@@ -93,3 +93,12 @@ def test_matrix_functions_of_a_very_stiff_block():
     exponential, phi_1 = part.functions(jnp.asarray(1.0), 1)
     np.testing.assert_allclose(exponential[:, :, 0], -np.eye(2), atol=1e-12)
     np.testing.assert_allclose(phi_1[:, :, 0], -np.linalg.inv(1e10 * block), rtol=1e-5)
+
+
+@pytest.mark.float64
+def test_a_slow_component_beside_an_extremely_stiff_one():
+    """`|Z| = 1e15`: the slow one must still decay as e^-1; beyond every doubling the answer is NaN and not a guess."""
+    block = lambda size: Coupled(jnp.asarray([[-size, 0.1], [0.0, -1.0]])[:, :, None])  # noqa: E731
+    exponential, _ = block(1e15).functions(jnp.asarray(1.0), 1)
+    np.testing.assert_allclose(exponential[1, 1, 0], np.expm1(-1.0), rtol=1e-12)
+    assert bool(jnp.all(jnp.isnan(block(1e25).functions(jnp.asarray(1.0), 1)[0])))
