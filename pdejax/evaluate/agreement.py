@@ -127,11 +127,11 @@ def _check_coefficients(test: Trajectories, equation: Equation) -> None:
     ndim, leaves = test.grid.ndim, coefficient_leaves(equation)
     for name, stated in stated_by_data(equation, test.parameters, ndim).items():
         found, own = np.asarray(stated), np.asarray(leaves[name])
-        if np.any(found != found[:1]) or np.allclose(own, found[0], rtol=1e-4, atol=1e-12):
+        if np.any(found != found[:1]) or np.allclose(own, found[0], rtol=1e-4, atol=0.0):
             continue
         names = (name,) if own.ndim == 0 else entries_of(name, ndim)
         for entry, mine, its in zip(names, own.ravel(), found[0].ravel(), strict=True):
-            if not np.isclose(mine, its, rtol=1e-4, atol=1e-12):
+            if not np.isclose(mine, its, rtol=1e-4, atol=0.0):
                 raise ValueError(
                     f"The equation has {entry}={mine:g} but the test data was solved with {entry}={its:g}; the rivals "
                     "would solve another problem."

@@ -107,7 +107,7 @@ class Coupled(AbstractLinearPart):
             # A mode that needs fewer doublings than the stiffest one waits.
             return [jnp.where(i < doublings, new, old) for new, old in zip(doubled, values, strict=True)]
 
-        # A fixed count keeps the loop differentiable in reverse mode. Beyond |Z| = 2^63 nothing would be right: NaN says so.
+        # A fixed count keeps the loop differentiable in reverse mode. Beyond it nothing would be right: NaN says so.
         values = jax.lax.fori_loop(0, _DOUBLINGS, double, [_matrix_product(small, phis[0]), *phis])
         return [jnp.where(doublings <= _DOUBLINGS, value, jnp.nan) for value in values]
 

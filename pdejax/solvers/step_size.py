@@ -35,9 +35,9 @@ class FieldNormController(diffrax.AbstractAdaptiveStepSizeController):
         self, terms: Any, t0: Any, t1: Any, y0: Any, dt0: Any, args: Any, func: Any, error_order: Any
     ) -> tuple[Any, Any]:
         if dt0 is None:
-            # A hundredth of the time in which the state changes by its own size (Hairer, Norsett & Wanner, II.4). At rest
-            # nothing says how long that is: a hundredth of the whole, or a force that starts from zero, and is zero at
-            # all the times that one long step looks at, would never be seen.
+            # A hundredth of the time in which the state changes by its own size (Hairer, Norsett & Wanner, II.4). Where
+            # it is at rest nothing says how long that is: then a hundredth of the whole, or a force that starts from
+            # zero, and is zero at all the times that one long step looks at, would never be seen.
             size, rate = self._size(y0), self._size(func(terms, t0, y0, args))
             guess = 0.01 * (self.atol / self.rtol + size) / jnp.where(rate > 0, rate, 1.0)
             dt0 = jnp.where(rate > 0, jnp.minimum(guess, t1 - t0), 0.01 * (t1 - t0))
