@@ -24,6 +24,9 @@ def rollout(
     Step n is `stepper(u, t=t0 + n * stepper.dt, key=fold_in(key, n))`, so that a rollout continued from its own state
     n (with the same n) draws the same numbers. `include_initial` puts u0 in front.
 
+    All frames have the finer one of the dtypes of u0 and of what the stepper makes of it: single-precision data on a
+    float64 grid are stepped, and returned, in double precision.
+
     Raises `ValueError` when `num_steps` is no whole number of at least one, when the stepper cannot be called, has no
     `dt` or changes the state's shape, and for a class or an array in the stepper's place.
     """
@@ -59,7 +62,7 @@ def _check_stepper(stepper: Any) -> None:
 
 @eqx.filter_jit
 def _rollout(stepper: Any, u0: Array, num_steps: int, t0: Any, key: Any, include_initial: bool) -> Array:
-    def step(u: Any, n: Array) -> tuple[Any, Any]:
+    def advance(u: Array, n: Any) -> Array:
         step_key = None if key is None else jax.random.fold_in(key, n)
         following = stepper(u, t=t0 + n * stepper.dt, key=step_key)
         if following.shape != u.shape:
@@ -67,7 +70,15 @@ def _rollout(stepper: Any, u0: Array, num_steps: int, t0: Any, key: Any, include
                 f"{type(stepper).__name__} turns a state of shape {u.shape} into {following.shape}; a rollout feeds "
                 "its output back, so the shapes must agree."
             )
-        return following.astype(u.dtype), following.astype(u.dtype)
+        return following
 
-    _, states = jax.lax.scan(step, u0, jnp.arange(num_steps))
+    def step(u: Array, n: Array) -> tuple[Array, Array]:
+        following = advance(u, n).astype(u.dtype)
+        return following, following
+
+    steps = jnp.arange(num_steps)
+    # Settled before the loop, in which no dtype may change: twice, where the output in the finer one is finer again.
+    while (dtype := jnp.promote_types(u0.dtype, jax.eval_shape(advance, u0, steps[0]).dtype)) != u0.dtype:
+        u0 = u0.astype(dtype)
+    _, states = jax.lax.scan(step, u0, steps)
     return jnp.concatenate([u0[None], states]) if include_initial else states

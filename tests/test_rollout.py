@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import pdejax as pj
+from pdejax.equations import Diffusion
 
 
 class Recorder(eqx.Module):
@@ -69,3 +70,40 @@ def test_bad_rollouts_are_named(without_shape_checks):
 def test_any_whole_number_counts_steps(whole, without_shape_checks):
     states = pj.rollout(Halving(), np.ones((1, 3)), whole(2))
     np.testing.assert_allclose(states[:, 0, 0], [0.5, 0.25])
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize(
+    ("given", "grid", "returned"),
+    [
+        (jnp.float32, jnp.float64, jnp.float64),
+        (jnp.float64, jnp.float32, jnp.float64),
+        (jnp.float32, jnp.float32, jnp.float32),
+        (jnp.float16, jnp.float64, jnp.float64),
+    ],
+)
+def test_a_rollout_is_as_precise_as_its_stepper(given, grid, returned):
+    grid = pj.Grid(8, 2 * jnp.pi, dtype=grid)
+    stepper = pj.TimeStepper(Diffusion(0.1), pj.Spectral(grid), 0.1)
+    u0 = jnp.cos(grid.axes[0])[None].astype(given)
+    states = pj.rollout(stepper, u0, 3, include_initial=True)
+    assert states.dtype == returned
+    np.testing.assert_array_equal(states[0], u0.astype(returned))
+    one_by_one = [u0]
+    for _ in range(3):
+        one_by_one.append(stepper(one_by_one[-1]))
+    eps = float(jnp.finfo(grid.dtype).eps)
+    np.testing.assert_allclose(states[-1], one_by_one[-1], atol=4 * eps, rtol=0)
+
+
+@pytest.mark.float64
+def test_a_state_that_is_finer_at_every_call_settles_before_the_loop():
+    class Finer(eqx.Module):
+        dt: float = 1.0
+
+        def __call__(self, u, *, t=0.0, key=None):
+            return u.astype({"float16": jnp.float32}.get(u.dtype.name, jnp.float64)) / 3
+
+    states = pj.rollout(Finer(), jnp.ones((1, 4), jnp.float16), 2)
+    assert states.dtype == jnp.float64
+    np.testing.assert_allclose(states[-1], 1 / 9, rtol=1e-15)
