@@ -42,7 +42,7 @@ class AbstractObjective(eqx.Module):
 
     @abc.abstractmethod
     def __call__(self, model: Any, batch: Any, key: PRNGKeyArray) -> tuple[Float[Array, ""], Logs]:
-        raise NotImplementedError
+        """The loss of one batch; `key` is for what the objective draws at random."""
 
 
 class OneStep(AbstractObjective):
