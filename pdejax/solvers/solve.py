@@ -55,24 +55,23 @@ def solve(
     - `solver`: an exponential or diffrax solver; by default chosen from the equation (see `explain`).
     - `rtol`, `atol`: adaptive steps, accepted when the L2 norm of the error estimate is below `atol + rtol |u|`.
       Default: adaptive with rtol 1e-6 (float64) or 1e-4 (float32), and `atol = rtol |u0|`, or `rtol` where u0 = 0: the
-      same steps in whatever units u is.
+      same steps in whatever units u is. The norm is that of all components together: one that is a millionth of another
+      adds nothing to it and is as exact as it happens to be. Choose units in which the components are of like size.
     - `dt`: fixed steps instead, at most this long (each output interval is cut evenly). Not together with tolerances.
     - `adjoint`: how to differentiate; default `diffrax.RecursiveCheckpointAdjoint()`.
     - `progress`: a progress bar.
     - `throw`: raise when the solve fails; otherwise look at `Solution.result`, and expect NaN in `u`.
 
     Raises `ValueError` for times that do not increase (also once rounded to the grid's precision), dt <= 0, tolerances
-    that are not positive, a state of another shape, values that are not finite, and grids on which the equation makes
-    no sense; and `FloatingPointError` when the solution blows up or the step limit is reached, naming the time. Under
-    an outer `jit` these become run-time errors of the compiled program.
+    that are not positive, a state of another shape, values that are not finite or not so in the grid's precision, and
+    grids on which the equation makes no sense; and `FloatingPointError` when the solution blows up or the step limit is
+    reached, naming the time. Under an outer `jit` these become run-time errors of the compiled program.
     """
     check_problem(equation, discretisation)
     grid = discretisation.grid
     grid.check_state(u0, len(equation.components(grid.ndim)), "The initial state u0")
-    if not isinstance(u0, Tracer) and not np.all(np.isfinite(np.asarray(u0))):
-        raise ValueError(
-            "The initial state u0 holds values that are not finite; a solve from it would be NaN throughout."
-        )
+    if not isinstance(u0, Tracer):
+        _check_finite(u0, grid.dtype)
     if isinstance(ts, Tracer):
         raise ValueError(
             "The output times `ts` must be known when the program is traced: pass a NumPy array or a list."
@@ -115,7 +114,7 @@ def solve(
     start, elapsed = jnp.asarray(times[0], grid.dtype), jnp.asarray(elapsed, grid.dtype)
     solution = _solve(equation, discretisation, u0, start, elapsed, solver, controller, adjoint, meter, max_steps)
     solution = eqx.tree_at(lambda s: s.ts, solution, jnp.asarray(times, grid.dtype))
-    return _checked(solution, solver, times, max_steps) if throw else solution
+    return _checked(solution, discretisation, solver, times, max_steps) if throw else solution
 
 
 def explain(equation: Equation, discretisation: Discretisation) -> str:
@@ -163,6 +162,20 @@ def _solve(
     )
 
 
+def _check_finite(u0: Any, dtype: np.dtype) -> None:
+    values = np.asarray(u0)
+    if not np.all(np.isfinite(values)):
+        raise ValueError(
+            "The initial state u0 holds values that are not finite; a solve from it would be NaN throughout."
+        )
+    largest = np.max(np.abs(values))
+    if largest > np.finfo(dtype).max:
+        raise ValueError(
+            f"The initial state u0 holds values up to {largest:.3g}, more than the {dtype} of the grid can: use other "
+            "units, or a float64 grid (with jax_enable_x64)."
+        )
+
+
 class _Norm(eqx.Module):
     discretisation: Discretisation
 
@@ -188,7 +201,9 @@ def _check_resolved(elapsed: np.ndarray, times: np.ndarray, dtype: np.dtype, wha
         )
 
 
-def _checked(solution: Solution, solver: Any, times: np.ndarray, max_steps: int) -> Solution:
+def _checked(
+    solution: Solution, discretisation: Discretisation, solver: Any, times: np.ndarray, max_steps: int
+) -> Solution:
     advice = "Take smaller steps or tolerances, a finer grid, or check the sign and size of the coefficients."
     if isinstance(solution.u, Tracer):
         message = f"pdejax.solve with {type(solver).__name__} produced values that are not finite. {advice}"
@@ -198,6 +213,13 @@ def _checked(solution: Solution, solver: Any, times: np.ndarray, max_steps: int)
     finite = np.all(np.isfinite(np.asarray(solution.u)), axis=tuple(range(1, solution.u.ndim)))
     if not finite.all():
         first = int(np.argmin(finite))
+        if first == 0:
+            # Before any step: u0 itself is finite, so it is what the discretisation makes of it.
+            raise ValueError(
+                f"The initial state, at t = {times[0]:.6g}, is not finite once {type(discretisation).__name__} holds "
+                "it, though u0 is: check the values on the walls, and that a sum over all points of u0 does not "
+                f"overflow {discretisation.grid.dtype}."
+            )
         if solution.result != diffrax.RESULTS.successful:
             raise FloatingPointError(
                 f"The solve stopped between t = {times[first - 1]:.6g} and t = {times[first]:.6g} after "

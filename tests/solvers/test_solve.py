@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import pdejax as pj
+from pdejax.boundary import Dirichlet
 from pdejax.equations import Burgers, Diffusion, Equation, KortewegDeVries, KuramotoSivashinsky
 from pdejax.solvers import ETDRK3, ETDRK4
 
@@ -194,3 +195,22 @@ def test_bad_initial_states_are_named():
         pj.solve(Burgers(0.1), pj.Spectral(grid), jnp.full((1, 16), jnp.nan), [0.0, 1.0])
     with pytest.raises(ValueError, match=r"u0 has shape \(1, 17\) but \(1, 16\)"):
         pj.solve(Burgers(0.1), pj.Spectral(grid), jnp.zeros((1, 17)), [0.0, 1.0])
+
+
+@pytest.mark.parametrize("options", [{"dt": 0.01}, {"rtol": 1e-3, "max_steps": 30}])
+def test_an_initial_state_that_is_not_finite_as_it_is_held_is_no_blow_up(options):
+    """The first frame has none before it, whose time and size a message could give."""
+    grid = pj.Grid(16, 1.0, dtype=jnp.float32)
+    with pytest.raises(ValueError, match=r"initial state, at t = 2, .*once Spectral holds.*overflow float32"):
+        pj.solve(Diffusion(0.1), pj.Spectral(grid), jnp.full((1, 16), 3e38, jnp.float32), [2.0, 3.0], **options)
+    nodes = pj.Grid(16, 1.0, periodic=False, points="nodes")
+    walls = pj.FiniteDifference(nodes, 2, Dirichlet(float("nan")))
+    with pytest.raises(ValueError, match=r"initial state, at t = 2, .*FiniteDifference.*values on the walls"):
+        pj.solve(Diffusion(0.1), walls, jnp.zeros((1, 16)), [2.0, 3.0], solver=diffrax.Heun(), **options)
+
+
+@pytest.mark.float64
+def test_an_initial_state_beyond_the_precision_of_the_grid_is_named():
+    grid = pj.Grid(16, 1.0, dtype=jnp.float32)
+    with pytest.raises(ValueError, match=r"values up to 1e\+39, more than the float32 of the grid"):
+        pj.solve(Diffusion(0.1), pj.Spectral(grid), jnp.full((1, 16), -1e39), [0.0, 1.0])
