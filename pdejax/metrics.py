@@ -6,9 +6,15 @@ the fields and not to the resolution. Each channel is scored on its own; use `ja
 A relative score of a truth that is zero throughout is 0 where the prediction is zero too and infinite elsewhere. A NaN
 in a state gives NaN. `correlation_time` and `bootstrap_interval` summarise such scores over time and over samples.
 
+Relative scores are relative to the channel's own truth, so that units do not matter: a channel of size 1e-6 beside one
+of size 1 weighs as much in a mean over channels. The other side of it is that a channel which holds nothing but
+rounding is scored like any other, and its score, of order one or more, says nothing: read the channels one by one
+before their mean.
+
 Sizes are taken after division by the largest value, so a field of order 1e-30 or 1e30 is scored in single precision as
-well as one of order one. Where a size is zero its derivative, which does not exist, is given as zero: a loss made of
-these scores has a finite gradient where prediction and truth agree.
+well as one of order one. Where a size is zero its derivative, which does not exist, is given as zero, and so is that of
+a relative score of a zero truth, 0 or infinite: a loss made of these scores has a finite gradient where prediction and
+truth agree, and a channel whose truth is zero adds nothing to the gradient of the others.
 """
 
 from functools import partial
@@ -68,10 +74,12 @@ def nrmse(prediction: State, truth: State, domain: Grid) -> Float[Array, " chann
 def vrmse(prediction: State, truth: State, domain: Grid) -> Float[Array, " channel"]:
     """`rmse` over the standard deviation of the truth in space, the VRMSE of The Well; 1 for a prediction of the mean.
 
-    Unlike `relative_l2`, it does not flatter a field with a large mean (a density, a temperature).
+    Unlike `relative_l2`, it does not flatter a field with a large mean (a density, a temperature). The deviation of a
+    truth that is constant up to rounding (`varies`) is zero: the score is 0 where both are equal, infinite elsewhere.
     """
     prediction, truth = _checked(prediction, truth, domain)
-    return _ratio(root_mean_square(prediction - truth, domain), root_mean_square(_centred(truth, domain), domain))
+    deviation = root_mean_square(_centred(truth, domain), domain)
+    return _ratio(root_mean_square(prediction - truth, domain), jnp.where(varies(truth, domain), deviation, 0.0))
 
 
 def correlation(prediction: State, truth: State, domain: Grid, *, remove_mean: bool = True) -> Float[Array, " channel"]:
@@ -244,6 +252,11 @@ def _centred(u: Float[Array, "channel *space"], domain: Grid) -> Float[Array, "c
 def _ratio(
     numerator: Float[Array, "..."], denominator: Float[Array, "..."], both_zero: float = 0.0
 ) -> Float[Array, "..."]:
-    """`numerator / denominator`, infinite for a zero denominator unless both are zero. NaN stays NaN."""
-    undefined = (numerator == 0) & (denominator == 0)
-    return jnp.where(undefined, both_zero, numerator / jnp.where(undefined, 1.0, denominator))
+    """`numerator / denominator`, infinite for a zero denominator unless both are zero. NaN stays NaN.
+
+    Over a zero denominator the derivative is zero: that of the quotient, infinite, times any zero would be NaN.
+    """
+    none = denominator == 0
+    quotient = numerator / jnp.where(none, 1.0, denominator)
+    undefined = jnp.where(numerator == 0, both_zero, jnp.where(jnp.isnan(numerator), jnp.nan, jnp.inf))
+    return jnp.where(none, undefined, quotient)

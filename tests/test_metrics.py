@@ -210,3 +210,50 @@ def test_the_rounding_of_a_constant_is_no_variation():
     eps = np.finfo(np.float32).eps
     assert not bool(metrics.varies(1 + 2 * eps * noise, grid)[0])
     assert bool(metrics.varies(1 + 100 * eps * noise, grid)[0])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("constant", [0.1, -3.7, 1e6])
+def test_a_constant_truth_has_no_deviation_whatever_its_mean_is_rounded_to(dtype, constant):
+    # What is left of a constant minus its mean is a matter of the order of a sum; eight roundings are none of it.
+    grid = Grid((31, 17), EXTENT)
+    eps = np.finfo(dtype).eps
+    truth = constant * (1 + np.asarray([0, 1, 0, 0])[:, None, None] * eps * (-1) ** np.arange(31 * 17).reshape(31, 17))
+    truth[3, 5, 5] *= 1.01
+    truth = truth.astype(dtype)
+    prediction = truth * np.asarray([1, 1.5, 1, 1.5], dtype)[:, None, None]
+    score = lambda p, u: metrics.vrmse(p, u, grid)  # noqa: E731
+    found = jax.jit(score)(prediction, truth)
+    np.testing.assert_array_equal(found[:3], [0, np.inf, 0])
+    assert 0 < found[3] < np.inf
+    for argument in (0, 1):
+        gradient = jax.jit(jax.grad(lambda p, u: jnp.sum(score(p, u)), argument))(prediction, truth)
+        assert np.all(np.isfinite(gradient))
+        np.testing.assert_array_equal(gradient[:3], 0)
+        assert np.any(gradient[3] != 0)
+    assert np.isnan(jax.jit(score)(prediction.astype(dtype) * np.nan, truth)).all()
+
+
+RELATIVE = [metrics.relative_l2, metrics.nrmse, metrics.vrmse, metrics.spectrum_error]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("score", RELATIVE, ids=lambda score: score.__name__)
+def test_a_score_relative_to_nothing_is_infinite_and_adds_no_gradient(score, dtype):
+    """Channel 0 is a common one, channel 1 zero in the truth, channel 2 zero in both."""
+    prediction, truth, grid = fields((9, 8))
+    truth = np.stack([truth[1], 0 * truth[1], 0 * truth[1]]).astype(dtype)
+    prediction = np.stack([prediction[1], prediction[1], 0 * prediction[1]]).astype(dtype)
+    score_of = lambda p, u: score(p, u, grid)  # noqa: E731
+    values = jax.jit(jax.vmap(score_of))(prediction[None], truth[None])[0]
+    assert 0 < values[0] < 10
+    np.testing.assert_array_equal(values[1:], [np.inf, 0])
+    alone = jax.grad(lambda p: score_of(p, truth[:1])[0])(prediction[:1])[0]
+    assert np.any(alone != 0)
+    for argument in (0, 1):
+        gradient = jax.vmap(jax.grad(lambda p, u: jnp.sum(score_of(p, u)), argument))
+        found = jax.jit(gradient)(prediction[None], truth[None])[0]
+        assert np.all(np.isfinite(found)) and found.dtype == jnp.asarray(prediction).dtype
+        np.testing.assert_array_equal(found[1:], 0)
+        if argument == 0:
+            np.testing.assert_allclose(found[0], alone, rtol=1e-4, atol=1e-6)
