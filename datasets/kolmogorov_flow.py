@@ -10,9 +10,8 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-import tyro
-
-from pdejax.cli import run
+from pdejax.cli import run_script
+from pdejax.cli.command import Command
 from pdejax.cli.generate import Generate
 from pdejax.cli.recipe import Recipe
 
@@ -51,17 +50,21 @@ TINY = dataclasses.replace(
 )
 
 
-def main(out: Path, preset: Literal["standard", "tiny"] = "standard", overwrite: bool = False) -> int:
-    """Make the Kolmogorov flow data set.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MakeKolmogorovFlow(Command):
+    """Make the Kolmogorov flow data set."""
 
-    Args:
-        out: Folder to write to; the files are OUT/data/{train,valid,test}/kolmogorov_flow.hdf5.
-        preset: The data set, or seconds of something like it.
-        overwrite: Replace files that exist.
-    """
-    recipe = {"standard": STANDARD, "tiny": TINY}[preset]
-    return run(Generate(out=out, name="kolmogorov_flow", recipe=recipe, overwrite=overwrite))
+    out: Path
+    """Folder to write to; the files are OUT/data/{train,valid,test}/kolmogorov_flow.hdf5."""
+    preset: Literal["standard", "tiny"] = "standard"
+    """The data set, or seconds of something like it."""
+    overwrite: bool = False
+    """Replace files that exist."""
+
+    def run(self) -> None:
+        recipe = {"standard": STANDARD, "tiny": TINY}[self.preset]
+        Generate(out=self.out, name="kolmogorov_flow", recipe=recipe, overwrite=self.overwrite).run()
 
 
 if __name__ == "__main__":
-    sys.exit(tyro.cli(main, config=(tyro.conf.FlagCreatePairsOff,)))
+    sys.exit(run_script(MakeKolmogorovFlow))

@@ -8,10 +8,10 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import tyro
 
@@ -20,7 +20,7 @@ from pdejax.cli.demo import Demo
 from pdejax.cli.evaluate import Evaluate
 from pdejax.cli.generate import Generate
 from pdejax.cli.info import Info
-from pdejax.cli.parsing import Mistake, parse
+from pdejax.cli.parsing import Mistake, parse, parse_script
 from pdejax.cli.train import Train
 
 # What a user can mend: a wrong value, a file that is not there, a solution or a training that did not stay finite.
@@ -41,11 +41,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     With `--traceback`, or PDEJAX_TRACEBACK=1 in the environment, a mistake shows where it was raised.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    return _run_parsed(lambda: parse(_commands(_preset(arguments)), COMMANDS, arguments, DESCRIPTION))
+
+
+def run_script(kind: type[Command]) -> int:
+    """Runs the script that was started: its options are the fields of `kind`, its exit code is that of `main`."""
+    name, *arguments = sys.argv
+    return _run_parsed(lambda: parse_script(kind, name, arguments))
+
+
+def _run_parsed(parsed: Callable[[], Command]) -> int:
     try:
-        command = parse(_commands(_preset(arguments)), COMMANDS, arguments, DESCRIPTION)
+        with _terminated_like_interrupted():
+            command = parsed()
     except Mistake as mistake:
         print(f"pdejax: {mistake}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        leave_interrupted("pdejax: interrupted.")
     return run(command)
 
 
@@ -64,12 +77,17 @@ def run(command: Command) -> int:
             print(f"pdejax: {_one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("pdejax: interrupted; files that were not finished are not kept.", file=sys.stderr)
-        # At once: the interpreter would tear down what XLA's threads may still be compiling, and crash.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(130)
+        leave_interrupted("pdejax: interrupted; files that were not finished are not kept.")
     return 0
+
+
+def leave_interrupted(said: str) -> NoReturn:
+    """Ends the process with code 130."""
+    print(said, file=sys.stderr)
+    # At once: the interpreter would tear down what XLA's threads may still be compiling, and crash.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(130)
 
 
 @contextmanager

@@ -4,7 +4,10 @@ import dataclasses
 import importlib.metadata
 import json
 import platform
+import textwrap
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import h5py
@@ -17,6 +20,9 @@ from pdejax.cli.command import Command, existing_file
 from pdejax.data import read_well
 
 PACKAGES = ("pdejax", "jax", "jaxlib", "equinox", "diffrax", "optax", "numpy", "h5py")
+# Characters per line of a description, and entries of a list that are shown before it is shortened.
+LINE = 110
+SHOWN = 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,9 +59,7 @@ def describe_data_file(path: Path) -> str:
     """What a file of trajectories holds and where it came from."""
     data = read_well(path)
     lines = [repr(data), "  made by"]
-    for name, value in data.provenance.items():
-        text = value if isinstance(value, str) else json.dumps(value)
-        lines.append(f"    {name:<26} {text if len(text) <= 160 else text[:157] + '...'}")
+    lines += listed(data.provenance, indent=4)
     return "\n".join(lines if data.provenance else [*lines[:-1], "  made by     the file does not say"])
 
 
@@ -71,6 +75,33 @@ def describe_model_file(path: Path) -> str:
         lines.append(f"  trained on  {saved.grid.shape} points, extent {sides}")
     if saved.dt is not None:
         lines.append(f"  one step    {saved.dt:g} units of time")
-    for name, value in saved.provenance.items():
-        lines.append(f"  {name:<11} {value if isinstance(value, str) else json.dumps(value)}")
+    if saved.provenance:
+        lines += ["  made by", *listed(saved.provenance, indent=4)]
     return "\n".join(lines)
+
+
+def listed(values: Mapping[str, Any], indent: int) -> list[str]:
+    """Lines with one key each, and below a key that holds keys again these, further in. Long lists keep their ends."""
+    lines: list[str] = []
+    width = max((len(name) for name, value in values.items() if not _has_keys(value)), default=0)
+    for name, value in values.items():
+        if _has_keys(value):
+            lines += [" " * indent + name, *listed(value, indent + 2)]
+            continue
+        before = f"{'':<{indent}}{name:<{width}}  "
+        text = value if isinstance(value, str) else _in_line(value)
+        # A word that is longer than the line, such as a path, stays whole.
+        options: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
+        lines += textwrap.wrap(before + text, LINE, subsequent_indent=" " * len(before), **options)
+    return lines
+
+
+def _has_keys(value: Any) -> bool:
+    return isinstance(value, Mapping) and len(value) > 0
+
+
+def _in_line(value: Any) -> str:
+    if isinstance(value, list) and len(value) > SHOWN:
+        ends = [json.dumps(each) for each in (*value[:3], *value[-1:])]
+        return f"[{', '.join(ends[:-1])}, ..., {ends[-1]}]: {len(value)} entries"
+    return json.dumps(value)

@@ -23,38 +23,54 @@ def parse(kind: Any, commands: Mapping[str, type[Command]], arguments: Sequence[
 
     Raises `Mistake` for arguments that state none; leaves with `SystemExit` after `--help`.
     """
+    command, box = _read(kind, "pdejax", description, arguments or ["--help"])
+    if command is not None:
+        return command
+    first = arguments[0]
+    if first in commands:
+        raise Mistake(_mistake(box, first, f"pdejax {first}", commands[first], arguments[1:]))
+    if first.startswith("-"):
+        raise Mistake(f"{first} comes before any command; the commands are {', '.join(commands)}.")
+    near = difflib.get_close_matches(first, commands, 1)
+    meant = f"; did you mean {near[0]}?" if near else "."
+    raise Mistake(f"there is no command {first!r}{meant} The commands are {', '.join(commands)}.")
+
+
+def parse_script(kind: type[Command], name: str, arguments: Sequence[str]) -> Command:
+    """The one command of a script; raises and leaves as `parse` does."""
+    command, box = _read(kind, name, None, arguments)
+    if command is None:
+        raise Mistake(_mistake(box, name, f"python {name}", kind, arguments))
+    return command
+
+
+def _read(kind: Any, program: str, description: str | None, arguments: Sequence[str]) -> tuple[Command | None, str]:
+    """What tyro makes of the arguments or, where it makes nothing of them, what it says about that."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(
+            command = tyro.cli(
                 kind,
-                prog="pdejax",
+                prog=program,
                 description=description,
-                args=list(arguments) or ["--help"],
+                args=list(arguments),
                 config=(tyro.conf.FlagCreatePairsOff, tyro.conf.CascadeSubcommandArgs),
             )
     except SystemExit as exit:
         if not exit.code:
             raise
-    raise Mistake(_mistake(said.getvalue(), commands, arguments))
+        return None, said.getvalue()
+    return command, ""
 
 
-def _mistake(box: str, commands: Mapping[str, type[Command]], arguments: Sequence[str]) -> str:
+def _mistake(box: str, name: str, program: str, kind: type[Command], arguments: Sequence[str]) -> str:
     """What tyro says in a box, in one line. A box of a kind that is not known here is kept, without its frame."""
     lines = [line.strip("│|╭╮╰╯+ ") for line in box.splitlines()]
     title, lines = lines[0].strip("─- ") if lines else "", [line for line in lines[1:] if line.strip("─-")]
-    first = arguments[0] if arguments else ""
-    name = first if first in commands else None
-    if name is None:
-        if first.startswith("-"):
-            return f"{first} comes before any command; the commands are {', '.join(commands)}."
-        near = difflib.get_close_matches(first, commands, 1)
-        meant = f"; did you mean {near[0]}?" if near else "."
-        return f"there is no command {first!r}{meant} The commands are {', '.join(commands)}."
-    help_ = f"`pdejax {name} --help` lists all options."
-    known = options(commands[name])
+    help_ = f"`{program} --help` lists all options."
+    known = options(kind)
     if title in ("Unrecognized options", "Required options"):
-        unknown = [a for a in arguments[1:] if a.startswith("--") and _dashed(a) not in (*known, "--help")]
+        unknown = [a for a in arguments if a.startswith("--") and _dashed(a) not in (*known, "--help")]
         if unknown:
             return f"{name} has no option {unknown[0]}; {_nearest(unknown[0], known)}{help_}"
     if title == "Unrecognized options":

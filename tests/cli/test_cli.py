@@ -26,6 +26,7 @@ from pdejax.cli.demo import NAME
 from pdejax.cli.equation import of_data
 from pdejax.cli.evaluate import check_box, check_lead_time, trained_on, with_components
 from pdejax.cli.former import MARK, begin_anew, refuse_foreign
+from pdejax.cli.info import listed
 from pdejax.cli.train import MODEL, check_valid
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -215,6 +216,27 @@ def test_info_describes_installation_data_and_model(generated, trained, capsys):
     said = capsys.readouterr().out
     assert "FNO" in said
     assert "vorticity" in said
+
+
+def test_info_lists_one_key_per_line_and_keys_of_keys_below_theirs():
+    values = {
+        "solver": "ETDRK4()",
+        "dtype": {"solved": "float64"},
+        "errors": list(range(61)),
+        "none": {},
+        "key": [0, 1],
+    }
+    assert listed(values, indent=2) == [
+        "  solver  ETDRK4()",
+        "  dtype",
+        "    solved  float64",
+        "  errors  [0, 1, 2, ..., 60]: 61 entries",
+        "  none    {}",
+        "  key     [0, 1]",
+    ]
+    long = listed({"initial": "word " * 40, "path": "/" + "x" * 200}, indent=0)
+    assert [len(line) <= 110 for line in long] == [True, True, True, False]
+    assert long[1].startswith("         word")
 
 
 @pytest.mark.parametrize("command", ["", "generate", "train", "evaluate", "demo", "info"])
@@ -446,6 +468,35 @@ def test_an_interrupted_demo_leaves_its_mark_and_no_half_file(sent, tmp_path):
     assert [path.name for path in folder.iterdir()] == [MARK]
 
 
+def test_an_interruption_while_the_command_is_loaded_is_one_line():
+    code = """
+import importlib.abc, os, signal, sys
+
+class Interrupted(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "jax":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupted())
+from pdejax_command import main
+sys.exit(main())
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "pdejax: interrupted.\n")
+
+
+def test_an_interruption_while_arguments_are_read_is_one_line():
+    code = """
+import os, signal, sys
+import pdejax.cli
+
+pdejax.cli.parse = lambda *_: os.kill(os.getpid(), signal.SIGINT)
+sys.exit(pdejax.cli.main(["info"]))
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "pdejax: interrupted.\n")
+
+
 def test_an_interruption_inside_a_destructor_is_not_lost():
     class Slow:
         def __del__(self):
@@ -490,6 +541,26 @@ def test_data_set_recipe(tmp_path, monkeypatch):
     data = pj.read_well(tmp_path / "data" / "train" / "kolmogorov_flow.hdf5")
     assert (len(data), data.grid.shape) == (2, (24, 24))
     assert data.provenance["solver_error_one_interval"] < 0.1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--ou x", "has no option --ou; the nearest is --out."),
+        ("", "needs --out."),
+        ("--out x --preset small", "invalid choice 'small' for argument '--preset'"),
+        ("--out x --train 3", "has no option --train;"),
+    ],
+)
+def test_a_script_says_a_mistake_as_the_commands_do(options, said, capsys, monkeypatch):
+    script = str(REPOSITORY / "datasets" / "kolmogorov_flow.py")
+    monkeypatch.setattr(sys, "argv", [script, *options.split()])
+    with pytest.raises(SystemExit) as exit:
+        runpy.run_path(script, run_name="__main__")
+    assert exit.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert line.endswith(f"`python {script} --help` lists all options.")
 
 
 def test_another_equation_starts_from_its_own_coefficients(tmp_path):
