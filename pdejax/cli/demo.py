@@ -17,6 +17,7 @@ from pdejax.cli.recipe import TINY, Recipe, describe_data, describe_solver_error
 from pdejax.cli.train import MODEL, Training, in_words, read, train_fno
 from pdejax.cli.wording import said_as, under
 from pdejax.evaluate import Report, RivalFamily, evaluate
+from pdejax.progress import is_watched
 
 NAME = "kolmogorov_flow"
 
@@ -72,7 +73,7 @@ class Demo(Command):
             with _timed(spent, "training"), said_as(under("training", Training)):
                 fitted = train_fno(train, valid, self.training, self.out)
 
-            print(f"\n3/3  Rolling out from {len(test)} unseen initial states, beside classical solvers ...")
+            print(f"\n3/3  Rolling out from {len(test)} held-out initial states, beside classical solvers ...")
             with _timed(spent, "evaluation"):
                 test = first_frames(test, self.rollout_steps)
                 report = evaluate(
@@ -82,6 +83,7 @@ class Demo(Command):
                     at=self.at,
                     family=RivalFamily(fractions=self.rival_fractions),
                     timing_seconds=self.timing_seconds,
+                    progress=is_watched(),
                 )
                 assert isinstance(report, Report)  # trajectories give no PairReport
                 report.save(self.out)

@@ -1,4 +1,4 @@
-"""`pdejax evaluate`: trained models beside classical solvers, on trajectories they have not seen."""
+"""`pdejax evaluate`: trained models beside classical solvers, on held-out trajectories."""
 
 import dataclasses
 from pathlib import Path
@@ -16,6 +16,7 @@ from pdejax.data import Trajectories, read_well
 from pdejax.data.trajectories import layout_names
 from pdejax.equations import Equation
 from pdejax.evaluate import RivalFamily, evaluate
+from pdejax.progress import is_watched
 
 # What `pdejax.evaluate` calls the options.
 WORDS = {"leave `equation` out": "say --equation none", "truth_shape": "--truth-points"}
@@ -23,7 +24,7 @@ WORDS = {"leave `equation` out": "say --equation none", "truth_shape": "--truth-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluate(Command):
-    """Roll models out on unseen trajectories, and compare them with classical solvers.
+    """Roll models out on held-out trajectories, and compare them with classical solvers.
 
     Writes OUT/report.html, tables (CSV, JSON), plots and an animation. The classical solvers run where the equation is
     known: files made by pdejax state it; for others name it with --equation and --coefficients.
@@ -64,7 +65,7 @@ class Evaluate(Command):
             data, surrogates = fit_together(read_well(self.data).load(), saved)
             for name, each in saved.items():
                 if trained_on(each, data):
-                    print(f"{name}: these are the data that the model was trained on, not unseen ones.")
+                    print(f"{name}: these are the data that the model was trained on, not held-out ones.")
             if self.steps is not None:
                 data = first_frames(data, self.steps)
             equation = equation_named.of_data(data, self.equation, dict(self.coefficients))
@@ -86,6 +87,7 @@ class Evaluate(Command):
                     family=RivalFamily(fractions=self.rival_fractions),
                     truth_shape=truth,
                     timing_seconds=self.seconds,
+                    progress=is_watched(),
                 )
             report.save(self.out)
             print(report.summary())

@@ -42,8 +42,8 @@ class Recipe:
     solve_points: tuple[int, ...] = (128, 128)
     """Points per axis where the equation is solved."""
     store_points: tuple[int, ...] = (64, 64)
-    """Points per axis of the stored fields. At most half of those solved on, or no honest rival is left to compare
-    a surrogate with."""
+    """Points per axis of the stored fields, at most those solved on. With more than half of these, `evaluate` leaves
+    out the classical solvers that are more than half as fine as the data's own. The measured error is the same."""
     extent: tuple[float, ...] = (2 * math.pi,)
     """Side lengths of the box; one number for all axes, or one per axis."""
     initial_peak: float = 4.0

@@ -17,6 +17,7 @@ from pdejax.data import Trajectories, read_well
 from pdejax.data.trajectories import layout_names
 from pdejax.evaluate import Report, evaluate
 from pdejax.nn import Modes
+from pdejax.progress import is_watched
 from pdejax.training import Fitted, TrainingDiverged, fit, objectives
 
 MODEL = "model.pdejax"
@@ -68,7 +69,7 @@ class Train(Command):
     """Train a surrogate on a data file: the next frame from the present one.
 
     Any HDF5 file in the layout of The Well will do. Writes OUT/model.pdejax, the log and the curve of the loss; with
-    --valid also how far rollouts of the model follow trajectories that it has never seen.
+    --valid also how far rollouts of the model follow those held-out trajectories.
     """
 
     data: Path
@@ -93,7 +94,7 @@ class Train(Command):
             fitted = train_fno(train, valid, self.training, self.out)
             print(f"trained for {time.perf_counter() - started:.0f} s; the model is {self.out / MODEL}")
             if valid is not None:
-                report = evaluate({"FNO": fitted.model}, valid, timing_seconds=1.0)
+                report = evaluate({"FNO": fitted.model}, valid, timing_seconds=1.0, progress=is_watched())
                 assert isinstance(report, Report)  # trajectories give no PairReport
                 print(in_words(report, "FNO"))
                 report.to_csv(self.out)

@@ -10,7 +10,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tqdm.auto
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.data.plan import Plan, is_varied, keys_of, stepper_of
@@ -21,6 +20,7 @@ from pdejax.data.storage import WellWriter, check_parameter_names, read_well, re
 from pdejax.data.trajectories import Trajectories, as_names, layout_names
 from pdejax.grid import Grid, Points, same_box
 from pdejax.keys import checked_key
+from pdejax.progress import ProgressBar
 from pdejax.solvers import TimeStepper
 
 
@@ -53,7 +53,8 @@ def generate(
     - `num_steps`: steps after it. Every `store_every`-th is stored, so `u` has `num_steps // store_every + 1` frames.
     - `store`: the grid to store on, another resolution of the same box; where the box varies, its shape counts. By
       default the solver's own: enough to train on, but then the data is its own truth, and `evaluate` leaves out those
-      rivals that are more than half as fine. Half the solver's points or fewer leave all of them in.
+      rivals that are more than half as fine. Half the solver's points or fewer leave all of them in. The measured error
+      is the solver's in every case: it is found with twice the solver's points, however many are stored.
     - `chunk_size`: trajectories solved at once. All chunks have one shape (the last is filled up, and cropped), so one
       program runs and the bytes of a trajectory do not depend on how many are asked for.
     - `path`: writes each chunk to this file (The Well's layout) as it is done; the result is read from it when indexed.
@@ -111,9 +112,7 @@ def generate(
     options = {"num_samples": num_samples, "dtype": dtype, "units": units, "vectors": vectors}
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(WellWriter(path, grid, names, times, **options)) if path is not None else None
-        bar = stack.enter_context(
-            tqdm.auto.tqdm(total=num_samples, desc="trajectories", unit="traj", disable=not progress)
-        )
+        bar = stack.enter_context(ProgressBar(num_samples, unit="traj", description="trajectories", shown=progress))
         collected: list[dict[str, np.ndarray]] = []
         time_steps: list[np.ndarray] = []
         errors: list[np.ndarray] = []

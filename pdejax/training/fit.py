@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import PRNGKeyArray
-from tqdm import tqdm
 
 from pdejax.models import trainable
+from pdejax.progress import ProgressBar
 from pdejax.training.arguments import check_arguments
 from pdejax.training.dataset import device_data, normalised
 from pdejax.training.log import TrainingLog
@@ -120,7 +120,7 @@ def fit(
     interval = valid_every or (-(-num_steps // 10) if pauses else num_steps)
     step, chunk, start = first, steps_per_call or 1, time.perf_counter()
     valid_loss = np.nan
-    with tqdm(total=num_steps, desc="fit", unit="step", disable=not progress, dynamic_ncols=True) as bar:
+    with ProgressBar(num_steps, unit="step", description="fit", shown=progress) as bar:
         while step < end:
             until_score = interval - (step - first) % interval
             count = min(chunk, until_score, end - step, capacity)

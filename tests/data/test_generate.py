@@ -334,6 +334,24 @@ def test_the_measured_error_bounds_the_error_of_an_underresolved_flow():
     np.testing.assert_allclose(data.provenance["solver_error_by_frame"][1:], errors, rtol=0.26)
 
 
+def test_storing_all_points_that_were_solved_on_keeps_the_measured_error(capfd):
+    # Too few points for this flow: the error is that of the grid, and must not vanish because nothing is left out.
+    grid = Grid(48, 2 * np.pi)
+    stepper = TimeStepper(Burgers(0.03), Spectral(grid), 0.25, 5, ETDRK2())
+
+    def initial(grid, *, key):
+        return 1.0 + jnp.sin(grid.coordinates() + 0.0 * jax.random.uniform(key))
+
+    given = {"num_samples": 1, "num_steps": 8, "key": KEY, "measure_error": 1}
+    default = generate(stepper, initial, **given)
+    same = generate(stepper, initial, store=grid.with_shape(48), **given)
+    np.testing.assert_array_equal(same.u, default.u)
+    assert same.provenance["solver_error_by_frame"] == default.provenance["solver_error_by_frame"]
+    assert same.provenance["solver_error_whole"] > 1e-3
+    # Two bars, drawn at the start and at the end.
+    assert capfd.readouterr().err.count("\r") == 4
+
+
 def test_what_is_refined_is_the_grid_and_the_step():
     stepper = TimeStepper(Burgers(0.1), Spectral(Grid((12, 15), BOX), 0.5), 0.1, 3)
     fine = refined(stepper)

@@ -394,3 +394,12 @@ def test_a_state_of_another_optimiser_is_refused():
     state = fit(small(), Supervised(), pairs(), **options(num_steps=1)).state
     with pytest.raises(ValueError, match="state to resume belongs to another optimiser.*ScaleByAdamState"):
         fit(small(), Supervised(), pairs(), **options(optimiser=optax.sgd(0.1), resume=state))
+
+
+def test_a_log_gets_few_lines_of_the_progress(capfd):
+    data = pairs()
+    given = options(num_steps=20, progress=True, steps_per_call=1)
+    fit(small(), Supervised(), data, valid=data, **given)
+    said = capfd.readouterr().err
+    assert said.count("\r") == 2
+    assert "20/20" in said and "valid=" in said
