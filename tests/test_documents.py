@@ -1,6 +1,6 @@
 """The Python blocks of the documents, executed as a reader would, in one fresh process per document.
 
-Those of the README are tried one by one and have to run alone; those of CONTRIBUTING follow each other.
+Each block has to run alone: it sees no name of another.
 
 A block takes minutes at the size that a reader wants. What the test runs instead is said in the document itself, in a
 comment that is not rendered, before the block:
@@ -37,14 +37,6 @@ def toy_blocks(text: str) -> list[str]:
     return blocks
 
 
-def in_order(blocks: list[str]) -> str:
-    """One script of all blocks, each seeing the names of those before."""
-    script = ""
-    for block in blocks:
-        script += block[script.count("\n") :]
-    return script
-
-
 def one_by_one(blocks: list[str], name: str) -> str:
     """A script that runs every block in a module of its own."""
     runs = [f"exec(compile({block!r}, {name!r}, 'exec'), {{'__name__': '__main__'}})" for block in blocks]
@@ -55,7 +47,7 @@ def one_by_one(blocks: list[str], name: str) -> str:
 def test_document_runs(name, tmp_path):
     blocks = toy_blocks((REPOSITORY / name).read_text(encoding="utf-8"))
     assert blocks, f"{name} has no Python block"
-    script = one_by_one(blocks, name) if name == "README.md" else in_order(blocks)
+    script = one_by_one(blocks, name)
     (tmp_path / name).with_suffix(".py").write_text(script, encoding="utf-8")
     result = subprocess.run(
         [sys.executable, Path(name).with_suffix(".py")],
@@ -67,16 +59,12 @@ def test_document_runs(name, tmp_path):
     assert result.returncode == 0, f"{name}, with the line numbers of the document:\n{result.stderr[-4000:]}"
 
 
-def test_toy_blocks_keep_order_lines_and_names():
+def test_toy_blocks_keep_their_order_and_lines():
     first, second = "```python\nsize = 64\n```\n", "```python\nx = size * 2 + 3\n```\n"
     text = f"# Title\n\n{first}\nand then\n\n<!-- toy: size * 2 -> 6; 3 -> 4 -->\n{second}"
-    blocks = toy_blocks(text)
-    script = in_order(blocks)
-    assert script.splitlines()[3] == "size = 64"
-    assert script.splitlines()[10] == "x = 6 + 4"
-    names = {}
-    exec(script, names)
-    assert names["x"] == 10
+    first, second = toy_blocks(text)
+    assert first.splitlines()[3] == "size = 64"
+    assert second.splitlines()[10] == "x = 6 + 4"
 
 
 def test_blocks_that_run_alone_see_nothing_of_each_other():
