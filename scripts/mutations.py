@@ -30,9 +30,9 @@ class Mutation:
 MUTATIONS = [
     Mutation(
         "real part of the exponential coefficients",
-        "pdejax/solvers/linear_part.py",
-        "            result.append(jnp.where(small, series[order - 1], closed))",
-        "            result.append(jnp.where(small, series[order - 1], closed).real)",
+        "pdejax/solvers/phi_functions.py",
+        "        result.append(jnp.where(small, series[order - 1], closed))",
+        "        result.append(jnp.where(small, series[order - 1], closed).real)",
         "tests/solvers/test_exponential.py -k korteweg",
     ),
     Mutation(
@@ -174,6 +174,13 @@ MUTATIONS = [
         "return jnp.sum(factor * y[None], axis=1)",
         "return jnp.sum(factor * y[:, None], axis=0)",
         "tests/solvers/test_exponential.py -k coupled",
+    ),
+    Mutation(
+        "blocks of two by repeated squaring",
+        "pdejax/solvers/linear_part.py",
+        "phi_functions.of_pairs(z, count) if z.shape[0] == 2 else",
+        "phi_functions.of_pairs(z, count) if z.shape[0] < 2 else",
+        "tests/solvers/test_phi_functions.py -k turns",
     ),
     Mutation(
         "error estimate a tenth as large",
