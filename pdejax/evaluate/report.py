@@ -84,6 +84,10 @@ class Result:
         """Mean over samples and channels. NaN where any sample is: a failure is not averaged away."""
         return over_channels(self.scores[metric]).mean(axis=0)
 
+    def mean_by_channel(self, metric: str) -> Float[np.ndarray, "time channel"]:
+        """Mean over samples. NaN where any sample is: a channel that is zero in one of them has no correlation."""
+        return self.scores[metric].mean(axis=0)
+
 
 @dataclasses.dataclass
 class Report:
@@ -216,6 +220,12 @@ class Report:
             name: {metric: result.mean(metric) for metric in result.scores} | {"num_finite": result.finite.sum(axis=0)}
             for name, result in self.results.items()
         }
+        by_channel = {
+            name: {
+                metric: dict(zip(self.names, result.mean_by_channel(metric).T, strict=True)) for metric in result.scores
+            }
+            for name, result in self.results.items()
+        }
         content = {
             "lead_time": self.lead_time,
             "contestants": self.table.reset_index().to_dict("records"),
@@ -223,6 +233,7 @@ class Report:
             "frontier": self.frontier,
             "lead_times": self.lead_times,
             "curves": curves,
+            "curves_by_channel": by_channel,
             "common_modes_of": self.common_shape,
             "truth_solved_on": self.truth_shape,
             "left_out": self.left_out,

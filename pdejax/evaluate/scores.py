@@ -8,6 +8,13 @@ no failure of anybody's, so:
 - its correlation, and where it is zero its spectrum error, are NaN and left out of the means over channels. Where no
   channel has one, the values of `pdejax.metrics` stand.
 
+Every channel is measured by its own truth and counts the same in a mean over channels, whatever its units. Two things
+follow. The size of all channels, used for one that is zero in all of the truth, is that of the channels with large
+units: an error there is small or large with the choice of units. And a channel that holds nothing but the rounding of
+others is scored like any other, with errors of order one. So the scores of single channels are kept beside the means
+(`Result.scores`, `Report.curves`, `curves_by_channel` in the JSON file); a channel that means nothing is left out with
+`Trajectories.select` before.
+
 A state that is not finite has no score at all: NaN in every channel, so that no mean over channels hides it.
 """
 
@@ -99,7 +106,10 @@ def spectra(u: Float[Array, "sample channel *space"], grid: Grid) -> Float[Array
 
 
 def over_channels(values: Float[np.ndarray, "*sample_time channel"]) -> Float[np.ndarray, "*sample_time"]:
-    """The mean over the channels that have a score; NaN where none has. A failed state has none in any channel."""
+    """The mean over the channels that have a score, each of the same weight; NaN where none has.
+
+    A failed state has none in any channel.
+    """
     there = ~np.isnan(values)
     count = there.sum(axis=-1)
     total = np.where(there, values, 0.0).sum(axis=-1)

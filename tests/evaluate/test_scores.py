@@ -1,5 +1,7 @@
 """Scores of truths that vanish: a channel that is zero is measured by its own size at other times."""
 
+import json
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import pytest
 import pdejax as pj
 from pdejax.evaluate import evaluate
 from pdejax.evaluate.pairs import evaluate_pairs
-from pdejax.evaluate.scores import over_channels
+from pdejax.evaluate.scores import over_channels, scores
 from pdejax.evaluate.truth import sizes_of
 
 
@@ -95,3 +97,33 @@ def test_pairs_that_cannot_be_scored_say_why():
         evaluate_pairs({"still": still}, (good, bad), None, key=None)
     with pytest.raises(ValueError, match="two real channels"):
         evaluate_pairs({"still": still}, (good, good.astype(np.complex64)), None, key=None)
+
+
+def test_every_channel_has_scores_of_its_own_in_every_table(tmp_path):
+    """A millionth of the other in size, and as wrong as it is alone: means weigh both the same."""
+    data = trajectories([1e-6] * 3)
+    found = evaluate({"drifting": drifting(1e-6)}, data, at=1.0, progress=False)
+    # Channel b is cos + n of amplitude 1e-6: n over the root of 1/2.
+    expected = np.sqrt(2) * np.arange(3)
+    np.testing.assert_allclose(found.results["drifting"].mean_by_channel("nrmse")[:, 1], expected, rtol=1e-4)
+    written = json.loads(found.to_json(tmp_path / "metrics.json").read_text())
+    curves = written["curves_by_channel"]["drifting"]
+    np.testing.assert_allclose(curves["relative_l2"]["b"], expected, rtol=1e-4)
+    # The wave has turned by an eighth and by a quarter, and was kept.
+    wave = 2 * np.sin(np.pi / 8 * np.arange(3))
+    np.testing.assert_allclose(curves["relative_l2"]["a"], wave, rtol=1e-4)
+    np.testing.assert_allclose(written["curves"]["drifting"]["relative_l2"], (wave + expected) / 2, rtol=1e-4)
+    rows = found.curves.query("metric == 'relative_l2' and channel == 'b' and name == 'drifting'")
+    np.testing.assert_allclose(rows["mean"], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_truth_with_nothing_on_the_common_modes_is_measured_by_its_size(dtype):
+    """What truncation leaves of mode 6 on eight points is rounding, and nothing to be relative to."""
+    grid = pj.Grid((16,), 2 * jnp.pi)
+    x = np.asarray(grid.axes[0])
+    truth = np.stack([np.cos(6 * x + 0.3) + np.sin(5 * x), np.cos(x)]).astype(dtype)[None, None]
+    prediction = truth + np.asarray(0.1 * np.cos(x), dtype)
+    sizes = np.asarray([1.0, np.sqrt(0.5)])
+    found = scores(jnp.asarray(prediction), jnp.asarray(truth), grid, grid.with_shape((8,)), sizes)
+    np.testing.assert_allclose(found["common_relative_l2"][0, 0], [0.1 * np.sqrt(0.5), 0.1], rtol=1e-4)
