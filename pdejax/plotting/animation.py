@@ -48,7 +48,8 @@ def animate_triptych(
     One component, `(time, *space)`: pick the channel first. All three panels share the limits of the truth over all
     times, so a pale error is a small one; larger values have the last colour and values that are not finite are grey.
     Where the truth has one sign, the error has a scale of the same width about zero. In 3D the slice through the middle
-    of z is shown; in 1D all are lines, the prediction in `prediction_colour`.
+    of z is shown. In 1D all are lines, the prediction in `prediction_colour`. The error then has an axis of its own
+    about zero: up to the largest error, or to the largest value of the truth where the error exceeds that.
 
     Raises `ValueError` for arrays that do not fit the grid and the times, and for more than three dimensions.
     """
@@ -128,8 +129,10 @@ def _line_panels(
     length_unit: str,
     colours: tuple[str, str, str],
 ) -> tuple[Figure, Callable[[int], None]]:
-    figure = new_figure(9.6, 3.2)
-    panels = figure.subplots(1, 3, sharey=True)
+    figure = new_figure(10.4, 3.2)
+    panels = figure.subplots(1, 3)
+    panels[1].sharey(panels[0])
+    panels[1].tick_params(labelleft=False)
     x = np.asarray(grid.axes[0])
     margin = 0.08 * (limits[1] - limits[0])
     lines = []
@@ -138,12 +141,21 @@ def _line_panels(
         panel.set_title(title)
         panel.set_xlabel(labelled("x", length_unit))
         panel.grid(True)
-    # The error is drawn about zero, which must be in view.
-    panels[0].set_ylim(min(limits[0], 0.0) - margin, max(limits[1], 0.0) + margin)
+    panels[0].set_ylim(limits[0] - margin, limits[1] + margin)
     panels[0].set_ylabel(label)
+    # On the axis of the field an error of a few percent is a flat line.
+    bound = _error_bound(values["error"], values["truth"])
+    panels[2].set_ylim(-bound, bound)
+    panels[2].set_ylabel(f"error of {label}")
 
     def draw(index: int) -> None:
         for line, frames in zip(lines, values.values(), strict=True):
             line.set_ydata(frames[index])
 
     return figure, draw
+
+
+def _error_bound(error: np.ndarray, truth: np.ndarray) -> float:
+    """Half the width of an axis for the error: the largest one, unless it exceeds the size of the truth (diverged)."""
+    largest, size = (float(np.max(np.abs(values), initial=0.0, where=np.isfinite(values))) for values in (error, truth))
+    return 1.08 * (min(largest, size or largest) or 1.0)

@@ -188,6 +188,22 @@ def test_triptych_of_a_positive_field_has_an_error_scale_about_zero():
     assert limits == [(2.0, 3.0), (2.0, 3.0), (-1.0, 1.0)]
 
 
+def test_the_error_of_a_line_has_an_axis_of_its_own():
+    grid, times = Grid(16, 1.0), np.array([0.0, 1.0])
+    truth = 3 + np.sin(2 * np.pi * np.asarray(grid.axes[0])) * np.ones((2, 1))
+    small = truth + 1e-3 * times[:, None]
+    field, prediction, error = plotting.animate_triptych(small, truth, grid, times, name="u", unit="m").figure.axes
+    np.testing.assert_allclose(error.get_ylim(), (-1.08e-3, 1.08e-3), rtol=1e-6)
+    assert error.get_ylabel() == "error of u [m]"
+    assert field.get_ylim() == prediction.get_ylim() and 1.5 < field.get_ylim()[0] < 2
+    # One that has blown up does not flatten what came before.
+    diverged = np.stack([small[0], np.full(16, 1e9)])
+    error = plotting.animate_triptych(diverged, truth, grid, times).figure.axes[2]
+    np.testing.assert_allclose(error.get_ylim(), (-1.08 * 4, 1.08 * 4), rtol=1e-6)
+    exact = plotting.animate_triptych(truth, truth, grid, times).figure.axes[2]
+    assert exact.get_ylim()[0] < 0 < exact.get_ylim()[1]
+
+
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     grid = Grid(8, 1.0)
     path = tmp_path / "field.png"
