@@ -59,6 +59,8 @@ def save(
     A model is described by its class and the arguments of its constructor, each of which it must keep in a field of
     the same name (`key` excepted), so a constructor stays the only list of hyperparameters.
 
+    A class of one's own is saved by `equinox.tree_serialise_leaves`; the README shows how.
+
     Raises `ValueError` for a model that cannot be described: a class outside pdejax, a constructor argument that is not
     kept, an activation that is not from `jax.nn` or `jax.numpy`.
     """
