@@ -55,6 +55,12 @@ def caveats(report: Report) -> list[str]:
             "either way the comparison decides nothing."
         )
     for name, result in report.of_kind("surrogate").items():
+        everywhere = float(result.mean("relative_l2")[report.stated])
+        if report.common_shape is not None and everywhere > 2 * result.error:
+            found.append(
+                f"{name} is compared on the common modes alone, and is worse beyond them: on all points its "
+                f"error is {everywhere:.3g}, not {result.error:.3g}. RivalFamily(fractions=(1.0,)) compares it on all."
+            )
         if result.failed_at is not None:
             found.append(
                 f"{name} does not stay finite: {result.num_failed} of {len(result.finite)} rollouts have failed by the "
@@ -85,13 +91,16 @@ def summary(report: Report) -> str:
     ]
     for paragraph in verdict(report):
         lines += [*_wrapped(paragraph), ""]
-    rows: list[tuple[str, ...]] = [("", "error", "correlation below 0.8 from", "below 0.95 from", "cost [ms]")]
+    everywhere = ["on all points"] if report.common_shape else []
+    heads = ["", "error", *everywhere, "correlation below 0.8 from", "below 0.95 from", "cost [ms]"]
+    rows: list[list[str]] = [heads]
     shown = [*report.of_kind("surrogate"), *report.of_kind("baseline"), *report.frontier]
     for name in shown:
         result = report.results[name]
-        error = f"{result.error:.3g}" if np.isfinite(result.error) else "failed"
+        errors = [result.error, *(float(result.mean("relative_l2")[report.stated]) for _ in everywhere)]
+        shown_errors = [f"{error:.3g}" if np.isfinite(error) else "failed" for error in errors]
         cost = f"{1e3 * result.cost:.3g}" if np.isfinite(result.cost) else "-"
-        rows.append((name, error, *(below_from(report, name, threshold) for threshold in (0.8, 0.95)), cost))
+        rows.append([name, *shown_errors, *(below_from(report, name, threshold) for threshold in (0.8, 0.95)), cost])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
@@ -108,6 +117,8 @@ def _legend(report: Report) -> str:
     points = "x".join(map(str, report.common_shape or ()))
     common = f" on the common modes, those that {points} points hold" if report.common_shape else ""
     text = f"error: relative L2 at lead time {report.lead_time:g}{common}; mean over trajectories."
+    if report.common_shape:
+        text += " A coarse solver has none of the finer modes, so its error on all points is larger."
     if report.equation is not None:
         text += (
             f" cost: wall time per unit of simulated time and trajectory, in a batch of {report.data['batch']}. "

@@ -224,6 +224,7 @@ def test_rivals_are_told_the_time():
     found = evaluate({"zero": Zero(0.25)}, data, Forced(), family=family, at=2.75, timing_seconds=0.0, progress=False)
     assert len(found.rivals) == 2
     # One step of a fourth-order rule per interval: (0.25)^5 / 2880 per step.
+    assert all(rival.stepper.substeps == 1 for rival in found.rivals.values())
     assert all(result.error < 2e-5 for result in found.of_kind("rival").values())
 
 

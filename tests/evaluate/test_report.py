@@ -159,11 +159,23 @@ def test_correlation_is_below_from_the_first_time_that_is(report, text):
     said = summary(report)
     assert "correlation below 0.8 from" in said and "below 0.95 from" in said and "until" not in said
     (row,) = [line for line in said.splitlines() if line.strip().startswith("persistence")]
-    assert row.split()[1:] == ["1.2", "0.6", "0.2", "-"]
+    assert row.split()[1:] == ["1.2", "2.4", "0.6", "0.2", "-"]
     (row,) = [line for line in said.splitlines() if line.strip().startswith(GOOD)]
     assert row.count("never (1)") == 2
     assert "|corr. below 0.8 from||corr. below 0.95 from|" in text and "|never (1)||never (1)|" in text
     assert "until" not in text
+
+
+def test_what_lies_beyond_the_common_modes_is_said(report):
+    """Errors on all points stand in the table; a surrogate that is worse there than on the common modes is named."""
+    assert "on all points" in summary(report) and "worse beyond them" not in summary(report)
+    fnos = report.results["FNO"]
+    worse = dataclasses.replace(fnos, scores=fnos.scores | {"relative_l2": 3 * fnos.scores["relative_l2"]})
+    said = " ".join(summary(dataclasses.replace(report, results=report.results | {"FNO": worse})).split())
+    assert "FNO is compared on the common modes alone" in said and "its error is 1.8, not 0.3" in said
+    assert "U-Net is compared" not in said
+    without = dataclasses.replace(report, common_shape=None)
+    assert "on all points" not in summary(without)
 
 
 def compared(report, **changes) -> Report:
