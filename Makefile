@@ -15,7 +15,7 @@ PYTEST = $(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install test test64 test32 demo lint notebooks bench clean
+.PHONY: help install test test64 test32 demo lint notebooks bench experiments clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,19 @@ notebooks: $(INSTALLED)  ## execute every notebook at toy size; the results go t
 
 bench: $(INSTALLED)  ## every benchmark, side by side with the peers
 	@set -e; for script in benchmarks/[!_]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+# The data of the experiments: the recipe's own set, unless others are named.
+MADE := out/datasets/kolmogorov_flow/data
+DATA ?= $(MADE)/train/kolmogorov_flow.hdf5
+VALID ?= $(MADE)/valid/kolmogorov_flow.hdf5
+EXPERIMENT_ARGS ?=
+
+$(MADE)/train/kolmogorov_flow.hdf5 $(MADE)/valid/kolmogorov_flow.hdf5 &: | $(INSTALLED)
+	$(BIN)/python datasets/kolmogorov_flow.py --out out/datasets/kolmogorov_flow
+
+experiments: $(INSTALLED) $(DATA) $(VALID)  ## every experiment, on the data of the recipe or on DATA=... VALID=...
+	$(BIN)/python experiments/fno_kolmogorov.py --data $(DATA) --valid $(VALID) --results experiments/results \
+		--overwrite $(EXPERIMENT_ARGS)
 
 clean:  ## remove the environment, the outputs and the caches
 	rm -rf $(VENV) out build dist .pytest_cache .ruff_cache .import_linter_cache
