@@ -34,6 +34,18 @@ def test_error_at_equal_cost_is_linear_in_logarithms():
     assert match.bound == ""
 
 
+def test_the_cost_between_two_rivals_is_that_of_a_power_law():
+    """Through (2, 0.3) and (50, 0.012), and (800, 0.003): first cost = 0.6 / error, then 0.0072 / error^2."""
+    points = {"a": Point(2.0, 0.3), "b": Point(50.0, 0.012), "c": Point(800.0, 0.003)}
+    match = cost_at_error(0.1, points)
+    assert match.value == pytest.approx(6.0)
+    # From a to b it is log(3) / log(25) of the way.
+    assert match.weights == pytest.approx({"a": 0.6586969, "b": 0.3413031}, rel=1e-6)
+    assert cost_at_error(0.004, points).value == pytest.approx(450.0)
+    assert error_at_cost(6.0, points).value == pytest.approx(0.1)
+    assert error_at_cost(450.0, points).value == pytest.approx(0.004)
+
+
 def test_outside_the_range_there_are_only_bounds():
     assert cost_at_error(0.5, SECOND_ORDER) == (1.0, {"coarse": 1.0}, "at most")
     assert cost_at_error(1e-7, SECOND_ORDER) == (100.0, {"fine": 1.0}, "at least")

@@ -215,6 +215,24 @@ def test_coefficients_are_computed_once_for_equal_steps():
         assert abs(travelled - 20) <= 30 * np.finfo(dtype).eps * max(clock, 20)
 
 
+@pytest.mark.parametrize(("growth", "clock"), [(0.0, 0.0), (0.0, 100.0), (3e-3, 0.0), (-3e-3, 0.0)])
+def test_what_was_stepped_stays_with_the_clock(growth, clock):
+    """At every step, to a few roundings of the clock: steps that differ by more than that have sizes of their own."""
+    from pdejax.solvers.exponential import _Run
+
+    sizes = 0.01 * (1 + growth) ** np.arange(300)
+    edges = jnp.asarray(clock + np.concatenate([[0.0], np.cumsum(sizes)]), jnp.float32)
+
+    def advance(run, ends):
+        run, _ = run.with_step(*ends)
+        return run, run.h
+
+    first = _Run(edges[0], jnp.zeros((), jnp.float32), edges[1] - edges[0])
+    _, h = jax.lax.scan(advance, first, (edges[:-1], edges[1:]))
+    behind = np.cumsum(np.asarray(h, float)) - (np.asarray(edges[1:], float) - clock)
+    assert np.max(np.abs(behind)) <= 8 * np.finfo(np.float32).eps * float(edges[-1])
+
+
 def test_fixed_steps_do_not_pay_for_the_estimate():
     """Four evaluations of N per step and one before the first; a fifth only where step control asks."""
     discretisation = pj.Spectral(pj.Grid(24, TURN))
