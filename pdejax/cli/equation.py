@@ -9,7 +9,7 @@ import numpy as np
 
 from pdejax import equations
 from pdejax.data import Trajectories
-from pdejax.data.coefficients import entries_of
+from pdejax.data.coefficients import axis_entries
 from pdejax.equations import Equation
 
 NONE = "none"
@@ -63,9 +63,9 @@ def of_data(data: Trajectories, name: str | None, coefficients: Mapping[str, flo
     # A parameter of the file need not be a coefficient: a Reynolds number, a seed.
     wanted = inspect.signature(getattr(equations, name)).parameters if name in names() else {}
     own: dict[str, Any] = {each: float(np.mean(values)) for each, values in data.parameters.items() if each in wanted}
-    # A vector is stored entry by entry, `velocity_x`, `velocity_y`.
+    # A vector is stored entry by entry. Those of the equations that have a name have one per axis: `velocity_x`, ...
     for each in set(wanted) - set(own):
-        entries = entries_of(each, data.grid.ndim)
+        entries = axis_entries(each, data.grid.ndim)
         if all(entry in data.parameters for entry in entries):
             own[each] = [float(np.mean(data.parameters[entry])) for entry in entries]
     return from_name(name, own | dict(coefficients))

@@ -197,9 +197,10 @@ def describe_solver_error(data: Trajectories) -> str:
     if one is None or whole is None:
         return f"solver error: {data.provenance.get('solver_error', 'not stated in the file')}"
     interval = float(data.times[1] - data.times[0])
+    part = data.provenance.get("solver_error_part", "")
     return (
-        f"solver error, measured against a solution twice as fine: {one:.1e} after one interval of {interval:g}, "
-        f"{whole:.1e} after all {data.num_frames - 1}"
+        f"solver error, measured by refinement: {one:.1e} after one interval of {interval:g}, {whole:.1e} after all "
+        f"{data.num_frames - 1}{f', {part}' if part else ''}"
     )
 
 

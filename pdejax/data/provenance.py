@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from pdejax.data.plan import Plan
-from pdejax.data.solver_error import refined
+from pdejax.data.solver_error import measured_part, refined
 from pdejax.grid import Grid
 from pdejax.solvers import TimeStepper
 
@@ -28,9 +28,10 @@ def solver_error_of(stepper: Any, errors: list[np.ndarray]) -> dict[str, Any]:
         "solver_error_one_interval": float(largest[1]),
         "solver_error_whole": float(largest[-1]),
         "solver_error_by_frame": [float(f"{error:.4g}") for error in largest],
+        "solver_error_part": measured_part(stepper),
         "solver_error": (
-            f"relative L2, largest of {len(errors)} trajectories, against {fine.substeps} in place of "
-            f"{stepper.substeps} substeps on {fine.grid.shape} in place of {stepper.grid.shape} points"
+            f"relative L2 {measured_part(stepper)}, largest of {len(errors)} trajectories, against {fine.substeps} "
+            f"in place of {stepper.substeps} substeps on {fine.grid.shape} in place of {stepper.grid.shape} points"
         ),
     }
 

@@ -278,7 +278,10 @@ class Trajectories:
             lines.append(f"  {name:<11} {spread}")
         error = self.provenance.get("solver_error_one_interval")
         if error is not None:
-            lines.append(f"  solver      relative error {error:.1e} after one output interval")
+            part = self.provenance.get("solver_error_part")
+            lines.append(
+                f"  solver      relative error {error:.1e} after one output interval{f', {part}' if part else ''}"
+            )
         return "\n".join(lines)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pdejax.data import Trajectories
-from pdejax.data.coefficients import coefficient_leaves, entries_of
+from pdejax.data.coefficients import coefficient_leaves, entries_in
 from pdejax.data.trajectories import layout_names
 from pdejax.equations import Equation
 from pdejax.evaluate.coefficients import stated_by_data
@@ -129,7 +129,11 @@ def _check_coefficients(test: Trajectories, equation: Equation) -> None:
         found, own = np.asarray(stated), np.asarray(leaves[name])
         if np.any(found != found[:1]) or np.allclose(own, found[0], rtol=1e-4, atol=0.0):
             continue
-        names = (name,) if own.ndim == 0 else entries_of(name, ndim)
+        names = (
+            (name,)
+            if own.ndim == 0
+            else entries_in(test.parameters, name, leaves[name], equation, ndim) or own.size * (name,)
+        )
         for entry, mine, its in zip(names, own.ravel(), found[0].ravel(), strict=True):
             if not np.isclose(mine, its, rtol=1e-4, atol=0.0):
                 raise ValueError(

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array
 
 from pdejax.data import Trajectories
-from pdejax.data.coefficients import coefficient_leaves, entries_of, leaf_name
+from pdejax.data.coefficients import axis_entries, coefficient_leaves, entries_in, leaf_name
 from pdejax.equations import Equation
 
 
@@ -17,21 +17,22 @@ def stated_by_data(equation: Equation, parameters: Mapping[str, Any], ndim: int)
     """Those coefficients of the equation that `parameters` names, in the shape that the equation has them in.
 
     A parameter is one number, or one per trajectory: then the result leads with the trajectory. A vector is named by
-    its entries, `velocity_x`, `velocity_y`; what they leave open is the equation's own. One number of the data serves
+    its entries, see `entries_of`; what they leave open is the equation's own. One number of the data serves
     every axis of the equation.
 
     Raises `ValueError` where the data has one number per axis and the equation one for all.
     """
     found: dict[str, Array] = {}
     for name, leaf in coefficient_leaves(equation).items():
-        entries = entries_of(name, ndim)
+        entries = entries_in(parameters, name, leaf, equation, ndim)
         if name in parameters:
             values = jnp.asarray(parameters[name])
             found[name] = jnp.broadcast_to(values.reshape(values.shape + (1,) * leaf.ndim), values.shape + leaf.shape)
-        elif leaf.shape == (ndim,) and any(entry in parameters for entry in entries):
+        elif entries:
             values = [jnp.asarray(parameters.get(entry, leaf[a])) for a, entry in enumerate(entries)]
             found[name] = jnp.stack(jnp.broadcast_arrays(*values), axis=-1)
-        elif leaf.ndim == 0 and all(entry in parameters for entry in entries):
+        elif leaf.ndim == 0 and all(entry in parameters for entry in axis_entries(name, ndim)):
+            entries = axis_entries(name, ndim)
             numbers = [float(np.ravel(parameters[entry])[0]) for entry in entries]
             stated = " and ".join(f"{entry}={number:g}" for entry, number in zip(entries, numbers, strict=True))
             raise ValueError(

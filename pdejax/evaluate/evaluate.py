@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tqdm.auto
 from jaxtyping import Float, PRNGKeyArray
 
 from pdejax.equations import Equation
@@ -29,6 +28,7 @@ from pdejax.evaluate.rollouts import Rollouts
 from pdejax.evaluate.scores import over_channels
 from pdejax.evaluate.truth import sizes_of, truth_shape_of
 from pdejax.grid import Grid
+from pdejax.progress import ProgressBar
 
 # Beyond ten times the truth's own size a rollout has blown up, whether or not it has reached infinity yet.
 BLOWN_UP = 10.0
@@ -114,7 +114,7 @@ def evaluate(
 
     results: dict[str, Result] = {}
     stated: int | None = None
-    with tqdm.auto.tqdm(total=len(entries) + 2, unit="", disable=not progress) as bar:
+    with ProgressBar(len(entries) + 2, unit="", shown=progress) as bar:
         for name, (kind, contestant) in entries.items():
             bar.set_description(name)
             results[name] = field.roll(kind, contestant, common, stated)

@@ -227,7 +227,8 @@ def _data_card(report: Report) -> dict[str, Any]:
             f", {by_frame[report.stated]:.1e} at lead time {report.lead_time:g}" if _reaches(by_frame, report) else ""
         )
         end = f", {whole:.1e} at the end" if whole is not None else ""
-        card["measured solver error"] = f"{one:.1e} after one interval{at_stated}{end}"
+        part = provenance.pop("solver_error_part", None)
+        card["measured solver error"] = f"{one:.1e} after one interval{at_stated}{end}{f', {part}' if part else ''}"
     else:
         card["measured solver error"] = "unknown"
     return card | {name.replace("_", " "): value for name, value in provenance.items()}

@@ -65,7 +65,7 @@ def step_limits(
                 return image / jnp.maximum(jnp.linalg.norm(image), jnp.finfo(v.dtype).tiny), growth
 
             _, growths = jax.lax.scan(iterate, start, None, length=num_iterations)
-            later = growths[num_iterations // 2 :]
+            later = growths[-(num_iterations // 4 * 2) :]  # an even number: pairs of eigenvalues alternate
             radius = jnp.where(jnp.all(later > 0), jnp.exp(jnp.mean(jnp.log(jnp.where(later > 0, later, 1.0)))), 0.0)
             # Within the interval too: the frames may all meet an oscillating force at its turning points.
             sizes, slopes = [], []

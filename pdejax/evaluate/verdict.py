@@ -43,9 +43,10 @@ def caveats(report: Report) -> list[str]:
     floor = report.provenance.get("solver_error_by_frame")
     best = min((r.error for r in report.results.values() if np.isfinite(r.error)), default=np.nan)
     if isinstance(floor, list) and len(floor) > report.stated and best < 3 * floor[report.stated]:
+        part = report.provenance.get("solver_error_part", "")
         found.append(
             f"The truth itself is uncertain to {floor[report.stated]:.1e} at this lead time, as measured by its own "
-            f"refinement; the least error here, {best:.1e}, is not far above it."
+            f"refinement{part and f' {part}'}; the least error here, {best:.1e}, is not far above it."
         )
     reached = [report.results[name].error for name in report.frontier]
     if reached and min(reached) > FAR_OFF:

@@ -53,7 +53,7 @@ class AbstractExponentialSolver(diffrax.AbstractAdaptiveSolver):
 
     def init(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any) -> Any:
         term, direction = _unwrapped(terms)
-        run = _Run(t0, jnp.zeros_like(t1 - t0), t1 - t0)
+        run = _Run.of(t0, t1)
         return _nonlinear(term, direction)(t0, y0), run, self.coefficients(_linear(term, direction), run.h)
 
     def step(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any, solver_state: Any, made_jump: Any) -> Any:
@@ -82,12 +82,21 @@ class _Run(eqx.Module):
 
     Equal steps differ by the rounding of their end points, `eps |t|`, which in float32 may be a thousandth of a step:
     a size read from one difference and kept would drift from the clock by as much in every step. Kept is the mean of
-    the run so far, and it is read anew as soon as the steps taken and the clock differ by more than rounding.
+    the run so far, read anew as soon as `lag`, the clock minus the time stepped, would exceed rounding. What the mean
+    would leave of it is made up for in one step (`is_repaying`): sizes that change slowly do not drift away either.
     """
 
     start: Array
     count: Array
     h: Array
+    lag: Array
+    is_repaying: Array
+
+    @classmethod
+    def of(cls, t0: Array, t1: Array) -> "_Run":
+        """Before its first step, from t0 to t1."""
+        zero = jnp.zeros_like(t1 - t0)
+        return cls(t0, zero, t1 - t0, zero, jnp.zeros_like(zero, bool))
 
     def with_step(self, t0: Array, t1: Array) -> "tuple[_Run, Array]":
         """The run after the step from t0 to t1, and whether the size of its steps is a new one."""
@@ -95,9 +104,13 @@ class _Run(eqx.Module):
         continues = jnp.abs((t1 - t0) - self.h) <= rounding
         start = jnp.where(continues, self.start, t0)
         count = jnp.where(continues, self.count + 1, 1)
+        to_clock = self.lag + (t1 - t0)
+        is_new = ~continues | (jnp.abs(to_clock - self.h) > rounding) | self.is_repaying
         mean = (t1 - start) / count
-        is_new = ~continues | (count * jnp.abs(self.h - mean) > rounding)
-        return _Run(start, count, jnp.where(is_new, mean, self.h)), is_new
+        margin = jnp.where(self.is_repaying, 1, 0.5) * rounding
+        renewed = jnp.clip(mean, to_clock - margin, to_clock + margin)
+        h = jnp.where(is_new, renewed, self.h)
+        return _Run(start, count, h, to_clock - h, is_new & (renewed != mean)), is_new
 
 
 def _unwrapped(terms: Any) -> tuple[SemilinearTerm, Any]:

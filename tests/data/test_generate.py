@@ -10,6 +10,7 @@ from jaxtyping import Array
 
 import pdejax.data.storage.writer as writer_module
 from pdejax.data import Trajectories, generate, measure_solver_error
+from pdejax.data.coefficients import coefficient_parameters
 from pdejax.data.solver_error import refined
 from pdejax.data.storage.stored import StoredFields
 from pdejax.equations import AdvectionDiffusion, Burgers, Diffusion, Equation, KolmogorovFlow
@@ -154,6 +155,29 @@ def test_coefficients_of_every_kind_become_parameters():
     found = {name: values.tolist() for name, values in data.parameters.items()}
     expected = {"velocity_x": 0.5, "velocity_y": -0.25, "diffusivity": 0.1}
     assert found == {name: pytest.approx([value] * 2) for name, value in expected.items()}
+
+
+class TwoDiffusivities(Equation):
+    """Two heats, each with its own diffusivity: a vector with an entry per component."""
+
+    diffusivities: Array
+
+    def components(self, ndim):
+        return ("a", "b")
+
+    def linear(self, u):
+        return u["a"].laplacian().stack(u["b"].laplacian() * 2.0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "endings"),
+    [((8,), 2, "ab"), ((6, 5), 2, "01"), ((4, 3, 5), 2, "ab"), ((4, 3, 5), 3, "xyz"), ((8,), 1, "x"), ((6, 5), 3, "")],
+)
+def test_entries_of_a_vector_are_named_after_what_they_belong_to(shape, size, endings):
+    # As many axes as components: nobody but the equation knows which are meant, and a number claims neither.
+    found = coefficient_parameters(TwoDiffusivities(0.1 * (1 + jnp.arange(size))), len(shape))
+    expected = {f"diffusivities_{ending}": 0.1 * (1 + i) for i, ending in enumerate(endings)}
+    assert {name: float(value) for name, value in found.items()} == pytest.approx(expected)
 
 
 def test_a_solution_that_blows_up_is_named_and_leaves_no_file(tmp_path):

@@ -82,6 +82,22 @@ class TestCoefficients:
         said = stated_by_data(Twice(pj.equations.Burgers(0.1)), {"inner_viscosity": np.asarray([0.3])}, 1)
         np.testing.assert_allclose(said["inner_viscosity"], [0.3], rtol=1e-6)
 
+    @pytest.mark.parametrize("endings", ["01", "xy"], ids=["now", "files of earlier versions"])
+    def test_a_vector_of_components_is_read_in_both_spellings(self, endings):
+        class Two(pj.equations.Equation):
+            rates: jax.Array
+
+            def components(self, ndim):
+                return ("a", "b")
+
+        stated = {f"rates_{ending}": np.asarray([i, i + 0.5]) for i, ending in enumerate(endings)}
+        said = stated_by_data(Two(jnp.zeros(2)), stated, 2)
+        np.testing.assert_array_equal(said["rates"], [[0.0, 1.0], [0.5, 1.5]])
+        data = pj.Trajectories.from_arrays(np.ones((2, 2, 2, 4, 5)), pj.Grid((4, 5), 1.0), ("a", "b"), [0.0, 1.0])
+        alike = {name: np.ones(2) for name in stated}
+        with pytest.raises(ValueError, match=f"rates_{endings[1]}=3 but the test data was solved with"):
+            checked_data(dataclasses.replace(data, parameters=alike), Two(jnp.array([1.0, 3.0])))
+
     def test_a_vector_in_the_data_needs_one_in_the_equation(self):
         data = waves([(0.5, -0.25)], [0.0, 0.3])
         with pytest.raises(ValueError, match=r"velocity_x=0.5 and velocity_y=-0.25.*one number.*velocity=\(0.5, -0.25"):

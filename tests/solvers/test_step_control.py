@@ -203,7 +203,7 @@ def test_coefficients_are_computed_once_for_equal_steps():
         if edges.dtype != jnp.asarray(edges).dtype:
             continue
         steps = (jnp.asarray(edges[:-1]), jnp.asarray(edges[1:]))
-        first = _Run(steps[0][0], jnp.zeros((), dtype), steps[1][0] - steps[0][0])
+        first = _Run.of(steps[0][0], steps[1][0])
 
         def advance(run, ends):
             run, is_new = run.with_step(*ends)
@@ -215,7 +215,10 @@ def test_coefficients_are_computed_once_for_equal_steps():
         assert abs(travelled - 20) <= 30 * np.finfo(dtype).eps * max(clock, 20)
 
 
-@pytest.mark.parametrize(("growth", "clock"), [(0.0, 0.0), (0.0, 100.0), (3e-3, 0.0), (-3e-3, 0.0)])
+@pytest.mark.parametrize(
+    ("growth", "clock"),
+    [(0.0, 0.0), (0.0, 100.0), (3e-3, 0.0), (-3e-3, 0.0), (1e-4, 0.0), (1e-4, 100.0), (3e-3, 100.0)],
+)
 def test_what_was_stepped_stays_with_the_clock(growth, clock):
     """At every step, to a few roundings of the clock: steps that differ by more than that have sizes of their own."""
     from pdejax.solvers.exponential import _Run
@@ -227,7 +230,7 @@ def test_what_was_stepped_stays_with_the_clock(growth, clock):
         run, _ = run.with_step(*ends)
         return run, run.h
 
-    first = _Run(edges[0], jnp.zeros((), jnp.float32), edges[1] - edges[0])
+    first = _Run.of(edges[0], edges[1])
     _, h = jax.lax.scan(advance, first, (edges[:-1], edges[1:]))
     behind = np.cumsum(np.asarray(h, float)) - (np.asarray(edges[1:], float) - clock)
     assert np.max(np.abs(behind)) <= 8 * np.finfo(np.float32).eps * float(edges[-1])
