@@ -95,8 +95,9 @@ class Demo(Command):
 
     def check(self) -> None:
         """Raises `ValueError` for options that make no sense: now, and not after minutes of solving."""
-        with said_as(under("recipe", Recipe)):
+        with jax.enable_x64(True), said_as(under("recipe", Recipe)):
             self.recipe.check()
+            self._check_stored()
         with said_as(under("training", Training)):
             self.training.check(self.recipe.store_points)
         pairs = self.recipe.train * self.recipe.frames
@@ -110,6 +111,15 @@ class Demo(Command):
         require(self.timing_seconds > 0, "--timing-seconds", self.timing_seconds, "positive")
         for split in ("train", "valid", "test"):
             require(getattr(self.recipe, split) > 0, f"--recipe.{split}", 0, "at least 1: the demo uses all three")
+
+    def _check_stored(self) -> None:
+        """Raises `ValueError` where the classical solvers could not solve the equation on the points of the data."""
+        stepper = self.recipe.stepper()
+        try:
+            stepper.equation.check_grid(stepper.grid.with_shape(self.recipe.store_points))
+        except ValueError as error:
+            points = " ".join(map(str, self.recipe.store_points))
+            raise ValueError(f"--store-points {points} are too few for the classical solvers: {error}") from error
 
 
 @contextmanager

@@ -117,21 +117,30 @@ class Recipe:
             raise ValueError(
                 f"--train {self.train}, --valid {self.valid}, --test {self.test} must not be negative, and not all 0."
             )
+        with jax.enable_x64(True), said_as(WORDS):
+            self.stepper()
 
     def stepper(self) -> TimeStepper:
-        """In double precision, of a recipe that `check` accepts; raises `ValueError` for an unfit equation."""
+        """In double precision; raises `ValueError` for an unknown equation, coefficients that are not its own, and
+        points and a box that it does not fit."""
         extent = self.extent[0] if len(self.extent) == 1 else np.asarray(self.extent)
         grid = Grid(self.solve_points, extent, dtype=np.float64)
         # The default coefficients are those of the default equation, and say nothing about another.
         untouched = self.coefficients in (Recipe.coefficients, TINY.coefficients)
         given = {} if untouched and self.equation != Recipe.equation else dict(self.coefficients)
         equation = equation_named.from_name(self.equation, given)
+        points = " ".join(map(str, self.solve_points))
         try:
             equation.components(grid.ndim)
         except ValueError as error:
-            points = " ".join(map(str, self.solve_points))
             raise ValueError(f"--solve-points {points} does not fit --equation: {error}") from error
-        return TimeStepper(equation, Spectral(grid), self.interval, self.substeps)
+        try:
+            return TimeStepper(equation, Spectral(grid), self.interval, self.substeps)
+        except ValueError as error:
+            sides = " ".join(f"{side:g}" for side in self.extent)
+            raise ValueError(
+                f"--coefficients, --extent {sides} and --solve-points {points} do not fit together: {error}"
+            ) from error
 
     def paths(self, out: Path, name: str) -> dict[str, Path]:
         """Where each split goes: the folders that readers of The Well expect."""

@@ -526,6 +526,35 @@ def test_demo_names_its_own_options_before_it_solves_anything(tmp_path, capsys):
     assert not (tmp_path / "demo").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--recipe.equation Burgers", "add `--recipe.coefficients viscosity VALUE`"),
+        ("--recipe.equation Nonsense", "--recipe.equation Nonsense: there is none of this name"),
+        ("--recipe.coefficients wavenumbr 3", "--recipe.coefficients: KolmogorovFlow has no 'wavenumbr'"),
+        ("--recipe.coefficients viscosity -1", "--recipe.coefficients: viscosity must be >= 0, got -1"),
+        ("--recipe.coefficients viscosity 0.1 drag -3", "--recipe.coefficients: drag must be >= 0"),
+        (
+            "--recipe.coefficients viscosity 0.1 wavenumber 1.5",
+            "--recipe.coefficients, --recipe.extent 6.28319 and --recipe.solve-points 32 32 do not fit together",
+        ),
+        ("--recipe.extent 5 6", "--recipe.extent 5 6 and --recipe.solve-points 32 32 do not fit together"),
+        (
+            "--recipe.store-points 4 4 --training.modes 1",
+            "--recipe.store-points 4 4 are too few for the classical solvers",
+        ),
+    ],
+)
+def test_a_demo_of_an_unfit_equation_leaves_an_earlier_one_alone(options, said, tmp_path, capsys):
+    (tmp_path / MARK).write_text("made by a demo")
+    (tmp_path / "report.html").write_text("a finished report")
+    assert main(f"demo --out {tmp_path} --preset tiny {options}".split()) == 2
+    captured = capsys.readouterr()
+    assert said in captured.err
+    assert captured.out == ""
+    assert (tmp_path / "report.html").read_text() == "a finished report"
+
+
 def test_module_runs_as_a_command():
     command = [sys.executable, "-m", "pdejax", "info", "none.hdf5"]
     result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
