@@ -125,6 +125,8 @@ def classical_rivals(
     equation = _in_dtype(equation, grid)
     equation.check_grid(grid)
     shapes = [shape for shape in family.shapes(grid) if _reason_against(shape, equation, grid, finest) is None]
+    if not shapes:
+        return {}
     kinds: list[Dealiasing] = list(dict.fromkeys(variant.dealiasing for variant in family.variants))
     masks = {
         (shape, kind): mode_mask(grid, shape, _kept_fraction(kind, equation)) for shape in shapes for kind in kinds

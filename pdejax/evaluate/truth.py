@@ -11,7 +11,7 @@ from pdejax.data import Trajectories
 def truth_shape_of(test: Trajectories, given: Sequence[int] | None) -> tuple[int, ...] | None:
     """The points per axis that the truth was solved on: as given, or from the provenance, or None if nobody says.
 
-    Raises `ValueError` when what is given is not one whole number for every axis.
+    Raises `ValueError` when what is given is not one whole number for every axis, or less than the data has points.
     """
     if given is not None:
         sizes = tuple(given) if isinstance(given, Sequence | np.ndarray) else (given,)
@@ -20,6 +20,12 @@ def truth_shape_of(test: Trajectories, given: Sequence[int] | None) -> tuple[int
             raise ValueError(
                 f"truth_shape needs one number of points for each of {test.grid.ndim} axes, e.g. {example}, got "
                 f"{given!r}."
+            )
+        if any(n < own for n, own in zip(sizes, test.grid.shape, strict=True)):
+            shown = ["x".join(map(str, points)) for points in (sizes, test.grid.shape)]
+            raise ValueError(
+                f"truth_shape states that the truth was solved on {shown[0]} points, but the data has {shown[1]}: it "
+                "was solved on at least as many."
             )
         return tuple(int(n) for n in sizes)
     shape = test.provenance.get("solved_on", ())

@@ -17,11 +17,11 @@ def verdict(report: Report) -> list[str]:
     """One paragraph per surrogate: what it costs, what it reaches, and whether a classical solver does better."""
     found = [_compared(comparison, report) for comparison in report.comparisons]
     if not report.comparisons:
-        why = (
-            "no equation was given, so no classical solver was run"
-            if report.equation is None
-            else "no classical solver of the family stayed finite and under the resolution of the truth"
-        )
+        why = "no classical solver stayed finite and could be timed"
+        if report.equation is None:
+            why = "no equation was given, so no classical solver was run"
+        elif not report.of_kind("rival"):
+            why = "every resolution of the classical solvers was left out, so none was run"
         found = [
             f"{name}: {_against_persistence(result.error, report)}"
             f"{_error_in_words(result.error, result.failed_at, report)}; {why}."
@@ -33,11 +33,11 @@ def verdict(report: Report) -> list[str]:
 def caveats(report: Report) -> list[str]:
     """What a reader has to know before trusting the figures."""
     found = []
-    if report.equation is not None and report.truth_shape is None:
+    if report.of_kind("rival") and report.truth_shape is None:
         found.append(
             "The data does not say on how many points the truth was solved, so it is not known to be twice as fine as "
             "the finest rival; rivals near the data's own resolution may look worse than they are. Say it: "
-            "truth_shape, or --truth-points on the command line."
+            "--truth-points on the command line, the argument `truth_shape` in Python."
         )
     found += [f"Rival left out: {reason}." for reason in report.left_out]
     floor = report.provenance.get("solver_error_by_frame")
@@ -60,7 +60,8 @@ def caveats(report: Report) -> list[str]:
         if report.common_shape is not None and everywhere > 2 * result.error:
             found.append(
                 f"{name} is compared on the common modes alone, and is worse beyond them: on all points its "
-                f"error is {everywhere:.3g}, not {result.error:.3g}. RivalFamily(fractions=(1.0,)) compares it on all."
+                f"error is {everywhere:.3g}, not {result.error:.3g}. Rivals on the data's own points alone compare it "
+                "on all: --rival-fractions 1 on the command line, RivalFamily(fractions=(1.0,)) in Python."
             )
         if result.failed_at is not None:
             found.append(
@@ -120,11 +121,9 @@ def _legend(report: Report) -> str:
     text = f"error: relative L2 at lead time {report.lead_time:g}{common}; mean over trajectories."
     if report.common_shape:
         text += " A coarse solver has none of the finer modes, so its error on all points is larger."
-    if report.equation is not None:
-        text += (
-            f" cost: wall time per unit of simulated time and trajectory, in a batch of {report.data['batch']}. "
-            f"Classical solvers: the {len(report.frontier)} of {len(report.of_kind('rival'))} worth their price."
-        )
+    text += f" cost: wall time per unit of simulated time and trajectory, in a batch of {report.data['batch']}."
+    if rivals := report.of_kind("rival"):
+        text += f" Classical solvers: the {len(report.frontier)} of {len(rivals)} worth their price."
     return text
 
 

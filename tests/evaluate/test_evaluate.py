@@ -140,6 +140,24 @@ def test_truth_must_be_twice_as_fine_as_every_rival(flow):
     assert "32x48" in kept.left_out[0] and "60x96" in kept.summary()
 
 
+def test_without_a_resolution_left_for_rivals_the_evaluation_goes_on(flow):
+    """The truth is as fine as the data: no resolution above half of the data's own is left in the family."""
+    options = {"family": RivalFamily((1.0, 0.75), FAMILY.variants), "timing_seconds": 0.0, "progress": False}
+    alone = evaluate({"zero": Zero(0.2)}, flow[:2], EQUATION, truth_shape=(32, 48), **options)
+    assert (alone.rivals, alone.comparisons, alone.common_shape) == ({}, [], None)
+    said = " ".join(alone.summary().split())
+    assert "every resolution of the classical solvers was left out, so none was run" in said
+    for points in ("32x48", "24x36"):
+        assert f"Rival left out: {points}: the truth, solved on 32x48 points, is not twice as fine" in said
+    assert "worth their price" not in said
+    assert np.isfinite(alone.results["zero"].error)
+
+
+def test_a_truth_is_not_coarser_than_its_data(flow):
+    with pytest.raises(ValueError, match="truth_shape states .* on 16x96 points, but the data has 32x48"):
+        evaluate({"zero": Zero(0.2)}, flow[:2], EQUATION, truth_shape=(16, 96), progress=False)
+
+
 def test_what_generated_the_data_says_how_fine_the_truth_is(report):
     assert report.truth_shape == (64, 96)
     assert report.left_out == []

@@ -149,6 +149,20 @@ def test_a_rival_that_blew_up_is_crossed_out(report, with_doomed):
     assert BLEW_UP not in {line.get_label() for line in without.get_lines()}
 
 
+def test_why_nothing_is_compared_is_true(report):
+    surrogates = {name: result for name, result in report.results.items() if result.kind != "rival"}
+    alone = dataclasses.replace(report, comparisons=[], results=surrogates, common_shape=None)
+    reasons = {
+        "no equation was given, so no classical solver was run": dataclasses.replace(alone, equation=None),
+        "every resolution of the classical solvers was left out, so none was run": alone,
+        "no classical solver stayed finite": dataclasses.replace(report, comparisons=[]),
+    }
+    for why, reported in reasons.items():
+        others = set(reasons) - {why}
+        for said in (" ".join(summary(reported).split()), page(reported, [])):
+            assert why in said and not any(other in said for other in others)
+
+
 def test_nothing_is_said_of_failures_where_nothing_failed(report, text):
     assert "blew up" not in text and "blew up" not in summary(report)
     assert "failed at" not in text
