@@ -32,8 +32,8 @@ def observed_orders(errors: Sequence[float] | np.ndarray, step_sizes: Sequence[f
 class Manufactured(Equation):
     """`equation` with the source that makes `exact` a solution: `u_t = linear + nonlinear + s`, s known in closed form.
 
-    - `exact`: `exact(x, [y, [z,]] t)`, one value or a tuple: the components, then the auxiliary fields. Each auxiliary
-      field must satisfy its own constraint; components may be anything smooth.
+    - `exact`: `exact(x, [y, [z,]] t)`, one value, a tuple or an array: the components, then the auxiliary fields. Each
+      auxiliary field must satisfy its own constraint; components may be anything smooth.
 
     The source comes from automatic differentiation of `exact` and a pointwise reading of the same equation, so it
     shares nothing with the discretisation under test.
@@ -86,8 +86,8 @@ def check_equation(
 ) -> None:
     """Checks that every reading of `equation` agrees with an exact solution.
 
-    - `exact`: `exact(x, [y, [z,]] t)`, one value or a tuple: the components, then the auxiliary fields, in the
-      equation's order. Periodic on the box unless `periodic=False`.
+    - `exact`: `exact(x, [y, [z,]] t)`, one value, a tuple or an array of shape `(component,)`: the components, then the
+      auxiliary fields, in the equation's order. Periodic on the box unless `periodic=False`.
     - `extent`, `origin`: the box; `time`: how far it is solved; `num_points`: about how many points per axis resolve it
       to `tolerance` (relative).
 
@@ -194,7 +194,14 @@ def check_lowering(function: Callable[..., Any], *shapes: Any, platforms: Sequen
 def _at_a_point(exact: Callable[..., Any]) -> Callable[[Any, Any], Array]:
     def function(t: Any, x: Array) -> Array:
         value = exact(*x, t)
-        return jnp.stack([jnp.asarray(part) for part in (value if isinstance(value, tuple) else (value,))])
+        values = jnp.stack([jnp.asarray(part) for part in value]) if isinstance(value, tuple | list) else value
+        values = jnp.atleast_1d(jnp.asarray(values))
+        if values.ndim != 1:
+            raise ValueError(
+                f"`exact` gives the shape {values.shape} at one point: return a tuple of one value per component, or "
+                "an array of shape (component,)."
+            )
+        return values
 
     return function
 

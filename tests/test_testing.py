@@ -53,6 +53,22 @@ def test_a_solution_that_tests_nothing_is_refused():
         check_equation(Burgers(0.3), lambda x, t: 0.0 * x, extent=TURN)
 
 
+@pytest.mark.float64
+@pytest.mark.parametrize("kind", [tuple, list, jnp.stack])
+def test_an_exact_solution_is_a_tuple_or_an_array_of_components(kind):
+    def exact(x, y, t):
+        decay = jnp.exp(-0.3 * t)
+        return kind([0.6 * decay * jnp.sin(x) / (8 + decay * jnp.cos(x)), 0 * y])
+
+    check_equation(Burgers(0.3), exact, extent=TURN, ndim=2, num_points=32)
+
+
+@pytest.mark.float64
+def test_an_exact_solution_of_another_shape_is_named():
+    with pytest.raises(ValueError, match=r"shape \(1, 2\) at one point: return a tuple of one value per component"):
+        check_equation(Burgers(0.3), lambda x, t: jnp.stack([x, t])[None], extent=TURN)
+
+
 class Stepper(eqx.Module):
     dt: float = 0.1
 

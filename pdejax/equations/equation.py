@@ -33,6 +33,10 @@ class Equation(eqx.Module):
     - `auxiliary`: further fields that the state determines, by name, each with its defining constraint.
     - `check_grid`: refuses grids on which the equation makes no sense.
     - `degree`: the degree of `nonlinear` as a polynomial in u (dealiasing follows it), or None if it is none.
+
+    One of the two parts may be left out, and is zero then. A subclass that states neither raises `TypeError` when it is
+    solved or read, and one with a method whose name is that of a part in another spelling (`non_linear`) at once: it
+    would be an equation that lacks that part.
     """
 
     degree: ClassVar[int | None] = None
@@ -41,11 +45,28 @@ class Equation(eqx.Module):
     def components(self, ndim: int) -> tuple[str, ...]:
         """The names of the state's channels on a domain of `ndim` dimensions."""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in vars(cls):
+            meant = name.replace("_", "").lower()
+            if meant in ("linear", "nonlinear") and not name.startswith("_") and name != meant:
+                raise TypeError(f"{cls.__name__} has a method `{name}`, which nobody calls: name it `{meant}`.")
+
     def linear(self, u: AbstractField) -> AbstractField:
+        self._require_a_part()
         return u * 0.0
 
     def nonlinear(self, t: Any, u: AbstractField) -> AbstractField:
+        self._require_a_part()
         return u * 0.0
+
+    def _require_a_part(self) -> None:
+        kind = type(self)
+        if kind.linear is Equation.linear and kind.nonlinear is Equation.nonlinear:
+            raise TypeError(
+                f"{kind.__name__} defines neither `linear(self, u)` nor `nonlinear(self, t, u)`: it would say u_t = 0. "
+                "State what the equation says in one of the two, or in both."
+            )
 
     def auxiliary(self, u: AbstractField) -> Mapping[str, Poisson]:
         return {}

@@ -239,3 +239,44 @@ def test_a_class_in_place_of_an_instance_is_named(without_shape_checks):
         pj.TimeStepper(Burgers, spectral, 0.1)
     with pytest.raises(TypeError, match="discretisation must be an instance .*got a Grid"):
         pj.solve(Burgers(0.1), pj.Grid(16, 1.0), jnp.zeros((1, 16)), [0.0, 1.0])
+
+
+class Idle(pj.equations.Equation):
+    def components(self, ndim):
+        return ("u",)
+
+
+def test_an_equation_that_says_nothing_is_refused_by_every_reading():
+    grid, state = pj.Grid(8, 1.0), jnp.ones((1, 8))
+    uses = {
+        "stepper": lambda: pj.TimeStepper(Idle(), pj.Spectral(grid), 0.1),
+        "solve": lambda: pj.solve(Idle(), pj.FiniteDifference(grid), state, [0.0, 1.0]),
+        "spectral": lambda: pj.Spectral(grid).tendency(Idle(), 0.0, state),
+        "stencil": lambda: pj.FiniteDifference(grid).tendency(Idle(), 0.0, state),
+        "pointwise": lambda: pj.fields.Pointwise().residual(Idle(), lambda t, x: x + t, jnp.ones(()), jnp.ones(1)),
+    }
+    for reading, use in uses.items():
+        with pytest.raises(TypeError, match="Idle defines neither `linear.*` nor `nonlinear.*`: it would say u_t = 0"):
+            pytest.fail(f"{reading} took it: {use()}")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("non_linear", "nonlinear"), ("nonLinear", "nonlinear"), ("Linear", "linear")]
+)
+def test_a_part_in_another_spelling_is_named(name, meant):
+    with pytest.raises(TypeError, match=f"Typo has a method `{name}`, which nobody calls: name it `{meant}`"):
+        type("Typo", (Diffusion,), {name: lambda self, t, u: u * u})
+
+
+def test_one_part_alone_is_an_equation():
+    class Grows(Idle):
+        def nonlinear(self, t, u):
+            return u * u
+
+    class Decays(Idle):
+        def linear(self, u):
+            return super().linear(u) - u
+
+    state = jnp.full((1, 8), 2.0)
+    for equation, rate in ((Grows(), 4.0), (Decays(), -2.0)):
+        np.testing.assert_allclose(pj.Spectral(pj.Grid(8, 1.0)).tendency(equation, 0.0, state), np.full((1, 8), rate))
