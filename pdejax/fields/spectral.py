@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Complex, Float, Inexact
@@ -119,10 +120,16 @@ class Spectral(eqx.Module):
         Returns `(channel, *modes)` and False where each component acts on itself alone, `(channel, channel, *modes)`
         (output component first) and True otherwise. Real where all derivatives are of even order.
 
+        Modes that dealiasing keeps out of all products do not grow: what would saturate their growth cannot reach them
+        (the reaction `r u - r u^3` would go on as `r u`, and a small disturbance out there end the solve).
+
         Raises `ValueError` when the linear part multiplies by a function of x: then it is no multiplier.
         """
         matrix = self._symbol_matrix(equation)
         reach = reach_of_linear(equation, self.grid.ndim, _NOT_A_MULTIPLIER)
+        mask = self._mask(getattr(equation, "degree", None))
+        if mask is not None and self._has_products(equation):
+            matrix = _without_growth(matrix, ~mask)
         if np.any(reach & ~np.eye(len(reach), dtype=bool)):
             return matrix, True
         channels = jnp.arange(matrix.shape[0])
@@ -136,6 +143,18 @@ class Spectral(eqx.Module):
         """The state as the equation sees it."""
         space = _Space(self.grid, self._mask(getattr(equation, "degree", None)), self.cheap_forms)
         return as_state(SpectralField(space, coefficients=y), equation)
+
+    def _has_products(self, equation: EquationLike) -> bool:
+        """Whether anything of the state passes through values in `nonlinear`, which is where dealiasing acts."""
+        space = _Space(self.grid, None, self.cheap_forms)
+        shape = (len(equation.components(self.grid.ndim)), *self.coefficient_shape)
+        dtype = jnp.promote_types(self.grid.dtype, jnp.complex64)
+
+        def run(t: Array, y: Array) -> Array:
+            return equation.nonlinear(t, as_state(SpectralField(space, coefficients=y), equation)).coefficients()
+
+        jax.eval_shape(run, jax.ShapeDtypeStruct((), self.grid.dtype), jax.ShapeDtypeStruct(shape, dtype))
+        return space.has_products
 
     def _symbol_matrix(self, equation: EquationLike) -> Inexact[Array, "channel channel *modes"]:
         space = _Space(self.grid, None, self.cheap_forms)
@@ -175,6 +194,7 @@ class _Space:
 
     def __init__(self, grid: Grid, mask: Bool[Array, "*modes"] | None, cheap_forms: bool):
         self.grid, self.mask, self.cheap_forms = grid, mask, cheap_forms
+        self.has_products = False
         self.axes = tuple(range(-grid.ndim, 0))
 
     def wavenumber(self, axis: int, order: int = 1) -> Float[Array, "*modes"]:
@@ -202,6 +222,7 @@ class _Space:
     def to_coefficients(
         self, values: Float[Array, "component *space"], is_given: bool
     ) -> Complex[Array, "component *modes"]:
+        self.has_products |= not is_given
         coefficients = self._by_component(lambda part: jnp.fft.rfftn(part, axes=self.axes), values)
         return coefficients if is_given else self.truncated(coefficients)
 
@@ -334,6 +355,16 @@ class SpectralField(AbstractField):
 
     def _from_values(self, values: Any, is_given: bool = False) -> "SpectralField":
         return type(self)(self.space, values=values, is_given=is_given)
+
+
+def _without_growth(matrix: Array, where: Array) -> Array:
+    """Blocks shifted by as much as their Hermitian part may exceed zero (Gershgorin): no norm grows there."""
+    hermitian = (matrix + jnp.conj(jnp.swapaxes(matrix, 0, 1))) / 2
+    diagonal = jnp.arange(matrix.shape[0])
+    growth = hermitian[diagonal, diagonal].real
+    others = jnp.sum(jnp.abs(hermitian), axis=1) - jnp.abs(growth)
+    excess = jnp.where(where, jnp.maximum(jnp.max(growth + others, axis=0), 0), 0)
+    return matrix.at[diagonal, diagonal].add(-excess)
 
 
 class _SymbolField(SpectralField):

@@ -221,3 +221,57 @@ def test_single_precision_rounding_does_not_grow_with_the_number_of_steps():
     error = float(jnp.linalg.norm(u - reference) / jnp.linalg.norm(reference))
     # Written as e^(hL) y + ... the same run is off by 3.6e-5 (order 2) and more.
     assert error < 3e-5, error
+
+
+@pytest.mark.parametrize("dealiasing", ["auto", 0.9, None])
+def test_growth_that_reactions_saturate_stays_bounded_on_every_mode(dealiasing):
+    """Linear growth among the modes that dealiasing keeps out of the products has nothing to saturate it."""
+    grid = pj.Grid(64, TURN)
+    x = grid.coordinates()
+    u0 = 0.5 + 0.3 * jnp.sin(x) + 0.1 * jnp.cos(3 * x)
+    u = pj.solve(pj.equations.FisherKPP(0.01, 20.0), pj.Spectral(grid, dealiasing), u0, [0.0, 2.0, 4.0]).u
+    assert float(jnp.max(jnp.abs(u[1:] - 1))) < 1e-4
+    steep = pj.Grid(128, 2.0, origin=-1.0)
+    x = steep.coordinates()
+    u0 = x**2 * jnp.cos(jnp.pi * x)
+    u = pj.solve(pj.equations.AllenCahn(1e-4, 5.0), pj.Spectral(steep, dealiasing), u0, [0.0, 4.0]).u
+    assert float(jnp.max(jnp.abs(u[1]))) < 1.2
+
+
+class Growing(Equation):
+    """u_t = 3 u + u_x: no product, so growth is the solution, on every mode."""
+
+    def components(self, ndim):
+        return ("u",)
+
+    def linear(self, u):
+        return u * 3.0 + u.derivative(0)
+
+
+def test_growth_without_products_is_kept():
+    grid = pj.Grid(24, TURN)
+    u = pj.TimeStepper(Growing(), pj.Spectral(grid), 0.5)(jnp.cos(11 * grid.coordinates()))
+    np.testing.assert_allclose(u, np.exp(1.5) * jnp.cos(11 * (grid.coordinates() + 0.5)), atol=1e-10)
+
+
+class Turing(Equation):
+    """u_t = 2 u + 5 v - u^3, v_t = -5 u + 2 v - v^3: coupled growth, which the cubes saturate."""
+
+    def components(self, ndim):
+        return ("u", "v")
+
+    def linear(self, u):
+        return (u["u"] * 2.0 + u["v"] * 5.0).stack(u["v"] * 2.0 - u["u"] * 5.0)
+
+    def nonlinear(self, t, u):
+        return (u["u"] ** 3).stack(u["v"] ** 3) * -1.0
+
+
+def test_coupled_growth_beyond_the_products_only_turns():
+    grid = pj.Grid(32, TURN)
+    x = grid.coordinates()
+    u0 = jnp.concatenate([0.1 * jnp.cos(x), 1e-3 * jnp.cos(13 * x)])
+    u = pj.solve(Turing(), pj.Spectral(grid), u0, [0.0, 5.0]).u[-1]
+    high = jnp.abs(jnp.fft.rfft(u)[:, 13]) / 16
+    np.testing.assert_allclose(jnp.linalg.norm(high), 1e-3, rtol=1e-6)
+    assert float(jnp.max(jnp.abs(u))) < 3
