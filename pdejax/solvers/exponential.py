@@ -109,6 +109,8 @@ class _Run(eqx.Module):
         mean = (t1 - start) / count
         margin = jnp.where(self.is_repaying, 1, 0.5) * rounding
         renewed = jnp.clip(mean, to_clock - margin, to_clock + margin)
+        # Steps of a few roundings are what they are: to make up for a lag could turn one backwards.
+        renewed = jnp.where(renewed * (t1 - t0) > 0, renewed, t1 - t0)
         h = jnp.where(is_new, renewed, self.h)
         return _Run(start, count, h, to_clock - h, is_new & (renewed != mean)), is_new
 

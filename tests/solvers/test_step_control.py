@@ -236,6 +236,21 @@ def test_what_was_stepped_stays_with_the_clock(growth, clock):
     assert np.max(np.abs(behind)) <= 8 * np.finfo(np.float32).eps * float(edges[-1])
 
 
+def test_no_step_of_a_few_roundings_turns_back():
+    """Steps of 1e-5 at a clock of 100, where neighbouring single-precision times are 7.6e-6 apart."""
+    from pdejax.solvers.exponential import _Run
+
+    edges = (100 + 1e-5 * np.arange(5001)).astype(np.float32)
+    edges = jnp.asarray(edges[np.concatenate([[True], np.diff(edges) > 0])])
+
+    def advance(run, ends):
+        run, _ = run.with_step(*ends)
+        return run, run.h
+
+    _, h = jax.lax.scan(advance, _Run.of(edges[0], edges[1]), (edges[:-1], edges[1:]))
+    assert float(jnp.min(h)) > 0
+
+
 def test_fixed_steps_do_not_pay_for_the_estimate():
     """Four evaluations of N per step and one before the first; a fifth only where step control asks."""
     discretisation = pj.Spectral(pj.Grid(24, TURN))
