@@ -179,6 +179,13 @@ def _checked_points(points: Points | Sequence[Points] | None, periodic: tuple[bo
     return kinds
 
 
+def check_is_grid(grid: Any, taker: str) -> None:
+    """Raises `TypeError` for the class `Grid`, or anything else, where `taker` takes a grid."""
+    if not isinstance(grid, Grid):
+        got = f"the class {grid.__name__} itself" if isinstance(grid, type) else f"a {type(grid).__name__}"
+        raise TypeError(f"{taker} takes a grid such as pdejax.Grid((64, 64), extent=1.0), got {got}.")
+
+
 def same_box(a: Grid, b: Grid) -> bool:
     """Whether two concrete grids cover the same box with the same periodicity, whatever their resolutions."""
     return (

@@ -51,10 +51,10 @@ def generate(
     - `initial`: `initial(stepper.grid, key=key) -> (channel, *grid.shape)`.
     - `burn_in`: steps of `stepper.dt` before the first stored frame.
     - `num_steps`: steps after it. Every `store_every`-th is stored, so `u` has `num_steps // store_every + 1` frames.
-    - `store`: the grid to store on, another resolution of the same box; where the box varies, its shape counts. By
-      default the solver's own: enough to train on, but then the data is its own truth, and `evaluate` leaves out those
-      rivals that are more than half as fine. Half the solver's points or fewer leave all of them in. The measured error
-      is the solver's in every case: it is found with twice the solver's points, however many are stored.
+    - `store`: the grid to store on, the solver's or a coarser one of the same box; where the box varies, its shape
+      counts. By default the solver's own: enough to train on, but then the data is its own truth, and `evaluate` leaves
+      out those rivals that are more than half as fine. Half the solver's points or fewer leave all of them in. The
+      measured error is the solver's in every case: it is found with twice the solver's points, however many are stored.
     - `chunk_size`: trajectories solved at once. All chunks have one shape (the last is filled up, and cropped), so one
       program runs and the bytes of a trajectory do not depend on how many are asked for.
     - `path`: writes each chunk to this file (The Well's layout) as it is done; the result is read from it when indexed.
@@ -73,7 +73,8 @@ def generate(
     `output_interval` or `extent_x`, ... where these vary. No two of them may have one name.
 
     Raises `ValueError` for options that make no sense and for a file that exists, and `FloatingPointError`, naming the
-    trajectory and the time, when a solution does not stay finite; then no file is left.
+    trajectory and the time, when a solution does not stay finite; then no file is left. `TypeError` for a class in
+    place of a stepper or an initial law.
     """
     counts = {"num_samples": num_samples, "num_steps": num_steps, "store_every": store_every, "chunk_size": chunk_size}
     for name, value in counts.items():
@@ -87,6 +88,14 @@ def generate(
         refuse_existing(Path(path), overwrite)
     dtype = np.dtype(dtype)
     checked_key(key, "generate")
+    for what, given, example in (
+        ("stepper", stepper, "TimeStepper(equation, discretisation, dt)"),
+        ("initial", initial, "BandLimited(peak=4)"),
+    ):
+        if isinstance(given, type):
+            raise TypeError(
+                f"generate takes {what}=, an instance such as {example}, got the class {given.__name__} itself."
+            )
     reference, _ = stepper_of(stepper, keys_of(key, 0)[1])
     if dtype != np.float32 and not dtype == reference.grid.dtype == np.float64:
         raise ValueError(
@@ -173,6 +182,11 @@ def _store_layout(stepper: Any, reference: Any, store: Grid | None) -> tuple[tup
         raise ValueError(
             f"store has extent {np.asarray(store.extent).tolist()} and the solver {np.asarray(grid.extent).tolist()}: "
             f"store another resolution of the same box, grid.with_shape({store.shape})."
+        )
+    if any(kept > solved for kept, solved in zip(store.shape, grid.shape, strict=True)):
+        raise ValueError(
+            f"store has {store.shape} points, more than the {grid.shape} that were solved on, and they would hold no "
+            "more: store on the solver's grid or a coarser one; resample(u, grid, finer) shows it on more."
         )
     return store.shape, store.points
 

@@ -9,7 +9,7 @@ import abc
 import dataclasses
 import numbers
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 
@@ -50,6 +50,14 @@ class AbstractField(abc.ABC):
     _names: tuple[str, ...] = ()
     _auxiliary: Callable[[], Mapping[str, Poisson]] | None = None
     _negative: Any = None
+
+    @property
+    def dtype(self) -> NoReturn:
+        """There is none. Functions of arrays ask for it, and pass on what is said here."""
+        raise ValueError(
+            "A field is no array, so jnp.sin(u) and its like do not take one: u.map(jnp.sin) applies a function to the "
+            "values at every point."
+        )
 
     # What a reading provides.
 

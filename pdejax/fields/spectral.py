@@ -24,7 +24,7 @@ from jaxtyping import Array, Bool, Complex, Float, Inexact
 
 from pdejax.fields.field import AbstractField, EquationLike, as_state
 from pdejax.fields.reach import reach_of_linear
-from pdejax.grid import Grid
+from pdejax.grid import Grid, check_is_grid
 from pdejax.sizes import size
 
 Dealiasing = float | Literal["auto"] | None | Bool[Array, "..."] | np.ndarray
@@ -40,7 +40,8 @@ class Spectral(eqx.Module):
       one dimension as `(u^2 / 2)_x`, and the advection of the vorticity of a plane stream function by 2 + 2 transforms
       in place of 4 + 1 (Basdevant, J. Comput. Phys. 50 (1983) 209). Equal on resolved fields.
 
-    Raises `ValueError` on a grid that is not periodic, a fraction outside (0, 1], or a mask of the wrong shape.
+    Raises `ValueError` on a grid that is not periodic, a fraction outside (0, 1], or a mask of the wrong shape, and
+    `TypeError` for a class in place of a grid.
     """
 
     grid: Grid
@@ -49,6 +50,7 @@ class Spectral(eqx.Module):
     cheap_forms: bool = eqx.field(static=True)
 
     def __init__(self, grid: Grid, dealiasing: Dealiasing = "auto", cheap_forms: bool = True):
+        check_is_grid(grid, "Spectral")
         if not all(grid.periodic):
             walls = [axis for axis, wraps in enumerate(grid.periodic) if not wraps]
             raise ValueError(

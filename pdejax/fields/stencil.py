@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 from pdejax.boundary import Boundary, Neumann, Sides, sides_of
 from pdejax.fields.field import AbstractField, EquationLike, as_state
 from pdejax.fields.stencil_weights import central_weights, ghost_weights
-from pdejax.grid import Grid
+from pdejax.grid import Grid, check_is_grid
 from pdejax.sizes import size
 
 
@@ -39,6 +39,7 @@ class FiniteDifference(eqx.Module):
     sides: Sides
 
     def __init__(self, grid: Grid, order: int = 2, boundary: Boundary | Mapping[str, Boundary] | None = None):
+        check_is_grid(grid, "FiniteDifference")
         if order not in (2, 4, 6):
             raise ValueError(f"FiniteDifference has orders 2, 4 and 6, got {order}.")
         if min(grid.shape) < 2 * order + 1:

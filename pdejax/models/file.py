@@ -95,8 +95,12 @@ def load(path: str | os.PathLike) -> SavedModel:
     """Reads what `save` wrote.
 
     Raises `ValueError` for a file that is not a model of this package, that is truncated or altered, that a newer
-    version wrote, or whose arrays do not fit the class it names; `FileNotFoundError` where there is none.
+    version wrote, or whose arrays do not fit the class it names, and where there is no file.
     """
+    if Path(path).is_dir():
+        raise ValueError(f"{path} is a folder: name the model file in it.")
+    if not Path(path).is_file():
+        raise ValueError(f"{path}: there is no such file.")
     content = Path(path).read_bytes()
     header, payload = _split(path, content)
     model = _fill(path, _rebuild(header["model"]), header["leaves"], payload)

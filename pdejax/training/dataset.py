@@ -112,7 +112,7 @@ def _pairs(what: str, data: Any, frames: int | None) -> DeviceData:
             f"`{what}` must be (inputs, targets), each (sample, channel, *space), but has shapes {shapes}."
         )
     for name, array in zip(("inputs", "targets"), data, strict=True):
-        _check_finite(f"`{what}` {name}", array, 1)
+        _check_finite(f"The {name} of `{what}`", array, 1)
     return DeviceData(tuple(jnp.asarray(a) for a in data), {}, None, None)
 
 
@@ -134,7 +134,7 @@ def _trajectories(what: str, data: Any, frames: int | None) -> DeviceData:
             f"The objective needs {frames} consecutive frames but the trajectories of `{what}` have {u.shape[1]}; use "
             "a shorter horizon or longer trajectories."
         )
-    _check_finite(f"`{what}`", u, 2)
+    _check_finite(f"The states of `{what}`", u, 2)
     parameters = {name: jnp.asarray(values) for name, values in data.parameters.items()}
     return DeviceData((jnp.asarray(u),), parameters, data.grid, frames)
 
@@ -144,7 +144,7 @@ def _check_finite(what: str, array: Any, leading: int) -> None:
         finite = np.isfinite(values).reshape(*values.shape[: leading - 1], -1).all(axis=-1)
         if not finite.all():
             frame = f", frame {int(np.argmin(finite))}" if leading == 2 else ""
-            raise ValueError(f"{what} has a value that is not finite in sample {sample}{frame}; leave that sample out.")
+            raise ValueError(f"{what} have a value that is not finite in sample {sample}{frame}: leave it out.")
 
 
 def normalised(model: Any, data: Any, frames: int | None) -> Normalised:

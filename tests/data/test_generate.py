@@ -122,6 +122,22 @@ def test_frames_are_stored_on_another_grid_of_the_same_box():
         generate(stepper, one_mode, num_samples=1, num_steps=1, store=Grid((6, 7), 1.0), **QUIET)
 
 
+def test_no_more_points_are_stored_than_were_solved_on():
+    stepper = heat()
+    finer = (stepper.grid.shape[0], stepper.grid.shape[1] + 1)
+    with pytest.raises(ValueError, match=r"store has .* points, more than the .* that were solved on"):
+        generate(stepper, one_mode, num_samples=1, num_steps=1, store=stepper.grid.with_shape(finer), **QUIET)
+
+
+def test_a_class_in_place_of_its_instance_is_named():
+    for stepper, initial, said in (
+        (heat(), BandLimited, r"initial=, an instance such as BandLimited.*, got the class BandLimited itself"),
+        (TimeStepper, one_mode, r"stepper=, an instance such as TimeStepper.*, got the class TimeStepper itself"),
+    ):
+        with pytest.raises(TypeError, match=said):
+            generate(stepper, initial, num_samples=1, num_steps=1, **QUIET)
+
+
 def test_coefficients_step_and_box_may_vary_per_trajectory(tmp_path):
     def draw(key):
         keys = jax.random.split(key, 3)

@@ -325,6 +325,24 @@ def test_bad_dealiasing_is_named(arguments, match, without_shape_checks):
         pj.Spectral(pj.Grid((8, 9), 1.0), **arguments)
 
 
+@pytest.mark.parametrize("discretisation", [pj.Spectral, pj.FiniteDifference])
+def test_a_class_in_place_of_a_grid_is_named(discretisation, without_shape_checks):
+    with pytest.raises(
+        TypeError, match=rf"{discretisation.__name__} takes a grid such as .*, got the class Grid itself"
+    ):
+        discretisation(pj.Grid)
+
+
+@pytest.mark.parametrize("discretisation", [pj.Spectral, pj.FiniteDifference])
+def test_a_function_of_arrays_says_how_it_is_applied_to_a_field(discretisation):
+    class Sine(OneScalar):
+        def nonlinear(self, t, u):
+            return jnp.sin(u)
+
+    with pytest.raises(ValueError, match=r"A field is no array.*u.map\(jnp.sin\)"):
+        discretisation(pj.Grid(16, 1.0)).tendency(Sine(), 0.0, jnp.ones((1, 16)))
+
+
 def test_walls_are_refused():
     with pytest.raises(ValueError, match=r"axes \[1\] are not periodic"):
         pj.Spectral(pj.Grid((8, 9), 1.0, periodic=(True, False)))

@@ -102,3 +102,10 @@ def test_a_model_that_cannot_be_described_leaves_no_file(tmp_path):
     with pytest.raises(ValueError, match="a class of your own"):
         save(tmp_path / "model.pdejax", eqx.nn.Linear(2, 3, key=jax.random.key(0)))
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_no_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match="nope: there is no such file"):
+        load(tmp_path / "nope")
+    with pytest.raises(ValueError, match="is a folder: name the model file in it"):
+        load(tmp_path)

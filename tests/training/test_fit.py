@@ -245,7 +245,7 @@ def broken_trajectories():
         ({"valid": decaying(num_frames=1)}, "trajectories of `valid` have 1"),
         ({"model": small(0, 2, 1)}, "in_channels=2 but `data` has 1 channels"),
         ({"model": small(0, 1, 2)}, "out_channels=2 but `data` has 1 channels"),
-        ({"data": broken_trajectories()}, "not finite in sample 3, frame 2"),
+        ({"data": broken_trajectories()}, "The states of `data` have a value that is not finite in sample 3, frame 2"),
         ({"data": pairs()}, r"use Supervised\(\)"),
         ({"objective": Supervised()}, r"use OneStep\(\)"),
         ({"ema_decay": 1.0}, "0 <= ema_decay < 1, got 1.0"),
