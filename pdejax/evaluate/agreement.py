@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from pdejax.data import Trajectories
 from pdejax.data.coefficients import coefficient_leaves, entries_in
+from pdejax.data.provenance import decimal
 from pdejax.data.trajectories import layout_names
 from pdejax.equations import Equation
 from pdejax.evaluate.coefficients import stated_by_data
@@ -143,7 +144,13 @@ def _check_coefficients(test: Trajectories, equation: Equation) -> None:
 
 
 def lead_times_of(times: Float[np.ndarray, " time"]) -> Float[np.ndarray, " time"]:
-    """How far ahead of the first each time lies, to 12 digits: the difference of 1.0 and 0.8 is to be read as 0.2."""
+    """How far ahead of the first each time lies, to 12 digits: the difference of 1.0 and 0.8 is to be read as 0.2.
+
+    Times that were held in single precision are read as the decimals that they stand for: 1.2, not 1.20000004768.
+    """
+    single = np.asarray(times, np.float32)
+    if np.array_equal(single, times):
+        times = np.array([decimal(time) for time in single])
     return np.array([float(f"{time:.12g}") for time in times - times[0]])
 
 

@@ -113,14 +113,14 @@ def evaluate(
     entries |= {name: ("rival", contestants.rival(stepper, own)) for name, stepper in rivals.items()}
 
     results: dict[str, Result] = {}
-    stated: int | None = None
+    stated, because = None, ""
     with ProgressBar(len(entries) + 2, unit="", shown=progress) as bar:
         for name, (kind, contestant) in entries.items():
             bar.set_description(name)
             results[name] = field.roll(kind, contestant, common, stated)
             if stated is None:
                 # Persistence comes first, and says when there is something to predict.
-                stated = _stated_frame(results[name], lead_times, at)
+                stated, because = _stated_frame(results[name], lead_times, at)
                 results[name] = field.roll(kind, contestant, common, stated)
             bar.update()
         lead_time = float(lead_times[stated or 0])
@@ -153,15 +153,20 @@ def evaluate(
         provenance=dict(test.provenance),
         circumstances=circumstances(),
         rivals=rivals,
+        stated_because=because,
     )
 
 
-def _stated_frame(persistence: Result, lead_times: Float[np.ndarray, " time"], at: float | int | None) -> int:
-    """As asked for, or the first frame after the initial one at which persistence has lost the solution."""
+def _stated_frame(
+    persistence: Result, lead_times: Float[np.ndarray, " time"], at: float | int | None
+) -> tuple[int, str]:
+    """As asked for, or the first frame after the initial one at which persistence has lost the solution; and why."""
     if at is not None:
-        return checked_lead_time(at, lead_times)
+        return checked_lead_time(at, lead_times), ""
     lost = over_channels(persistence.scores["correlation"]).mean(axis=0)[1:] < 0.5
-    return 1 + int(np.argmax(lost)) if lost.any() else len(lead_times) - 1
+    if lost.any():
+        return 1 + int(np.argmax(lost)), "the first at which the correlation of persistence is below 0.5"
+    return len(lead_times) - 1, "the last: the correlation of persistence never falls below 0.5"
 
 
 def _in_words(equation: Equation, own: tuple[str, ...]) -> str:

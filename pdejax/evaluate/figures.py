@@ -84,13 +84,13 @@ def _error_against_cost(report: Report) -> Figure:
         cost, error = report.points[name]
         return CostPoint(1e3 * cost, error, label)
 
-    frontier, named = report.frontier, {name: _short(name) for name in cited(report)}
-    families = {"worth their price": [point(name, named.get(name, "")) for name in frontier]}
+    frontier, named = report.frontier, cited(report)
+    families = {"worth their price": [point(name, name if name in named else "") for name in frontier]}
     failed = {name for name, result in report.of_kind("rival").items() if result.failed_at is not None}
     for name in report.of_kind("rival"):
         if name not in frontier and name not in failed:
             _, scheme, _, rule = name.split(" ", 3)
-            families.setdefault(f"other {scheme}, {rule}", []).append(point(name, named.get(name, "")))
+            families.setdefault(f"other {scheme}, {rule}", []).append(point(name, name if name in named else ""))
     # Last, so that the other families keep their looks. One that had failed by the stated time has no error to draw.
     if crossed := [point(name) for name in sorted(failed) if np.isfinite(report.points[name]).all()]:
         families[BLEW_UP] = crossed
@@ -99,7 +99,7 @@ def _error_against_cost(report: Report) -> Figure:
         {name: point(name) for name in report.of_kind("surrogate")},
         error_name=f"{decisive(report)}, at lead time {report.lead_time:g}",
         cost_name="wall time per unit of simulated time and trajectory [ms]",
-        colours={named.get(name, name): colour for name, colour in colours(report).items()},
+        colours=colours(report),
     )
     _cross_out(figure, BLEW_UP)
     return figure
@@ -116,11 +116,6 @@ def _cross_out(figure: Figure, label: str) -> None:
         line.set(linestyle="none", marker="x", markersize=7, markeredgewidth=1.6, color="0.35")
 
 
-def _short(name: str) -> str:
-    """The name without what most of them end with: `32x32 ETDRK4 h=0.05`."""
-    return name if name.endswith("not dealiased") else name.removesuffix(" dealiased")
-
-
 def _spectra(report: Report) -> Figure:
     rivals = cited(report)
     curves = {"truth": report.truth_spectra[report.stated][0]}
@@ -129,7 +124,7 @@ def _spectra(report: Report) -> Figure:
             curves[name] = report.results[name].spectra[report.stated][0]
     return plotting.plot_spectra(
         curves,
-        name=f"mean square of {report.names[0]} per shell",
+        name=f"mean square of {report.names[0]} per shell, lead time {report.lead_time:g}",
         unit=f"({report.units[0]})²" if report.units[0] else "",
         colours=colours(report),
         dashed=rivals,

@@ -242,6 +242,8 @@ def _method(report: Report) -> dict[str, Any]:
     method: dict[str, Any] = {
         "error": f"{decisive(report)}, at lead time {report.lead_time:g}; mean over trajectories and components",
     }
+    if report.stated_because:
+        method["lead time"] = f"{report.lead_time:g}, {report.stated_because}"
     if report.of_kind("rival"):
         method |= {
             "cost": "wall time per unit of simulated time and trajectory, from states on the points of the data to "

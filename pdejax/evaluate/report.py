@@ -97,6 +97,7 @@ class Report:
       `comparisons`: one entry per surrogate with the speed-up at equal error and the error at equal cost.
     - `save(folder)`: everything: the tables (CSV, JSON), the figures, the animation and `report.html`, one file that
       needs no other. Every file is written whole or not at all.
+    - `stated_because`: why the stated time was chosen, where the caller left it open.
     - `frontier`: the names of the rivals worth their price, cheapest first; `rivals[name]` is the stepper itself.
     """
 
@@ -117,6 +118,7 @@ class Report:
     provenance: dict[str, Any]
     circumstances: dict[str, str]
     rivals: dict[str, OnDataGrid]
+    stated_because: str = ""
 
     @property
     def lead_time(self) -> float:

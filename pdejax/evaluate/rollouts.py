@@ -122,7 +122,7 @@ class Rollouts:
         return {
             "trajectories": self.num_samples,
             "frames": test.num_frames,
-            "interval": self.dt,
+            "interval": float(f"{self.dt:.6g}"),
             "grid": list(test.grid.shape),
             "extent": [float(f"{side:.6g}") for side in np.asarray(test.grid.extent)],
             "dtype": str(jax.dtypes.canonicalize_dtype(test.u.dtype)),

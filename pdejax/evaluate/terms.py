@@ -2,6 +2,12 @@
 
 from pdejax.evaluate.report import Report
 
+DEALIASING = (
+    "dealiased: the modes below 2 / (degree + 1) of what the points hold take part in products of fields, 2/3 where "
+    "the equation is quadratic, so that no product folds back on them; dealiased 0.9: those below 0.9 of it; not "
+    "dealiased: all of them"
+)
+
 
 def labels(report: Report) -> dict[str, str]:
     """The scores by metric. The two relative errors differ in the modes they look at, and so in their names."""
@@ -42,8 +48,7 @@ def legend(report: Report) -> dict[str, str]:
     if report.of_kind("rival"):
         found["cost"] = "wall time per unit of simulated time and trajectory, the median over rounds, and its range"
         found["names of classical solvers"] = (
-            "points; scheme (ETDRK4, ETDRK2: exponential Runge-Kutta of order 4, 2); time step h; dealiased: the modes "
-            "in which products of fields would be wrong are left out"
+            f"points; scheme (ETDRK4, ETDRK2: exponential Runge-Kutta of order 4, 2); time step h; {DEALIASING}"
         )
     if any(result.failed_at is not None for result in report.results.values()):
         found["failed at"] = (

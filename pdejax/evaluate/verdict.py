@@ -8,6 +8,7 @@ import numpy as np
 from pdejax.evaluate.contestants import PERSISTENCE
 from pdejax.evaluate.frontier import Comparison, is_smaller
 from pdejax.evaluate.report import Report
+from pdejax.evaluate.terms import DEALIASING
 
 # A classical solver of the right equation is rarely as wrong as this at the stated time, whatever its resolution.
 FAR_OFF = 0.5
@@ -118,12 +119,13 @@ def summary(report: Report) -> str:
 def _legend(report: Report) -> str:
     points = "x".join(map(str, report.common_shape or ()))
     common = f" on the common modes, those that {points} points hold" if report.common_shape else ""
-    text = f"error: relative L2 at lead time {report.lead_time:g}{common}; mean over trajectories."
+    because = f" ({report.stated_because})" if report.stated_because else ""
+    text = f"error: relative L2 at lead time {report.lead_time:g}{because}{common}; mean over trajectories."
     if report.common_shape:
         text += " A coarse solver has none of the finer modes, so its error on all points is larger."
     text += f" cost: wall time per unit of simulated time and trajectory, in a batch of {report.data['batch']}."
     if rivals := report.of_kind("rival"):
-        text += f" Classical solvers: the {len(report.frontier)} of {len(rivals)} worth their price."
+        text += f" Classical solvers: the {len(report.frontier)} of {len(rivals)} worth their price. {DEALIASING}."
     return text
 
 

@@ -160,6 +160,9 @@ def test_lead_times_are_free_of_the_rounding_of_a_difference():
     times = 7.4 + 0.2 * np.arange(6)
     assert (times - times[0]).tolist() != [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     assert lead_times_of(times).tolist() == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    # As a file in single precision gives them: 1.2000000476837158.
+    single = np.float64(np.float32(0.2 * np.arange(7)))
+    assert lead_times_of(single).tolist() == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2]
 
 
 @pytest.mark.usefixtures("without_shape_checks")

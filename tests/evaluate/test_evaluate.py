@@ -153,6 +153,23 @@ def test_without_a_resolution_left_for_rivals_the_evaluation_goes_on(flow):
     assert np.isfinite(alone.results["zero"].error)
 
 
+@pytest.mark.parametrize(
+    ("frames", "options", "stated", "because"),
+    [
+        (5, {}, 1.5, "the first at which the correlation of persistence is below 0.5"),
+        (3, {}, 1.0, "the last: the correlation of persistence never falls below 0.5"),
+        (5, {"at": 1.0}, 1.0, ""),
+    ],
+)
+def test_the_choice_of_a_lead_time_is_explained(frames, options, stated, because):
+    """Of a wave that travels by t the correlation with its beginning is cos t."""
+    grid, times = pj.Grid((24,), 2 * np.pi), 0.5 * np.arange(frames)
+    u = np.cos(np.asarray(grid.axes[0]) - times[:, None]).astype(np.float32)[None, :, None]
+    data = pj.Trajectories.from_arrays(u, grid, ("u",), times)
+    found = evaluate({"still": lambda v, parameters, domain=None, key=None: v}, data, progress=False, **options)
+    assert (found.lead_time, found.stated_because) == (stated, because)
+
+
 def test_a_truth_is_not_coarser_than_its_data(flow):
     with pytest.raises(ValueError, match="truth_shape states .* on 16x96 points, but the data has 32x48"):
         evaluate({"zero": Zero(0.2)}, flow[:2], EQUATION, truth_shape=(16, 96), progress=False)

@@ -84,7 +84,7 @@ def test_every_column_of_the_table_is_explained(text):
 
 def test_a_spectrum_is_named_by_what_is_plotted(report):
     found = figures(report)
-    assert found["spectra"].axes[0].get_ylabel() == "mean square of vorticity per shell"
+    assert found["spectra"].axes[0].get_ylabel() == "mean square of vorticity per shell, lead time 0.6"
     with_picture = page(report, [])
     assert "nergy" not in with_picture
 
@@ -102,7 +102,7 @@ def test_a_contestant_has_one_colour_in_all_figures(report):
     stars = {line.get_label(): line.get_color() for line in panel.get_lines() if line.get_marker() == "*"}
     assert stars == {name: expected[name] for name in ("FNO", "U-Net")}
     assert {text.get_text(): text.get_color() for text in panel.texts} == {
-        "8x8 ETDRK2 h=0.2": expected[FAST],
+        FAST: expected[FAST],
         GOOD: expected[GOOD],
     }
 
@@ -147,6 +147,23 @@ def test_a_rival_that_blew_up_is_crossed_out(report, with_doomed):
     assert {name for name, key in keys.items() if key.get_marker() == "x"} == {BLEW_UP}
     without = figures(report)["error_against_cost"].axes[0]
     assert BLEW_UP not in {line.get_label() for line in without.get_lines()}
+
+
+def test_the_words_for_dealiasing_are_explained(report, text):
+    for said in (text, " ".join(summary(report).split())):
+        for wanted in (
+            "2 / (degree + 1)",
+            "2/3 where the equation is quadratic",
+            "dealiased 0.9",
+            "not dealiased: all",
+        ):
+            assert wanted in said
+
+
+def test_a_lead_time_that_was_chosen_says_why(report):
+    chosen = dataclasses.replace(report, stated_because="the first of some kind")
+    assert "at lead time 0.6 (the first of some kind) on the common modes" in " ".join(summary(chosen).split())
+    assert "0.6, the first of some kind" in page(chosen, []) and "of some kind" not in summary(report)
 
 
 def test_why_nothing_is_compared_is_true(report):
