@@ -11,10 +11,11 @@ of size 1 weighs as much in a mean over channels. The other side of it is that a
 rounding is scored like any other, and its score, of order one or more, says nothing: read the channels one by one
 before their mean.
 
-Sizes are taken after division by the largest value, so a field of order 1e-30 or 1e30 is scored in single precision as
-well as one of order one. Where a size is zero its derivative, which does not exist, is given as zero, and so is that of
-a relative score of a zero truth, 0 or infinite: a loss made of these scores has a finite gradient where prediction and
-truth agree, and a channel whose truth is zero adds nothing to the gradient of the others.
+Relative scores are taken in units of the field's largest value and sizes after division by it, so a field of order
+1e-30 or 1e30 is scored in single precision as well as one of order one, and has as good a gradient. Where a size is
+zero its derivative, which does not exist, is given as zero, and so is that of a relative score of a zero truth, 0 or
+infinite: a loss made of these scores has a finite gradient where prediction and truth agree, and a channel whose truth
+is zero adds nothing to the gradient of the others.
 """
 
 from functools import partial
@@ -59,7 +60,7 @@ def varies(u: State, domain: Grid) -> Bool[Array, " channel"]:
 
 def relative_l2(prediction: State, truth: State, domain: Grid) -> Float[Array, " channel"]:
     """`|prediction - truth| / |truth|` in the L2 norm over the box; 1 for a prediction of zero."""
-    prediction, truth = _checked(prediction, truth, domain)
+    prediction, truth = _in_units_of_truth(*_checked(prediction, truth, domain), domain)
     return _ratio(root_mean_square(prediction - truth, domain), root_mean_square(truth, domain))
 
 
@@ -77,7 +78,7 @@ def vrmse(prediction: State, truth: State, domain: Grid) -> Float[Array, " chann
     Unlike `relative_l2`, it does not flatter a field with a large mean (a density, a temperature). The deviation of a
     truth that is constant up to rounding (`varies`) is zero: the score is 0 where both are equal, infinite elsewhere.
     """
-    prediction, truth = _checked(prediction, truth, domain)
+    prediction, truth = _in_units_of_truth(*_checked(prediction, truth, domain), domain)
     deviation = root_mean_square(_centred(truth, domain), domain)
     return _ratio(root_mean_square(prediction - truth, domain), jnp.where(varies(truth, domain), deviation, 0.0))
 
@@ -94,6 +95,7 @@ def correlation(prediction: State, truth: State, domain: Grid, *, remove_mean: b
     prediction, truth = _checked(prediction, truth, domain)
     product, nothing, known = 1.0, False, True
     for u in (prediction, truth):
+        u = u / _unit(_largest(u, domain))
         centred = _centred(u, domain) if remove_mean else u
         size = root_mean_square(centred, domain)
         is_nothing = ~varies(u, domain) if remove_mean else size == 0
@@ -154,12 +156,8 @@ def spectrum_error(
             "needs three points along every axis."
         )
     complete = slice(1, (min(domain.shape) - 1) // 2 + 1)
-    # Ratios of energies, in units in which they are neither huge nor nothing.
-    space = tuple(range(1, domain.ndim + 1))
-    true_size, predicted_size = (jnp.max(jnp.abs(u), axis=space, keepdims=True) for u in (truth, prediction))
-    unit = jax.lax.stop_gradient(jnp.where(true_size > 0, true_size, predicted_size))
-    unit = jnp.where((unit > 0) & jnp.isfinite(unit), unit, 1.0)
-    predicted, true = energy_spectrum(prediction / unit, domain), energy_spectrum(truth / unit, domain)
+    prediction, truth = _in_units_of_truth(prediction, truth, domain)
+    predicted, true = energy_spectrum(prediction, domain), energy_spectrum(truth, domain)
     least = floor * jnp.sum(true, axis=1, keepdims=True)
     ratio = _ratio(predicted[:, complete] + least, true[:, complete] + least, both_zero=1.0)
     return safe_sqrt(jnp.mean(jnp.log(ratio) ** 2, axis=1))
@@ -239,6 +237,27 @@ def _checked(prediction: State, truth: State, domain: Grid) -> tuple[Array, Arra
     domain.check_state(prediction, jnp.shape(truth)[0], "The prediction")
     dtype = jnp.promote_types(jnp.result_type(prediction, truth), jnp.float32)
     return jnp.asarray(prediction, dtype), jnp.asarray(truth, dtype)
+
+
+def _in_units_of_truth(prediction: Array, truth: Array, domain: Grid) -> tuple[Array, Array]:
+    """Both over the size of the truth, or of the prediction where that is zero: no square is huge or vanishes."""
+    true_size, predicted_size = _largest(truth, domain), _largest(prediction, domain)
+    unit = _unit(jnp.where(true_size > 0, true_size, predicted_size))
+    return prediction / unit, truth / unit
+
+
+def _largest(u: Float[Array, "channel *space"], domain: Grid) -> Float[Array, "channel ..."]:
+    return jnp.max(jnp.abs(jax.lax.stop_gradient(u)), axis=tuple(range(1, domain.ndim + 1)), keepdims=True)
+
+
+def _unit(largest: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The power of two below `largest`, by which division is exact; 1 where that is zero or not finite."""
+    numbers = jnp.finfo(largest.dtype)
+    usual = (largest > 0) & jnp.isfinite(largest)
+    # Neither a unit nor one over it may be a subnormal number, which is flushed to zero.
+    within = jnp.clip(jnp.where(usual, largest, 1.0), 4 * numbers.tiny, numbers.max / 8)
+    _, exponent = jnp.frexp(within)
+    return jnp.ldexp(jnp.ones_like(within), exponent - 1)
 
 
 def _mean(u: Float[Array, "..."], domain: Grid) -> Float[Array, "..."]:

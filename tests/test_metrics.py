@@ -257,3 +257,42 @@ def test_a_score_relative_to_nothing_is_infinite_and_adds_no_gradient(score, dty
         np.testing.assert_array_equal(found[1:], 0)
         if argument == 0:
             np.testing.assert_allclose(found[0], alone, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize("remove_mean", [True, False])
+@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1.0, 1e20, 1e30])
+def test_gradients_do_not_depend_on_the_units(scale, remove_mean):
+    """Of the score of s p against s q, in single precision: 1/s of that of p against q."""
+    random = np.random.default_rng(0)
+    truth = 0.3 + random.normal(size=(2, 8, 9))
+    prediction = truth + 0.5 * random.normal(size=truth.shape)
+    scores = [metrics.correlation] if not remove_mean else [*RELATIVE, metrics.correlation, metrics.rmse]
+    for score in scores:
+        options = {} if remove_mean else {"remove_mean": False}
+        for argument in (0, 1):
+
+            def gradient(p, q, grid, score=score, options=options, argument=argument):
+                return jax.grad(lambda p, q: jnp.sum(score(p, q, grid, **options)), argument)(p, q)
+
+            exact = gradient(prediction, truth, Grid((8, 9), EXTENT, dtype=np.float64))
+            small = [(scale * u).astype(np.float32) for u in (prediction, truth)]
+            found = np.asarray(gradient(*small, Grid((8, 9), EXTENT, dtype=np.float32)))
+            assert found.dtype == np.float32
+            found = found.astype(np.float64) * (1.0 if score is metrics.rmse else scale)
+            size = np.max(np.abs(exact))
+            np.testing.assert_allclose(found, exact, rtol=0, atol=3e-5 * size, err_msg=f"{score.__name__} {argument}")
+
+
+@pytest.mark.float64
+def test_gradients_where_prediction_and_truth_differ_in_size():
+    """A prediction of 1e-20 for a truth of 1e20, and the other way round: what can be stated at all is right."""
+    random = np.random.default_rng(1)
+    truth, prediction = random.normal(size=(2, 1, 30))
+    single, double = (Grid(30, 1.0, dtype=dtype) for dtype in (np.float32, np.float64))
+    of = jax.grad(lambda p, q, grid: jnp.sum(metrics.correlation(p, q, grid)), (0, 1))
+    exact = of(prediction, truth, double)
+    for scales in ((1e-20, 1e20), (1e20, 1e-20)):
+        found = of(*((s * u).astype(np.float32) for s, u in zip(scales, (prediction, truth), strict=True)), single)
+        for one, other, scale in zip(found, exact, scales, strict=True):
+            np.testing.assert_allclose(np.asarray(one, float) * scale, other, atol=1e-4 * np.max(np.abs(other)))
