@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pdejax.data.plan import Plan, is_varied, keys_of, stepper_of
 from pdejax.data.provenance import decimal, provenance_of, solver_error_of
 from pdejax.data.solver_error import measure_solver_error
-from pdejax.data.solving import check_finite, solve_chunk
+from pdejax.data.solving import apart_of, check_finite, solve_chunk
 from pdejax.data.storage import WellWriter, check_parameter_names, read_well, refuse_existing
 from pdejax.data.trajectories import Trajectories, as_names, layout_names
 from pdejax.grid import Grid, Points, same_box
@@ -70,7 +70,10 @@ def generate(
     is at `burn_in * dt`.
 
     `parameters` holds the coefficients of the equation and what the function declared, one value per trajectory, and
-    `output_interval` or `extent_x`, ... where these vary. No two of them may have one name.
+    `output_interval` or `extent_x`, ... where these vary. No two of them may have one name. A vector is one parameter
+    for each entry: `velocity_x` by the axis, `diffusivities_u` by the component, `rates_0` in any other case. What else
+    the equation holds in numbers, arrays of more dimensions and whole numbers, is no parameter: `provenance` states it
+    under `coefficients`, or that it differs between trajectories (then it is lost, and `evaluate` takes no equation).
 
     Raises `ValueError` for options that make no sense and for a file that exists, and `FloatingPointError`, naming the
     trajectory and the time, when a solution does not stay finite; then no file is left. `TypeError` for a class in
@@ -96,7 +99,7 @@ def generate(
             raise TypeError(
                 f"generate takes {what}=, an instance such as {example}, got the class {given.__name__} itself."
             )
-    reference, _ = stepper_of(stepper, keys_of(key, 0)[1])
+    reference, declared = stepper_of(stepper, keys_of(key, 0)[1])
     if dtype != np.float32 and not dtype == reference.grid.dtype == np.float64:
         raise ValueError(
             f"generate stores float32, or float64 where the solver's grid is float64; got dtype={dtype} and a grid of "
@@ -115,6 +118,9 @@ def generate(
             f"The states have {outcome.frames.shape[2]} channels but there are {len(names)} names: {names}."
         )
     check_parameter_names(outcome.parameters)
+    # A few say whether they differ; of large arrays, all samples at once could be more than there is memory.
+    some = jnp.arange(min(num_samples, 16) if is_varied(stepper) else 1)
+    apart = {name: np.asarray(values) for name, values in apart_of(stepper, key, some).items()}
 
     # With a file, nothing is held but the chunk at hand.
     u = np.empty(shape if path is None else 0, dtype)
@@ -150,7 +156,9 @@ def generate(
         # Interval and extents that all trajectories share are said by `times` and `grid` already.
         shared = {name for name in layout_names(grid.ndim) if np.all(every[name] == every[name][0])}
         parameters = {name: values for name, values in every.items() if name not in shared}
-        provenance = provenance_of(reference, initial, key, plan, np.concatenate(time_steps), parameters)
+        provenance = provenance_of(
+            reference, initial, key, plan, np.concatenate(time_steps), parameters, apart, declared
+        )
         provenance |= solver_error_of(reference, errors)
         if writer is not None:
             writer.finish(parameters, provenance)

@@ -3,7 +3,7 @@
 import dataclasses
 import datetime
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -43,8 +43,14 @@ def provenance_of(
     plan: Plan,
     time_steps: np.ndarray,
     parameters: Mapping[str, np.ndarray],
+    apart: Mapping[str, np.ndarray],
+    declared: Iterable[str],
 ) -> dict[str, Any]:
-    """Equation, solver, initial law, key, versions and machine. `time_steps` are those of the trajectories."""
+    """Equation, solver, initial law, key, versions and machine.
+
+    `time_steps` and `parameters` are those of the trajectories; `apart` is what else the equation holds in numbers, of
+    some of them; `declared` names the parameters that are no coefficients.
+    """
 
     def range_of(values: np.ndarray) -> Any:
         low, high = decimal(values.min()), decimal(values.max())
@@ -62,7 +68,9 @@ def provenance_of(
     return {
         **solved,
         "solved_on": list(stepper.grid.shape),
-        "coefficients": {name: range_of(values) for name, values in parameters.items()},
+        "coefficients": {name: range_of(values) for name, values in parameters.items()}
+        | {name: stated_apart(values) for name, values in apart.items()},
+        "declared": list(declared),
         "dt": range_of(time_steps),
         "burn_in": plan.burn_in,
         "store_every": plan.store_every,
@@ -73,6 +81,21 @@ def provenance_of(
         "device": f"{device.platform} ({device.device_kind})",
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+
+
+def stated_apart(values: np.ndarray) -> Any:
+    """In plain numbers, an array or whole number that is no parameter, from its values `(trajectory, ...)`.
+
+    All entries of up to 256; of more, the shape, mean and root mean square; and what differs between the trajectories
+    is said to.
+    """
+    first = values[0]
+    if np.any(values != first):
+        return {"shape": list(first.shape), "differs": True}
+    if first.size <= 256 and not np.iscomplexobj(first):
+        return first.tolist()
+    mean, square = complex(np.mean(first)), float(np.sqrt(np.mean(np.abs(first.astype(complex)) ** 2)))
+    return {"shape": list(first.shape), "mean": [mean.real, mean.imag], "root_mean_square": square}
 
 
 def describe(value: Any) -> str:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
-from pdejax.data.coefficients import coefficient_parameters
+from pdejax.data.coefficients import coefficient_parameters, leaves_apart
 from pdejax.data.plan import Plan, keys_of, stepper_of
 from pdejax.data.provenance import decimal
 from pdejax.data.solver_error import on_grid
@@ -28,6 +28,17 @@ class Chunk(eqx.Module):
 @eqx.filter_jit
 def solve_chunk(stepper: Any, initial: Any, key: PRNGKeyArray, indices: Int[Array, " sample"], plan: Plan) -> Chunk:
     return jax.vmap(lambda index: _solve_one(stepper, initial, key, index, plan))(indices)
+
+
+@eqx.filter_jit
+def apart_of(stepper: Any, key: PRNGKeyArray, indices: Int[Array, " sample"]) -> dict[str, Array]:
+    """The numbers of the equations of these samples that are no parameters, `(sample, ...)`."""
+
+    def of_sample(index: Int[Array, ""]) -> dict[str, Array]:
+        made, _ = stepper_of(stepper, keys_of(key, index)[1])
+        return leaves_apart(getattr(made, "equation", None))
+
+    return jax.vmap(of_sample)(indices)
 
 
 def _solve_one(stepper: Any, initial: Any, key: PRNGKeyArray, index: Int[Array, ""], plan: Plan) -> Chunk:

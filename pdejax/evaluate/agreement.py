@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float
 
 from pdejax.data import Trajectories
-from pdejax.data.coefficients import coefficient_leaves, entries_in
-from pdejax.data.provenance import decimal
+from pdejax.data.coefficients import coefficient_leaves, entries_in, leaves_apart
+from pdejax.data.provenance import decimal, stated_apart
 from pdejax.data.trajectories import layout_names
 from pdejax.equations import Equation
 from pdejax.evaluate.coefficients import stated_by_data
@@ -88,6 +88,7 @@ def checked_data(test: Any, equation: Equation | None) -> float:
         _check_same_equation(test, equation)
         _check_components(test, equation)
         _check_coefficients(test, equation)
+        _check_apart(test, equation)
     return float(intervals.mean())
 
 
@@ -141,6 +142,41 @@ def _check_coefficients(test: Trajectories, equation: Equation) -> None:
                     f"The equation has {entry}={mine:g} but the test data was solved with {entry}={its:g}; the rivals "
                     "would solve another problem."
                 )
+
+
+def _check_apart(test: Trajectories, equation: Equation) -> None:
+    """Whole numbers and arrays of more dimensions against what the provenance says of those that were solved with."""
+    solved = test.provenance.get("coefficients")
+    solved = solved if isinstance(solved, Mapping) else {}  # in the files of others, anything
+    for name, leaf in leaves_apart(equation).items():
+        own = np.asarray(leaf)
+        if own.ndim == 0 and np.any(np.asarray(test.parameters.get(name, own)) != own):
+            raise ValueError(
+                f"The equation has the whole number {name}={own}, which is no coefficient, and the test data other "
+                f"values of {name}: give it a number with a decimal point, {name}={own:.1f}."
+            )
+        if name in test.parameters or name not in solved:
+            continue
+        stated, mine = solved[name], stated_apart(own[None])
+        if isinstance(stated, Mapping) and stated.get("differs"):
+            raise ValueError(
+                f"The test data was solved with another {name} in every trajectory, an array of shape "
+                f"{tuple(stated['shape'])} that it does not hold, so no rival can be given it: leave the equation out."
+            )
+        if not _alike(stated, mine):
+            raise ValueError(
+                f"The equation has {name}={mine} but the test data was solved with {name}={stated}; the rivals would "
+                "solve another problem."
+            )
+
+
+def _alike(stated: Any, mine: Any) -> bool:
+    if isinstance(stated, Mapping) and isinstance(mine, Mapping):
+        return all(_alike(stated.get(key), value) for key, value in mine.items())
+    numbers = [np.asarray(value) for value in (stated, mine)]
+    if any(each.dtype.kind not in "iufc" for each in numbers):
+        return bool(stated == mine)
+    return numbers[0].shape == numbers[1].shape and np.allclose(*numbers, rtol=1e-4, atol=0.0)
 
 
 def lead_times_of(times: Float[np.ndarray, " time"]) -> Float[np.ndarray, " time"]:

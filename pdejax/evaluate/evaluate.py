@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
+from pdejax.data.coefficients import coefficient_leaves
 from pdejax.equations import Equation
 from pdejax.evaluate import contestants
 from pdejax.evaluate.agreement import (
@@ -17,7 +18,7 @@ from pdejax.evaluate.agreement import (
     lead_times_of,
 )
 from pdejax.evaluate.circumstances import circumstances
-from pdejax.evaluate.coefficients import varied
+from pdejax.evaluate.coefficients import unmatched, varied, with_coefficients
 from pdejax.evaluate.comparison import compare
 from pdejax.evaluate.contestants import PERSISTENCE, Contestant, Kind
 from pdejax.evaluate.cost import time_in_turn
@@ -71,7 +72,8 @@ def evaluate(
     `(sample, channel, *space)` for operator learning without time, which is scored and not timed (a `PairReport`).
 
     - `equation`: what the data solve. Where `test.parameters` varies a coefficient, every trajectory has its own; one
-      of a vector is named by its entries, `velocity_x`, `velocity_y`.
+      of a vector is named by its entries, `velocity_x`, `velocity_y` (see `pdejax.data.coefficients.spellings`). A
+      parameter that names none of its coefficients is said in the report's notes.
     - `at`: the lead time of the comparison, one of those stored after the first frame; by default the first at which
       persistence has lost the solution (correlation below 0.5), or the last.
     - `family`: the rivals, see `RivalFamily`; a wider one takes longer.
@@ -96,6 +98,10 @@ def evaluate(
         check_pairs_alone({"equation": equation, "at": at, "family": family, "truth_shape": truth_shape})
         return evaluate_pairs(surrogates, test, grid, key=key)
     dt = checked_data(test, equation)
+    own = varied(test, equation)
+    if equation is not None:
+        # Numbers of Python are constants of a program; those that every trajectory has another of cannot be.
+        equation = with_coefficients(equation, {n: v for n, v in coefficient_leaves(equation).items() if n in own})
     truth_shape = truth_shape_of(test, truth_shape)
     lead_times = lead_times_of(np.asarray(test.times))
     if at is not None:
@@ -109,8 +115,7 @@ def evaluate(
     rivals, left_out, common = rivals_of_data(test, equation, dt, family, truth_shape)
     if clash := sorted(set(rivals) & set(surrogates)):
         raise ValueError(f"The surrogate name {clash[0]!r} is also that of a classical rival: choose another.")
-    own = tuple(varied(test, equation))
-    entries |= {name: ("rival", contestants.rival(stepper, own)) for name, stepper in rivals.items()}
+    entries |= {name: ("rival", contestants.rival(stepper, tuple(own))) for name, stepper in rivals.items()}
 
     results: dict[str, Result] = {}
     stated, because = None, ""
@@ -149,10 +154,11 @@ def evaluate(
         truth_shape=truth_shape,
         common_shape=None if common is None else common.shape,
         left_out=left_out,
-        equation=None if equation is None else f"{type(equation).__name__}({_in_words(equation, own)})",
+        equation=None if equation is None else f"{type(equation).__name__}({_in_words(equation, tuple(own))})",
         provenance=dict(test.provenance),
         circumstances=circumstances(),
         rivals=rivals,
+        unmatched=unmatched(test, equation),
         stated_because=because,
     )
 
@@ -171,5 +177,6 @@ def _stated_frame(
 
 def _in_words(equation: Equation, own: tuple[str, ...]) -> str:
     """The coefficients; of those in `own` every trajectory has another."""
-    stated = {name: str(np.round(value, 8)) for name, value in equation.coefficients().items()}
+    numbers = equation.coefficients() | {n: np.asarray(v).tolist() for n, v in coefficient_leaves(equation).items()}
+    stated = {name: str(np.round(value, 8)) for name, value in numbers.items()}
     return ", ".join(f"{name}={value}" for name, value in (stated | dict.fromkeys(own, "by trajectory")).items())

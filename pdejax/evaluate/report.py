@@ -97,6 +97,7 @@ class Report:
       `comparisons`: one entry per surrogate with the speed-up at equal error and the error at equal cost.
     - `save(folder)`: everything: the tables (CSV, JSON), the figures, the animation and `report.html`, one file that
       needs no other. Every file is written whole or not at all.
+    - `unmatched`: the parameters of the data that are, as far as is known, coefficients, but not of this equation.
     - `stated_because`: why the stated time was chosen, where the caller left it open.
     - `frontier`: the names of the rivals worth their price, cheapest first; `rivals[name]` is the stepper itself.
     """
@@ -118,6 +119,7 @@ class Report:
     provenance: dict[str, Any]
     circumstances: dict[str, str]
     rivals: dict[str, OnDataGrid]
+    unmatched: tuple[str, ...] = ()
     stated_because: str = ""
 
     @property
@@ -239,6 +241,7 @@ class Report:
             "common_modes_of": self.common_shape,
             "truth_solved_on": self.truth_shape,
             "left_out": self.left_out,
+            "unmatched": self.unmatched,
             "equation": self.equation,
             "data": self.data,
             "provenance": self.provenance,

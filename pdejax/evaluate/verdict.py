@@ -41,6 +41,11 @@ def caveats(report: Report) -> list[str]:
             "--truth-points on the command line, the argument `truth_shape` in Python."
         )
     found += [f"Rival left out: {reason}." for reason in report.left_out]
+    if report.of_kind("rival") and report.unmatched:
+        found.append(
+            f"The data states {', '.join(report.unmatched)}, and the equation has no coefficient of that name. "
+            "If the data was solved with it, the rivals solve another problem: name the coefficients alike."
+        )
     floor = report.provenance.get("solver_error_by_frame")
     best = min((r.error for r in report.results.values() if np.isfinite(r.error)), default=np.nan)
     if isinstance(floor, list) and len(floor) > report.stated and best < 3 * floor[report.stated]:

@@ -1,5 +1,7 @@
 """Generation: exact decay of heat through every option, the same sample from every call, and clean failure."""
 
+from typing import Any
+
 import diffrax
 import equinox as eqx
 import jax
@@ -187,13 +189,80 @@ class TwoDiffusivities(Equation):
 
 @pytest.mark.parametrize(
     ("shape", "size", "endings"),
-    [((8,), 2, "ab"), ((6, 5), 2, "01"), ((4, 3, 5), 2, "ab"), ((4, 3, 5), 3, "xyz"), ((8,), 1, "x"), ((6, 5), 3, "")],
+    [
+        ((8,), 2, "ab"),
+        ((6, 5), 2, "01"),
+        ((4, 3, 5), 2, "ab"),
+        ((4, 3, 5), 3, "xyz"),
+        ((8,), 1, "x"),
+        ((6, 5), 3, "012"),
+    ],
 )
 def test_entries_of_a_vector_are_named_after_what_they_belong_to(shape, size, endings):
     # As many axes as components: nobody but the equation knows which are meant, and a number claims neither.
     found = coefficient_parameters(TwoDiffusivities(0.1 * (1 + jnp.arange(size))), len(shape))
     expected = {f"diffusivities_{ending}": 0.1 * (1 + i) for i, ending in enumerate(endings)}
     assert {name: float(value) for name, value in found.items()} == pytest.approx(expected)
+
+
+class Mixed(Equation):
+    """u_t = -rate u + whatever else: numbers of every kind."""
+
+    rate: Any = 1.0
+    rates: Any = 0.0
+    table: Any = 0.0
+    order: Any = 2
+
+    def components(self, ndim):
+        return ("u",)
+
+    def nonlinear(self, t, u):
+        rest = jnp.sum(jnp.asarray(self.rates)) + jnp.sum(jnp.asarray(self.table))
+        return u * -(self.rate + rest * 1e-3)
+
+
+def solved(equation, **options):
+    stepper = (lambda key: made(equation(key))) if callable(equation) else made(equation)
+    return generate(stepper, BandLimited(2), num_samples=3, num_steps=1, chunk_size=3, **QUIET, **options)
+
+
+def made(equation):
+    return TimeStepper(equation, Spectral(Grid(12, 1.0)), 0.1, solver=ETDRK2())
+
+
+def test_numbers_of_python_are_coefficients():
+    data = solved(Mixed(2.0))
+    np.testing.assert_array_equal(data.parameters["rate"], [2.0] * 3)
+    assert data.provenance["coefficients"]["rate"] == 2.0
+
+
+def test_a_vector_of_any_size_is_stored_by_its_entries():
+    data = solved(Mixed(rates=jnp.array([0.5, 1.5, 2.5])))
+    assert {name: set(values) for name, values in data.parameters.items() if name.startswith("rates")} == {
+        "rates_0": {0.5},
+        "rates_1": {1.5},
+        "rates_2": {2.5},
+    }
+
+
+def test_what_is_no_parameter_is_stated(tmp_path):
+    table = jnp.arange(4.0).reshape(2, 2)
+    data = solved(Mixed(table=table, order=3), path=tmp_path / "a.hdf5")
+    assert not {"table", "order"} & set(data.parameters)
+    assert data.provenance["coefficients"]["table"] == [[0.0, 1.0], [2.0, 3.0]]
+    assert data.provenance["coefficients"]["order"] == 3
+    large = solved(Mixed(table=jnp.full((20, 20), -2.0))).provenance["coefficients"]["table"]
+    assert large == {"shape": [20, 20], "mean": [-2.0, 0.0], "root_mean_square": 2.0}
+    drawn = solved(lambda key: Mixed(table=jax.random.normal(key, (2, 2))))
+    assert drawn.provenance["coefficients"]["table"] == {"shape": [2, 2], "differs": True}
+
+
+def test_two_coefficients_of_one_name_are_refused():
+    # An entry of a vector, and the only entry of a dictionary.
+    twice = Mixed(rate={"s": {"0": 1.0}}, rates=0.0, table={"rate_s_0": 1.0})
+    assert {"rate_s_0", "table_rate_s_0"} <= coefficient_parameters(twice, 1).keys()
+    with pytest.raises(ValueError, match="would be stored as 'rate_s_0'"):
+        coefficient_parameters(Mixed(rate={"s": jnp.ones(3), "s_0": 1.0}), 1)
 
 
 def test_a_solution_that_blows_up_is_named_and_leaves_no_file(tmp_path):

@@ -14,7 +14,7 @@ from jaxtyping import Array
 import pdejax as pj
 from pdejax.evaluate import RivalFamily, Variant, evaluate
 from pdejax.evaluate.agreement import checked_data, lead_times_of
-from pdejax.evaluate.coefficients import stated_by_data
+from pdejax.evaluate.coefficients import stated_by_data, unmatched
 from pdejax.evaluate.truth import truth_shape_of
 
 ONE_RIVAL = RivalFamily((1.0,), (Variant(),))
@@ -82,8 +82,8 @@ class TestCoefficients:
         said = stated_by_data(Twice(pj.equations.Burgers(0.1)), {"inner_viscosity": np.asarray([0.3])}, 1)
         np.testing.assert_allclose(said["inner_viscosity"], [0.3], rtol=1e-6)
 
-    @pytest.mark.parametrize("endings", ["01", "xy"], ids=["now", "files of earlier versions"])
-    def test_a_vector_of_components_is_read_in_both_spellings(self, endings):
+    @pytest.mark.parametrize("endings", ["01", "xy", "ab"], ids=["now", "by axis", "by component"])
+    def test_a_vector_of_components_is_read_in_every_spelling(self, endings):
         class Two(pj.equations.Equation):
             rates: jax.Array
 
@@ -103,10 +103,127 @@ class TestCoefficients:
         with pytest.raises(ValueError, match=r"velocity_x=0.5 and velocity_y=-0.25.*one number.*velocity=\(0.5, -0.25"):
             checked_data(data, pj.equations.Advection(0.5))
 
+    def test_a_vector_of_components_in_the_data_needs_one_in_the_equation(self):
+        class Two(Decay):
+            def components(self, ndim):
+                return ("a", "b")
+
+        for endings in ("ab", "01"):
+            parameters = {f"rate_{ending}": np.asarray([1.0]) for ending in endings}
+            with pytest.raises(ValueError, match=rf"rate_{endings[1]}=1 but .*one number.*rate=\(1, 1\)"):
+                stated_by_data(Two(1.0), parameters, 1)
+
+    def test_a_name_of_another_coefficient_is_no_entry(self):
+        class Both(Decay):
+            rate_x: Any = 3.0
+
+        said = stated_by_data(Both(jnp.ones(1)), {"rate_x": np.asarray([2.0])}, 1)
+        assert said.keys() == {"rate_x"}
+
     def test_each_entry_of_a_vector_is_compared(self):
         data = waves([(0.5, -0.25)], [0.0, 0.3])
         with pytest.raises(ValueError, match=r"velocity_y=0.1 but the test data was solved with velocity_y=-0.25"):
             checked_data(data, pj.equations.Advection((0.5, 0.1)))
+
+
+class Decay(pj.equations.Equation):
+    """u_t = -rate u, its coefficient a number of Python."""
+
+    rate: Any = 1.0
+    table: Any = None
+    order: Any = 2
+
+    def components(self, ndim):
+        return ("u",)
+
+    def linear(self, u):
+        return u * -self.rate
+
+
+def decays(rates, name="rate"):
+    """Trajectories that decay each at its own rate, `u = e^(-rate t)`."""
+    grid, times = pj.Grid(8, 1.0), 0.5 * np.arange(3)
+    u = np.exp(-np.asarray(rates)[:, None] * times)[:, :, None, None] * (2 + np.cos(2 * np.pi * np.arange(8) / 8))
+    return pj.Trajectories.from_arrays(u.astype(np.float32), grid, "u", times, parameters={name: rates})
+
+
+QUICK = {"family": ONE_RIVAL, "at": 1.0, "timing_seconds": 0.0, "progress": False}
+
+
+class TestNumbersOfPython:
+    def test_every_trajectory_has_its_own(self):
+        equation = Decay(1.0)
+        found = evaluate({"still": still}, decays([0.5, 2.0]), equation, **QUICK)
+        (rival,) = found.of_kind("rival").values()
+        assert rival.error < 1e-5
+        assert found.equation == "Decay(rate=by trajectory)"
+        assert isinstance(equation.rate, float)
+
+    def test_one_for_all_must_be_that_of_the_data(self):
+        with pytest.raises(ValueError, match="rate=1 but the test data was solved with rate=2"):
+            checked_data(decays([2.0, 2.0]), Decay(1.0))
+
+    def test_it_is_printed(self):
+        assert "rate=2.0" in evaluate({"still": still}, decays([2.0, 2.0]), Decay(2.0), **QUICK).equation
+
+    def test_a_whole_number_is_asked_to_be_a_coefficient(self):
+        with pytest.raises(ValueError, match=r"the whole number rate=2,.*decimal point, rate=2\.0"):
+            checked_data(decays([2.0, 3.0]), Decay(2))
+        checked_data(decays([2.0, 2.0]), Decay(2))
+
+
+def test_what_is_no_parameter_is_compared_too():
+    table = jnp.asarray([[0.0, 1.0], [-1.0, 0.0]])
+    data = decays([1.0, 1.0])
+    stated = dataclasses.replace(data, provenance={"coefficients": {"table": table.tolist(), "order": 2}})
+    checked_data(stated, Decay(table=table * 1.00001))
+    with pytest.raises(ValueError, match=r"table=\[\[0.0, 1.01.*was solved with table=\[\[0.0, 1.0\]"):
+        checked_data(stated, Decay(table=table * 1.01))
+    with pytest.raises(ValueError, match="order=3 but the test data was solved with order=2"):
+        checked_data(stated, Decay(table=table, order=3))
+    large = {"shape": [20, 20], "mean": [2.0, 0.0], "root_mean_square": 2.0}
+    stated = dataclasses.replace(data, provenance={"coefficients": {"table": large}})
+    checked_data(stated, Decay(table=jnp.full((20, 20), 2.0)))
+    for other in (jnp.full((20, 20), 2.1), jnp.full((20, 21), 2.0), table):
+        with pytest.raises(ValueError, match="another problem"):
+            checked_data(stated, Decay(table=other))
+    drawn = dataclasses.replace(data, provenance={"coefficients": {"table": {"shape": [2, 2], "differs": True}}})
+    with pytest.raises(ValueError, match=r"another table in every trajectory.*shape \(2, 2\).*leave the equation out"):
+        checked_data(drawn, Decay(table=table))
+    checked_data(dataclasses.replace(data, provenance={"coefficients": "a table"}), Decay(table=table))
+
+
+def test_a_coefficient_that_the_equation_lacks_is_said():
+    data = decays([2.0, 2.0], "viscosity")
+    found = evaluate({"still": still}, data, Decay(2.0), **QUICK)
+    assert "The data states viscosity, and the equation has no coefficient of that name" in str(found)
+    known = dataclasses.replace(data, provenance={"declared": ["viscosity"]})
+    assert unmatched(known, Decay(2.0)) == ()
+    assert unmatched(data, None) == ()
+    other = dataclasses.replace(data, parameters={f"velocity_{end}": np.ones(2) for end in "x7"})
+    assert unmatched(other, pj.equations.Advection((1.0,))) == ("velocity_7",)
+
+
+@pytest.mark.parametrize(("off", "refused"), [(1e-2, True), (1e-3, True), (1e-5, False)])
+@pytest.mark.parametrize("entries", [1, 2])
+def test_how_well_coefficients_have_to_agree(off, refused, entries):
+    stated = np.asarray([0.5, -0.25])[:entries]
+    own = stated * np.asarray([1.0, 1 + off])[-entries:]
+    names = ["viscosity"] if entries == 1 else ["velocity_x", "velocity_y"]
+    grid = pj.Grid(8, 1.0) if entries == 1 else pj.Grid((6, 7), 1.0)
+    data = pj.Trajectories.from_arrays(
+        np.ones((2, 2, 1, *grid.shape), np.float32),
+        grid,
+        "u",
+        [0.0, 1.0],
+        parameters={name: np.full(2, value) for name, value in zip(names, stated, strict=True)},
+    )
+    equation = pj.equations.Burgers(own[0]) if entries == 1 else pj.equations.Advection(own)
+    if refused:
+        with pytest.raises(ValueError, match=f"the test data was solved with {names[-1]}="):
+            checked_data(data, equation)
+    else:
+        checked_data(data, equation)
 
 
 class TestRefusals:
