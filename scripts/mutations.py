@@ -371,6 +371,55 @@ MUTATIONS = [
         "_NOISE = 1e10",
         "tests/data/test_solver_error.py -k small_units",
     ),
+    Mutation(
+        "coefficients that agree to a tenth",
+        "pdejax/evaluate/agreement.py",
+        "if not np.isclose(mine, its, rtol=1e-4, atol=0.0):",
+        "if not np.isclose(mine, its, rtol=1e-1, atol=0.0):",
+        "tests/evaluate/test_agreement.py -k how_well",
+    ),
+    Mutation(
+        "coefficients that are looked at only when a tenth apart",
+        "pdejax/evaluate/agreement.py",
+        "np.allclose(own, found[0], rtol=1e-4, atol=0.0)",
+        "np.allclose(own, found[0], rtol=1e-1, atol=0.0)",
+        "tests/evaluate/test_agreement.py -k how_well",
+    ),
+    Mutation(
+        "numbers of Python that are no coefficients",
+        "pdejax/data/coefficients.py",
+        " or isinstance(leaf, float | complex | np.inexact)",
+        "",
+        "tests/evaluate/test_agreement.py -k NumbersOfPython",
+    ),
+    Mutation(
+        "pairs far apart taken for close ones",
+        "pdejax/solvers/phi_functions.py",
+        "jnp.maximum(1.0, jnp.abs(mean) ** 2) / 4",
+        "jnp.maximum(1.0, jnp.abs(mean) ** 2) * 0.9",
+        "tests/solvers/test_phi_functions.py -k lose_no_digits",
+    ),
+    Mutation(
+        "explicit solver on the finer grid with half the step",
+        "pdejax/data/solver_error.py",
+        "isinstance(stepper.solver, AbstractExponentialSolver) else 4",
+        "isinstance(stepper.solver, AbstractExponentialSolver) else 2",
+        "tests/data/test_solver_error.py -k near_its_limit",
+    ),
+    Mutation(
+        "lines of a log woken by tqdm",
+        "pdejax/progress.py",
+        '"maxinterval": SECONDS_BETWEEN_LINES',
+        '"maxinterval": 10.0',
+        "tests/test_progress.py -k within_the_minute",
+    ),
+    Mutation(
+        "relative scores in the units of the field",
+        "pdejax/metrics.py",
+        "return prediction / unit, truth / unit",
+        "return prediction, truth",
+        "tests/test_metrics.py -k depend_on_the_units",
+    ),
 ]
 
 

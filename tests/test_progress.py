@@ -1,8 +1,11 @@
 """Progress bars: what they leave in a log, and that a terminal sees them move."""
 
 import sys
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+from tqdm._monitor import TMonitor
 
 from pdejax import progress
 from pdejax.progress import ProgressBar
@@ -61,3 +64,30 @@ def test_a_bar_that_is_not_shown_says_nothing(capsys):
         bar.set_postfix({"loss": 1.0})
         bar.update(2)
     assert not drawn(capsys)
+
+
+def test_nobody_wakes_a_log_within_the_minute(capsys, monkeypatch):
+    """tqdm looks after its bars from a thread, and redraws those that it finds silent for too long."""
+    now = [0.0]
+    with ProgressBar(10_000, unit="step") as bar:
+        monkeypatch.setattr(bar, "_time", lambda: now[0])
+        bar.start_t = bar.last_print_t = 0.0
+        for _ in range(700):
+            now[0] += 0.1
+            bar.update()
+        assert bar.last_print_t == pytest.approx(60.0) and bar.miniters > 1
+        capsys.readouterr()
+        for seconds, lines in ((75.0, 0), (119.0, 0), (121.0, 1)):
+            now[0] = seconds
+            look_once(bar)
+            assert len(drawn(capsys)) == lines, seconds
+
+
+def look_once(bar):
+    """One round of tqdm's monitor, by the clock of the bar."""
+    stopped = iter([False, False, True])
+    killed = SimpleNamespace(wait=lambda seconds: None, is_set=lambda: next(stopped))
+    monitor = SimpleNamespace(
+        _time=bar._time, was_killed=killed, sleep_interval=0, tqdm_cls=ProgressBar, get_instances=lambda: [bar]
+    )
+    TMonitor.run(cast(TMonitor, monitor))

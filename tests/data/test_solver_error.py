@@ -1,5 +1,6 @@
 """Which error the refinement of a solver measures, and relative to what."""
 
+import diffrax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -110,3 +111,25 @@ def test_what_is_not_finite_is_named():
         measure_solver_error(stepper, start, jnp.ones((5, 1, 8)), grid)
     with pytest.raises(ValueError, match="stored frames are not finite from frame 2 on"):
         measure_solver_error(stepper, start, jnp.ones((5, 1, 8)).at[2].set(jnp.nan), grid)
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize("order", [2, 4])
+def test_an_explicit_solver_near_its_limit_is_stable_on_the_finer_grid(order):
+    """Twice the points quarter the step that diffusion allows: half of it would be 1.4 times too long."""
+    grid = pj.Grid(16, 1.0)
+    # The largest rate of the second difference is 4 / h^2, of the fourth-order one 16 / (3 h^2); Tsit5 stands 3.3.
+    rate = {2: 4.0, 4: 16 / 3}[order] * 16**2
+    stepper = pj.TimeStepper(
+        Diffusion(1.0), pj.FiniteDifference(grid, order), 0.7 * 3.3 / rate * 10, 10, diffrax.Tsit5()
+    )
+    # A wave, and beside it a little of everything, which an unstable solver blows up.
+    noise = 1e-9 * np.random.default_rng(0).normal(size=16)
+    start = jnp.cos(2 * jnp.pi * grid.axes[0])[None] + noise
+    frames = pj.rollout(stepper, start, 4, include_initial=True)
+    errors = measure_solver_error(stepper, start, frames, grid)
+    # What is left is the error of the stencil: (k h)^order / 12 or / 90, over the decay so far, of which a coarser grid
+    # has 1 - 2^-order.
+    kh, decayed = 2 * np.pi / 16, float(stepper.dt) * 4 * (2 * np.pi) ** 2
+    constant = {2: 12, 4: 90}[order]
+    np.testing.assert_allclose(errors[-1], (1 - 0.5**order) * kh**order / constant * decayed, rtol=0.1)

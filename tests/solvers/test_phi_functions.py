@@ -154,6 +154,19 @@ def test_functions_of_pairs(size):
 
 
 @pytest.mark.float64
+@pytest.mark.parametrize("mean", [-1.6, -1.8, -3.0, -10.0])
+@pytest.mark.parametrize("coupling", [0.01, 1.0, 100.0])
+def test_pairs_whose_eigenvalues_lie_well_apart_lose_no_digits(mean, coupling):
+    """`(1 +- r) m`: the recursion divides by `(1 - r^2) m^2` at each order, and may not be asked where r nears 1."""
+    functions = jax.jit(lambda z: phi_functions.of_pairs(z[:, :, None], 3))
+    for ratio in (0.3, 0.45, 0.55, 0.7, 0.8, 0.9):
+        block = np.array([[mean * (1 + ratio), coupling * abs(mean)], [0.0, mean * (1 - ratio)]])
+        for order, (value, exact) in enumerate(zip(functions(block), exact_block_functions(block, 3), strict=True)):
+            gap = np.max(np.abs(value[..., 0] - exact)) / np.max(np.abs(exact))
+            assert gap < 3e-14, (ratio, order, gap)
+
+
+@pytest.mark.float64
 @pytest.mark.parametrize("size", [1e-6, 0.4, 1.45, 10.0])
 def test_gradients_of_functions_of_pairs(size):
     """Across every switch between branches, and where both eigenvalues coincide."""
