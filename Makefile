@@ -3,6 +3,7 @@
 PYTHON ?= python3
 EXTRAS ?= dev
 PYTEST_ARGS ?=
+DEMO_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -40,7 +41,7 @@ test32: $(INSTALLED)  ## the tests that do not need double precision, in single 
 	JAX_ENABLE_X64=0 $(PYTEST)
 
 demo: $(INSTALLED)  ## data, training, evaluation and report of a Navier-Stokes surrogate, in out/demo
-	$(BIN)/pdejax demo --out out/demo
+	$(BIN)/pdejax demo --out out/demo $(DEMO_ARGS)
 
 lint: $(INSTALLED)  ## style, types and the layering of the imports
 	$(BIN)/ruff check

@@ -42,6 +42,15 @@ def existing_file(path: Path, what: str) -> Path:
 
 
 @contextlib.contextmanager
+def about(option: str) -> Iterator[None]:
+    """Puts the option in front of what the value of it, a file, is refused for."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{option}: {error}") from error
+
+
+@contextlib.contextmanager
 def new_folder(path: Path) -> Iterator[None]:
     """Makes a folder for what is written inside; when that fails, folders that were made and are empty are removed."""
     made = [folder for folder in (path, *path.parents) if not folder.exists()]

@@ -28,8 +28,8 @@ def from_name(name: str, coefficients: Mapping[str, Any]) -> Equation:
     """Raises `ValueError` for an unknown equation, for coefficients it does not have and for those it lacks."""
     if name not in names():
         near = difflib.get_close_matches(name, names(), 1)
-        meant = f"did you mean {near[0]}? " if near else ""
-        raise ValueError(f"--equation {name}: there is none of this name; {meant}They are {', '.join(names())}.")
+        meant = f"; did you mean {near[0]}?" if near else "."
+        raise ValueError(f"--equation {name}: there is none of this name{meant} They are {', '.join(names())}.")
     kind = getattr(equations, name)
     signature = inspect.signature(kind).parameters
     if unknown := sorted(set(coefficients) - set(signature)):
@@ -60,6 +60,18 @@ def of_data(data: Trajectories, name: str | None, coefficients: Mapping[str, flo
     if "discretisation" in data.provenance and name not in (None, stated):
         raise ValueError(f"--equation {name}: {stated} was solved for this file; leave the option out, or say {NONE}.")
     name = str(stated) if name is None else name
+    return from_name(name, _own(data, name) | dict(coefficients))
+
+
+def left_to_defaults(equation: Equation, data: Trajectories, coefficients: Mapping[str, float]) -> str:
+    """What neither the data nor the user state, in words: `drag=0.1, amplitude=1`; empty where all is stated."""
+    given = {*_own(data, type(equation).__name__), *coefficients}
+    left = {each: np.asarray(value) for each, value in equation.coefficients().items() if each not in given}
+    return ", ".join(f"{each}={np.round(value, 8)}" for each, value in left.items())
+
+
+def _own(data: Trajectories, name: str) -> dict[str, Any]:
+    """The coefficients of the equation of this name that the file states, means over trajectories."""
     # A parameter of the file need not be a coefficient: a Reynolds number, a seed.
     wanted = inspect.signature(getattr(equations, name)).parameters if name in names() else {}
     own: dict[str, Any] = {each: float(np.mean(values)) for each, values in data.parameters.items() if each in wanted}
@@ -68,4 +80,4 @@ def of_data(data: Trajectories, name: str | None, coefficients: Mapping[str, flo
         entries = axis_entries(each, data.grid.ndim)
         if all(entry in data.parameters for entry in entries):
             own[each] = [float(np.mean(data.parameters[entry])) for entry in entries]
-    return from_name(name, own | dict(coefficients))
+    return own

@@ -9,7 +9,7 @@ import numpy as np
 
 from pdejax import models
 from pdejax.cli import equation as equation_named
-from pdejax.cli.command import Command, existing_file, refuse_existing, require
+from pdejax.cli.command import Command, about, existing_file, refuse_existing, require
 from pdejax.cli.train import MODEL
 from pdejax.cli.wording import said_as
 from pdejax.data import Trajectories, read_well
@@ -19,7 +19,11 @@ from pdejax.evaluate import RivalFamily, evaluate
 from pdejax.progress import is_watched
 
 # What `pdejax.evaluate` calls the options.
-WORDS = {"leave `equation` out": "say --equation none", "truth_shape": "--truth-points"}
+WORDS = {
+    "leave `equation` out": "say --equation none",
+    "truth_shape": "--truth-points",
+    "The equation has": "--coefficients: the equation has",
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,7 +62,9 @@ class Evaluate(Command):
         refuse_existing([self.out / "report.html"], self.overwrite)
         require(self.seconds > 0, "--seconds", self.seconds, "positive")
         check_fractions(self.rival_fractions)
-        stored = read_well(existing_file(self.data, "--data")).u.dtype
+        existing_file(self.data, "--data")
+        with about("--data"):
+            stored = read_well(self.data).u.dtype
         # The precision of the data is that of the comparison, for models and solvers alike.
         with jax.enable_x64(stored == np.float64):
             saved = load_models(self.model)
@@ -72,6 +78,9 @@ class Evaluate(Command):
             if equation is None and self.equation is None:
                 print("no classical solver is run: the file names no equation; name it with --equation")
             if equation is not None:
+                name = type(equation).__name__
+                if left := equation_named.left_to_defaults(equation, data, dict(self.coefficients)):
+                    print(f"the data does not state {left}: {name}'s own default; state others with --coefficients")
                 data = with_components(data, equation, explicit=self.equation is not None)
             interval = float(data.times[1] - data.times[0])
             if self.at is not None:
@@ -101,7 +110,9 @@ def load_models(paths: tuple[Path, ...]) -> dict[str, models.SavedModel]:
     found = {}
     for path in paths:
         file = path / MODEL if path.is_dir() else path
-        saved = models.load(existing_file(file, "--model"))
+        existing_file(file, "--model")
+        with about("--model"):
+            saved = models.load(file)
         network = saved.model.model if isinstance(saved.model, models.Normalised) else saved.model
         name = type(network).__name__
         if len(paths) > 1:
@@ -180,7 +191,8 @@ def with_components(data: Trajectories, equation: Equation, explicit: bool) -> T
         return data
     stated = f"{name} has the components {', '.join(components)} but the data the fields {', '.join(data.names)}"
     if len(components) != data.num_channels:
-        raise ValueError(f"{stated}: name their equation with --equation, or say --equation none.")
+        other = "choose another --equation" if explicit else "name their equation with --equation"
+        raise ValueError(f"{stated}: {other}, or say --equation none.")
     if set(components) == set(data.names):
         raise ValueError(f"{stated}: train the model with --fields {' '.join(components)}, or say --equation none.")
     if not explicit:

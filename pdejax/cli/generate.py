@@ -35,7 +35,7 @@ class Generate(Command):
         return {"tiny": cls(preset="tiny", recipe=TINY)}
 
     def run(self) -> None:
-        self.recipe.check()
+        self.recipe.check(TINY if self.preset == "tiny" else Recipe())
         refuse_existing(list(self.recipe.paths(self.out, self.name).values()), self.overwrite)
         started = time.perf_counter()
         paths = self.recipe.write(self.out, self.name)

@@ -17,6 +17,7 @@ import tyro
 
 from pdejax import models
 from pdejax.cli.command import Command, existing_file
+from pdejax.cli.wording import said_as
 from pdejax.data import read_well
 
 PACKAGES = ("pdejax", "jax", "jaxlib", "equinox", "diffrax", "optax", "numpy", "h5py")
@@ -38,7 +39,9 @@ class Info(Command):
         elif h5py.is_hdf5(existing_file(self.file, "FILE")):
             print(describe_data_file(self.file))
         else:
-            print(describe_model_file(self.file))
+            words = "is neither a data file (HDF5) nor a model file of pdejax"
+            with said_as({"is not a pdejax model file; pdejax.models.save writes one": words}):
+                print(describe_model_file(self.file))
 
 
 def installation() -> str:

@@ -79,19 +79,25 @@ class Recipe:
         counts = {"test": self.test, "valid": self.valid, "train": self.train}
         return {name: count for name, count in counts.items() if count != 0}
 
-    def check(self) -> None:
-        """Raises `ValueError` naming the option whose value makes no sense, before anything is computed."""
+    def check(self, default: "Recipe | None" = None) -> None:
+        """Raises `ValueError` naming the option whose value makes no sense, before anything is computed.
+
+        `default`: what held where the user gave nothing. The points to store may be from there alone, and no mistake
+        of the user's.
+        """
         solved, stored = self.solve_points, self.store_points
         require(len(solved) > 0 and min(solved) >= 2, "--solve-points", solved, "numbers of at least 2, one per axis")
+        left = default is not None and stored == default.store_points and solved != default.solve_points
+        option = f"--store-points{' (by default)' if left else ''}"
         require(
             len(stored) == len(solved) and min(stored) >= 2,
-            "--store-points",
+            option,
             stored,
             f"numbers of at least 2 for as many axes as --solve-points {' '.join(map(str, solved))}",
         )
         if any(kept > all_ for kept, all_ in zip(stored, solved, strict=True)):
             shown = [" ".join(map(str, points)) for points in (stored, solved)]
-            raise ValueError(f"--store-points {shown[0]} are more than were solved, --solve-points {shown[1]}.")
+            raise ValueError(f"{option} {shown[0]} are more than were solved, --solve-points {shown[1]}.")
         require(
             len(self.extent) in (1, len(solved)) and all(0 < side < math.inf for side in self.extent),
             "--extent",

@@ -11,7 +11,7 @@ import optax
 import tyro
 
 from pdejax import models, plotting
-from pdejax.cli.command import Command, existing_file, refuse_existing, require
+from pdejax.cli.command import Command, about, existing_file, refuse_existing, require
 from pdejax.cli.wording import said_as
 from pdejax.data import Trajectories, read_well
 from pdejax.data.trajectories import layout_names
@@ -28,7 +28,8 @@ class Training:
     """The network and how it is trained."""
 
     modes: tuple[int, ...] = (16,)
-    """Frequencies kept, one number or one per axis; at most half the points."""
+    """Frequencies kept, the mean among them: one number, or one per axis. At most half of an axis' points, and one more
+    along the last axis (17 of 32 points on a line)."""
     width: int = 24
     """Channels inside the network."""
     layers: int = 4
@@ -54,8 +55,8 @@ class Training:
             require(getattr(self, name) >= least, f"--{name}", getattr(self, name), f"at least {least}")
         for name, least in {"modes": 1, "coordinates": 0}.items():
             values = getattr(self, name)
-            good = len(values) in (1, ndim) and min(values) >= least
-            require(good, f"--{name}", values, f"at least {least}: one number, or one per axis of {ndim}")
+            require(len(values) in (1, ndim), f"--{name}", values, f"one number, or one for each of {ndim} axes")
+            require(min(values) >= least, f"--{name}", values, f"at least {least}")
         Modes.classic(_per_axis(self.modes, ndim), ndim).check_resolved(
             points, f"--modes {_spaced(self.modes)}: the FNO"
         )
@@ -88,8 +89,8 @@ class Train(Command):
         refuse_existing([self.out / MODEL], self.overwrite)
         # Single precision whatever the process was started with: a network gains nothing from more.
         with jax.enable_x64(False):
-            train = read(existing_file(self.data, "--data"), self.fields)
-            valid = None if self.valid is None else read(existing_file(self.valid, "--valid"), self.fields)
+            train = read_option("--data", self.data, self.fields)
+            valid = None if self.valid is None else read_option("--valid", self.valid, self.fields)
             started = time.perf_counter()
             fitted = train_fno(train, valid, self.training, self.out)
             print(f"trained for {time.perf_counter() - started:.0f} s; the model is {self.out / MODEL}")
@@ -99,6 +100,13 @@ class Train(Command):
                 print(in_words(report, "FNO"))
                 report.to_csv(self.out)
                 print(f"scores against time are in {self.out / 'curves.csv'}; `pdejax evaluate` compares with solvers")
+
+
+def read_option(option: str, path: Path, fields: tuple[str, ...]) -> Trajectories:
+    """The file that an option names, as `read` gives it; where it is none, the error begins with the option."""
+    existing_file(path, option)
+    with about(option):
+        return read(path, fields)
 
 
 def read(path: Path, fields: tuple[str, ...] = ()) -> Trajectories:

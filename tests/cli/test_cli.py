@@ -128,7 +128,8 @@ def test_evaluate_takes_the_equation_from_the_file(generated, trained, tmp_path,
     out = tmp_path / "report"
     command = f"evaluate --model {trained} --data {generated}/data/test/flow.hdf5 --out {out} {QUICK}"
     assert main(command.split()) == 0
-    assert "FNO" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "FNO" in said and "does not state" not in said
     found = json.loads((out / "metrics.json").read_text())
     assert found["equation"].startswith("KolmogorovFlow(")
     assert {each["kind"] for each in found["contestants"]} == {"surrogate", "baseline", "rival"}
@@ -201,6 +202,7 @@ def test_data_of_others_name_their_equation_on_the_command_line(generated, train
     assert "no classical solver is run" in capsys.readouterr().out
     named = command.replace("/a", "/b") + " --equation KolmogorovFlow --truth-points 32 32"
     assert main([*named.split(), "--coefficients", "wavenumber", "2"]) == 0
+    assert "the data does not state drag=0.1, amplitude=1.0: KolmogorovFlow's own default" in capsys.readouterr().out
     found = json.loads((tmp_path / "b" / "metrics.json").read_text())
     assert "viscosity=0.05" in found["equation"]
     assert "wavenumber=2" in found["equation"]
@@ -217,6 +219,13 @@ def test_info_describes_installation_data_and_model(generated, trained, capsys):
     said = capsys.readouterr().out
     assert "FNO" in said
     assert "vorticity" in said
+
+
+def test_a_file_that_is_nothing_known_is_said_to_be_so(tmp_path, capsys):
+    (tmp_path / "ac.mat").write_bytes(bytes(300))
+    assert "ac.mat is neither a data file (HDF5) nor a model file of pdejax." in mistake(
+        capsys, f"info {tmp_path}/ac.mat"
+    )
 
 
 def test_info_lists_one_key_per_line_and_keys_of_keys_below_theirs():
@@ -287,6 +296,7 @@ def test_a_mistake_of_the_parser_is_all_that_is_said(capsys):
         ("--coefficients drag 0.1", "--coefficients viscosity VALUE"),
         ("--solve-points 24 --store-points 12", "--solve-points 24 does not fit --equation"),
         ("--store-points 256 256", "--store-points 256 256 are more than were solved"),
+        ("--solve-points 8 8", "--store-points (by default) 16 16 are more than were solved, --solve-points 8 8"),
         ("--store-points 16", "--store-points 16 must be numbers of at least 2 for as many axes"),
         ("--extent 1 2 3", "--extent 1 2 3 must be positive: one number, or one per axis of 2"),
         ("--train -1", "must not be negative"),
@@ -309,11 +319,13 @@ def test_train_names_the_mistake(generated, trained, tmp_path, capsys):
     mistakes = {
         f"--data {tmp_path}/none.hdf5 --out {tmp_path}/m": "there is no such file; --data must name one",
         f"--data {tmp_path} --out {tmp_path}/m": "is a folder",
-        f"--data {tmp_path}/notes.hdf5 --out {tmp_path}/m": "notes.hdf5",
+        f"--data {tmp_path}/notes.hdf5 --out {tmp_path}/m": f"--data: {tmp_path}/notes.hdf5 is no HDF5 file",
         f"--data {tmp_path}/foreign.hdf5 --out {tmp_path}/m": "The Well",
         f"--data {tmp_path}/short.hdf5 --out {tmp_path}/m": "short.hdf5",
         f"--data {data} --out {tmp_path}/m --modes 40": "--modes 40: the FNO keeps 40 modes along axis 0",
-        f"--data {data} --out {tmp_path}/m --modes 3 --coordinates 1 2 3": "--coordinates 1 2 3 must be",
+        f"--data {data} --out {tmp_path}/m --modes 3 --coordinates 1 2 3": "1 2 3 must be one number, or one for each",
+        f"--data {data} --out {tmp_path}/m --modes 3 --coordinates -1": "--coordinates -1 must be at least 0.",
+        f"--data {data} --valid {tmp_path}/notes.hdf5 --out {tmp_path}/m": "--valid: ",
         f"--data {data} --out {tmp_path}/m --modes 3 --batch 1000": "use --batch <= 40",
         f"--data {data} --out {tmp_path}/m --modes 3 --steps 0": "--steps 0 must be at least 1",
         f"--data {data} --out {tmp_path}/m --modes 3 --learning-rate 0": "--learning-rate 0 must be positive",
@@ -332,13 +344,16 @@ def test_evaluate_names_the_mistake(generated, trained, tmp_path, capsys):
         options = good | {f"--{name}": value for name, value in changes.items()}
         return mistake(capsys, "evaluate " + " ".join(f"{name} {value}" for name, value in options.items()))
 
-    assert "no such file" in said(model=f"{tmp_path}/none.pdejax")
-    assert "not a pdejax model file" in said(model=good["--data"])
+    assert "no such file; --model must name one" in said(model=f"{tmp_path}/none.pdejax")
+    assert f"--model: {good['--data']} is not a pdejax model file" in said(model=good["--data"])
+    assert f"--data: {trained}/model.pdejax is no HDF5 file" in said(data=f"{trained}/model.pdejax")
     assert "--equation Burgers: KolmogorovFlow was solved for this file" in said(equation="Burgers")
     assert "--at 9 must be a lead time of the rollouts: a multiple of 0.2 from 0.2 to 2" in said(at="9")
     assert "--truth-points 24 must be 2 numbers" in said(**{"truth-points": "24"})
     assert "name it with --equation" in said(equation="none", coefficients="viscosity 0.05")
-    assert "solved with viscosity=0.05" in said(coefficients="viscosity 0.07")
+    assert "--coefficients: the equation has viscosity=0.07 but the test data was solved with viscosity=0.05" in said(
+        coefficients="viscosity 0.07"
+    )
     assert "A rollout of 11 steps: the data have 1 to 10" in said(steps="11")
     assert "twice" in said(model=f"{trained} {trained}")
     data = pj.read_well(good["--data"]).load()
@@ -357,9 +372,11 @@ def test_fields_are_components_where_the_user_says_so(capsys):
         with_components(foreign, burgers, explicit=False)
     with pytest.raises(ValueError, match="the fields v, u: train the model with --fields u v"):
         with_components(foreign.rename("v", "u"), burgers, explicit=True)
-    with pytest.raises(ValueError, match="the fields p, q: name their equation with --equation"):
+    with pytest.raises(ValueError, match="the fields p, q: choose another --equation, or say"):
         with_components(foreign, pj.equations.KolmogorovFlow(0.1), explicit=True)
-    with pytest.raises(ValueError, match="--equation Unknown: there is none of this name"):
+    with pytest.raises(ValueError, match="the fields p, q: name their equation with --equation, or say"):
+        with_components(foreign, pj.equations.KolmogorovFlow(0.1), explicit=False)
+    with pytest.raises(ValueError, match=r"--equation Unknown: there is none of this name\. They are Advection"):
         of_data(foreign, "Unknown", {})
 
 
