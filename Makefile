@@ -14,6 +14,9 @@ WORKERS ?= 2
 ONE_THREAD := NPROC=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 XLA_FLAGS="--xla_cpu_multi_thread_eigen=false"
 PYTEST = $(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
+# Commands, pictures and documents are run in the precision that users have them in, and once.
+ONCE := tests/cli tests/plotting tests/test_documents.py tests/test_progress.py
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help install test test64 test32 demo lint notebooks bench experiments clean
@@ -34,10 +37,10 @@ install: $(INSTALLED)  ## set up .venv with the pinned dependencies
 
 test: test64 test32  ## all tests, in double and in single precision
 
-test64: $(INSTALLED)  ## all tests in double precision
-	JAX_ENABLE_X64=1 $(PYTEST)
+test64: $(INSTALLED)  ## the tests of everything that computes, in double precision
+	JAX_ENABLE_X64=1 $(PYTEST) $(addprefix --ignore=,$(ONCE))
 
-test32: $(INSTALLED)  ## the tests that do not need double precision, in single precision
+test32: $(INSTALLED)  ## all tests that do not need double precision, in single precision
 	JAX_ENABLE_X64=0 $(PYTEST)
 
 demo: $(INSTALLED)  ## data, training, evaluation and report of a Navier-Stokes surrogate, in out/demo

@@ -52,8 +52,8 @@ MUTATIONS = [
     Mutation(
         "products truncated, but not what enters them",
         "pdejax/fields/spectral.py",
-        "return jnp.fft.irfftn(self.truncated(coefficients), s=self.grid.shape, axes=self.axes)",
-        "return jnp.fft.irfftn(coefficients, s=self.grid.shape, axes=self.axes)",
+        "self._by_component(inverse, coefficients if is_given else self.truncated(coefficients))",
+        "self._by_component(inverse, coefficients)",
         "tests/fields/test_spectral.py -k fold_back",
     ),
     Mutation(
@@ -167,6 +167,13 @@ MUTATIONS = [
         "spacing = self.reading.grid.spacing[axis]",
         "spacing = self.reading.grid.spacing[0]",
         "tests/fields/test_stencil.py -k periodic",
+    ),
+    Mutation(
+        "growth beyond the products kept",
+        "pdejax/fields/spectral.py",
+        "matrix = _without_growth(matrix, ~mask)",
+        "matrix = matrix + 0",
+        "tests/solvers/test_exponential.py -k growth",
     ),
     Mutation(
         "matrix product of coupled components transposed",

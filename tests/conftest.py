@@ -4,7 +4,8 @@ import os
 import sys
 from pathlib import Path
 
-# JAX reads this one when it is first imported. Double precision is the default here, because every test runs in it.
+# JAX reads this one when it is first imported. Double precision is the default here, because every test that computes
+# runs in it.
 os.environ.setdefault("JAX_ENABLE_X64", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 

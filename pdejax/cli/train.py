@@ -233,10 +233,11 @@ def in_words(report: Report, name: str) -> str:
         until, fell = report.correlation_time(who)
         when = f"falls below 0.8 at lead time {until:g}" if fell else f"stays above 0.8 to the end, lead time {until:g}"
         lines.append(f"{label}: the correlation with the truth {when}.")
-    at_one = int(np.argmin(np.abs(report.lead_times - 1.0)))
+    at_one = 1 + int(np.argmin(np.abs(report.lead_times[1:] - 1.0)))
     own, other = float(model.mean("relative_l2")[at_one]), float(still.mean("relative_l2")[at_one])
     lines.append(
-        f"At lead time {report.lead_times[at_one]:g} the relative L2 error on all points is {own:.3f}; that is "
-        f"{own / other:.2f} times the {other:.3f} of holding the initial state."
+        f"At lead time {report.lead_times[at_one]:g} the relative L2 error on all points is {own:.3f}; "
+        + (f"that is {own / other:.2f} times the {other:.3f}" if other > 0 else "it is 0")
+        + " of holding the initial state."
     )
     return "\n".join(lines)

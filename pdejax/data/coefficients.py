@@ -24,11 +24,16 @@ def coefficient_leaves(equation: Any) -> dict[str, Array]:
     return {leaf_name(where): jnp.asarray(leaf) for where, leaf in leaves if _is_measure(leaf)}
 
 
+def _is_parameter(leaf: Any) -> bool:
+    return leaf.ndim <= 1 and not jnp.issubdtype(leaf.dtype, jnp.complexfloating)
+
+
 def leaves_apart(equation: Any) -> dict[str, Array]:
-    """The numbers of an equation that are no parameters, by name: arrays of two dimensions and more, whole numbers."""
+    """The numbers of an equation that are no parameters, by name: complex and whole numbers, arrays of two dimensions
+    and more."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(equation)
     apart = {leaf_name(where): jnp.asarray(leaf) for where, leaf in leaves if _is_whole(leaf)}
-    return apart | {name: leaf for name, leaf in coefficient_leaves(equation).items() if leaf.ndim > 1}
+    return apart | {name: leaf for name, leaf in coefficient_leaves(equation).items() if not _is_parameter(leaf)}
 
 
 def leaf_name(where: tuple[Any, ...]) -> str:
@@ -43,7 +48,7 @@ def coefficient_parameters(equation: Any, ndim: int) -> dict[str, Array]:
     """
     found: dict[str, Array] = {}
     for name, leaf in coefficient_leaves(equation).items():
-        if leaf.ndim > 1:
+        if not _is_parameter(leaf):
             continue
         own = {name: leaf} if leaf.ndim == 0 else dict(zip(spellings(name, leaf, equation, ndim)[0], leaf, strict=True))
         if taken := sorted(own.keys() & found.keys()):

@@ -102,7 +102,7 @@ def check_finite(chunk: Chunk, first: int, plan: Plan) -> None:
             raise FloatingPointError(f"The initial state of trajectory {first + i} is not finite: see the initial law.")
         if failed_at > 0:
             after = failed_at - plan.burn_in
-            where = f"before frame {-(-after // plan.store_every)}" if after > 0 else "during the burn-in"
+            where = f"by frame {-(-after // plan.store_every)}" if after > 0 else "during the burn-in"
             dt = decimal(chunk.dt[i])
             raise FloatingPointError(
                 f"Trajectory {first + i} is not finite at t = {failed_at * dt:g}, {where} (step {failed_at} of dt = "

@@ -95,12 +95,14 @@ class KolmogorovFlow(Equation):
         require_ndim(self, grid.ndim, 2)
         if isinstance(self.wavenumber, Tracer) or isinstance(grid.extent, Tracer) or not grid.periodic[1]:
             return
-        periods = float(self.wavenumber) * float(grid.extent[1]) / (2 * np.pi)
+        # Inside a trace even an entry of a known array is a tracer; of the array itself the numbers are at hand.
+        side = float(np.asarray(grid.extent)[1])
+        periods = float(np.asarray(self.wavenumber)) * side / (2 * np.pi)
         if abs(periods - round(periods)) > 1e-5 * max(1.0, abs(periods)):
             raise ValueError(
                 f"KolmogorovFlow(wavenumber={float(self.wavenumber):g}) has {periods:.4g} periods in a box of side "
-                f"{float(grid.extent[1]):.6g}: the force would jump at its end. Take a multiple of 2 pi / extent = "
-                f"{2 * np.pi / float(grid.extent[1]):.6g}."
+                f"{side:.6g}: the force would jump at its end. Take a multiple of 2 pi / extent = "
+                f"{2 * np.pi / side:.6g}."
             )
         # At two points per period the points may sit on the zeros of the wave.
         if 2 * abs(periods) >= grid.shape[1] - 1e-3:

@@ -96,7 +96,9 @@ def evaluate(
     check_equation_is_one(equation)
     if isinstance(test, tuple):
         check_pairs_alone({"equation": equation, "at": at, "family": family, "truth_shape": truth_shape})
-        return evaluate_pairs(surrogates, test, grid, key=key)
+        return evaluate_pairs(surrogates, test, grid, key=key, batch=64 if batch_size is None else batch_size)
+    if grid is not None:
+        raise ValueError("`grid` is where a pair of arrays lives; trajectories have a grid of their own: leave it out.")
     dt = checked_data(test, equation)
     own = varied(test, equation)
     if equation is not None:

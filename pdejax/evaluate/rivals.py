@@ -44,7 +44,7 @@ class RivalFamily:
     """Which rivals are run: every variant at every resolution.
 
     - `fractions`: of the points per axis of the data; rounded to even sizes without large prime factors.
-    - `variants`: orders, step sizes, dealiasing on and off.
+    - `variants`: schemes, step sizes, how much is dealiased.
     - `least_points`: no rival is coarser along any axis.
 
     A wider one: `RivalFamily(fractions=(1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25))`.
@@ -68,6 +68,8 @@ class RivalFamily:
             raise ValueError(f"RivalFamily needs fractions of the data's points in (0, 1], got {self.fractions}.")
         if not self.variants or any(v.order not in (2, 4) or not v.refinement > 0 for v in self.variants):
             raise ValueError(f"RivalFamily needs variants of order 2 or 4 with refinement > 0, got {self.variants}.")
+        if any(variant.integrating_factor and variant.order != 4 for variant in self.variants):
+            raise ValueError("A variant with integrating_factor=True is of order 4, IntegratingFactorRK4.")
 
     def shapes(self, grid: Grid) -> list[tuple[int, ...]]:
         """The resolutions on this grid, finest first, each once."""
@@ -142,6 +144,8 @@ def classical_rivals(
     for shape in shapes:
         for variant in family.variants:
             limit = limits[shape, variant.dealiasing]
+            if math.isnan(limit):
+                continue  # N overflows at the data itself: no step would do.
             substeps = max(1, math.ceil(dt / limit * variant.refinement))
             if math.isinf(limit) and variant != family.variants[0]:
                 continue  # Nothing but the exact linear part: every variant is the same solver.

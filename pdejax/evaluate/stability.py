@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float
 from pdejax.equations import Equation
 from pdejax.evaluate.coefficients import with_coefficients
 from pdejax.fields import Spectral
+from pdejax.fields.spectral import growth_rate
 from pdejax.grid import Grid
 
 # Where Runge-Kutta methods of fourth order stop being stable on the imaginary axis: h |lambda| = 2.83.
@@ -73,7 +74,7 @@ def step_limits(
             later = growths[-(num_iterations // 4 * 2) :]  # an even number: pairs of eigenvalues alternate
             radius = jnp.where(jnp.all(later > 0), jnp.exp(jnp.mean(jnp.log(jnp.where(later > 0, later, 1.0)))), 0.0)
             symbol, coupled = spectral.symbol(solved)
-            growth = jnp.max(jnp.trace(symbol).real / len(u) if coupled else symbol.real, initial=0.0)
+            growth = jnp.max(growth_rate(symbol) if coupled else symbol.real, initial=0.0)
             # Within the interval too: the frames may all meet an oscillating force at its turning points.
             by_component = lambda v: jnp.linalg.norm(v.reshape(len(v), -1), axis=1)  # noqa: E731
             forces, slopes = [], []

@@ -48,7 +48,8 @@ def legend(report: Report) -> dict[str, str]:
     if report.of_kind("rival"):
         found["cost"] = "wall time per unit of simulated time and trajectory, the median over rounds, and its range"
         found["names of classical solvers"] = (
-            f"points; scheme (ETDRK4, ETDRK2: exponential Runge-Kutta of order 4, 2); time step h; {DEALIASING}"
+            "points; scheme (ETDRK4, ETDRK2: exponential Runge-Kutta of order 4, 2; IntegratingFactorRK4: Runge-Kutta "
+            f"of order 4 behind the exact linear part); time step h; {DEALIASING}"
         )
     if any(result.failed_at is not None for result in report.results.values()):
         found["failed at"] = (

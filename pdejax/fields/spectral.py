@@ -359,13 +359,26 @@ class SpectralField(AbstractField):
         return type(self)(self.space, values=values, is_given=is_given)
 
 
-def _without_growth(matrix: Array, where: Array) -> Array:
-    """Blocks shifted by as much as their Hermitian part may exceed zero (Gershgorin): no norm grows there."""
-    hermitian = (matrix + jnp.conj(jnp.swapaxes(matrix, 0, 1))) / 2
+def growth_rate(matrix: Inexact[Array, "channel channel *modes"]) -> Float[Array, "*modes"]:
+    """The largest real part of the eigenvalues of each block, exact for up to two components.
+
+    Of larger blocks it is the largest on their diagonal: what grows through their coupling alone is not seen.
+    """
     diagonal = jnp.arange(matrix.shape[0])
-    growth = hermitian[diagonal, diagonal].real
-    others = jnp.sum(jnp.abs(hermitian), axis=1) - jnp.abs(growth)
-    excess = jnp.where(where, jnp.maximum(jnp.max(growth + others, axis=0), 0), 0)
+    rates = matrix[diagonal, diagonal].real
+    if matrix.shape[0] != 2:
+        return jnp.max(rates, axis=0)
+    (a, b), (c, d) = matrix
+    square = ((a - d) / 2) ** 2 + b * c
+    # The root has no derivative where both eigenvalues are one.
+    root = jnp.sqrt(jnp.where(square == 0, 1, square).astype(jnp.result_type(square, jnp.complex64)))
+    return jnp.mean(rates, axis=0) + jnp.where(square == 0, 0, jnp.abs(root.real))
+
+
+def _without_growth(matrix: Array, where: Array) -> Array:
+    """Blocks shifted by their growth rate, where it is above zero."""
+    diagonal = jnp.arange(matrix.shape[0])
+    excess = jnp.where(where, jnp.maximum(growth_rate(matrix), 0), 0)
     return matrix.at[diagonal, diagonal].add(-excess)
 
 

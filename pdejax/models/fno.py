@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.grid import Grid
-from pdejax.nn import ChannelMap, Modes, SpectralConvolution, checked_key
+from pdejax.keys import checked_key
+from pdejax.nn import ChannelMap, Modes, SpectralConvolution
 
 
 class FNO(eqx.Module):

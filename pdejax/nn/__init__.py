@@ -1,6 +1,5 @@
 """Layers: functions of channels on a grid, without physics."""
 
-from pdejax.keys import checked_key as checked_key
 from pdejax.nn.channel_map import ChannelMap as ChannelMap
 from pdejax.nn.modes import Modes as Modes
 from pdejax.nn.spectral_convolution import SpectralConvolution as SpectralConvolution

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from jaxtyping import Array
 
+import pdejax as pj
 import pdejax.data.storage.writer as writer_module
 from pdejax.data import Trajectories, generate, measure_solver_error
 from pdejax.data.coefficients import coefficient_parameters
@@ -284,7 +285,7 @@ def test_a_solution_that_blows_up_is_named_and_leaves_no_file(tmp_path):
     }
     with pytest.raises(FloatingPointError) as failure:
         generate(stepper, initial, store_every=3, **options)
-    assert f"Trajectory 3 is not finite at t = {steps * 0.5:g}, before frame {-(-steps // 3)}" in str(failure.value)
+    assert f"Trajectory 3 is not finite at t = {steps * 0.5:g}, by frame {-(-steps // 3)}" in str(failure.value)
     assert "smaller dt" in str(failure.value)
     with pytest.raises(FloatingPointError, match="during the burn-in"):
         generate(stepper, initial, burn_in=11, **options)
@@ -482,3 +483,27 @@ def test_the_provenance_says_how_the_data_came_about():
     assert said["versions"]["jax"] == jax.__version__
     assert said["solver_error_whole"] < 1e-6  # exact in time and in space: what is left is rounding
     assert "solver      relative error" in repr(data)
+
+
+class Rotating(pj.equations.Equation):
+    """`u_t = Re(i c) u` in words: a complex coefficient, which no parameter of a file can hold."""
+
+    factor: complex = 1.0 + 2.0j
+
+    def components(self, ndim):
+        return ("u",)
+
+    def linear(self, u):
+        return u.laplacian() * 0.1
+
+    def nonlinear(self, t, u):
+        return u * jnp.real(1j * self.factor) * 0.1
+
+
+def test_a_complex_coefficient_is_stated_beside_the_parameters():
+    grid = pj.Grid(16, 1.0)
+    stepper = pj.TimeStepper(Rotating(), pj.Spectral(grid), 0.1)
+    data = pj.generate(
+        stepper, pj.initial.BandLimited(peak=2), num_samples=2, num_steps=3, key=jax.random.key(0), progress=False
+    )
+    assert "factor" not in data.parameters and "factor" in data.provenance["coefficients"]

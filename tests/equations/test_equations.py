@@ -4,6 +4,7 @@ A manufactured source is read from the equation itself: it tests the readings an
 such equations are tested by hand: here, in `tests/fields/test_pointwise.py` and `tests/fields/test_spectral.py`.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -280,3 +281,12 @@ def test_one_part_alone_is_an_equation():
     state = jnp.full((1, 8), 2.0)
     for equation, rate in ((Grows(), 4.0), (Decays(), -2.0)):
         np.testing.assert_allclose(pj.Spectral(pj.Grid(8, 1.0)).tendency(equation, 0.0, state), np.full((1, 8), rate))
+
+
+def test_a_force_is_checked_inside_a_program_that_closes_over_its_grid():
+    flow, grid = pj.equations.KolmogorovFlow(0.05, wavenumber=2.0), pj.Grid((12, 15), 2 * np.pi)
+    build = jax.jit(lambda u: pj.TimeStepper(flow, pj.Spectral(grid), 0.1)(u))
+    assert build(jnp.zeros((1, 12, 15))).shape == (1, 12, 15)
+    broken = pj.equations.KolmogorovFlow(0.05, wavenumber=2.5)
+    with pytest.raises(ValueError, match="would jump at its end"):
+        jax.jit(lambda u: pj.TimeStepper(broken, pj.Spectral(grid), 0.1)(u))(jnp.zeros((1, 12, 15)))

@@ -275,3 +275,28 @@ def test_coupled_growth_beyond_the_products_only_turns():
     high = jnp.abs(jnp.fft.rfft(u)[:, 13]) / 16
     np.testing.assert_allclose(jnp.linalg.norm(high), 1e-3, rtol=1e-6)
     assert float(jnp.max(jnp.abs(u))) < 3
+
+
+class Wave(Equation):
+    """`u_t = v, v_t = c^2 u_xx - 0 u^3`: blocks that only turn, far from normal, beside a product of degree three."""
+
+    def components(self, ndim):
+        return ("u", "v")
+
+    def linear(self, u):
+        return u["v"].stack(u["u"].laplacian() * 9.0)
+
+    def nonlinear(self, t, u):
+        return (u["u"] * 0.0).stack(u["u"] ** 3) * 0.0
+
+
+def test_coupled_waves_beyond_the_products_are_not_damped():
+    """Mode 13 of 32 points lies beyond the cut of a cubic term: a standing wave, cos(3 k t) for ever."""
+    x = pj.Grid(32, TURN).coordinates()
+    u0 = jnp.concatenate([jnp.cos(13 * x), 0 * x])
+    u = pj.TimeStepper(Wave(), pj.Spectral(pj.Grid(32, TURN)), 0.7, 10)(u0)
+    np.testing.assert_allclose(u[0], np.cos(3 * 13 * 0.7) * jnp.cos(13 * x[0]), atol=1e-10)
+    slope = jax.grad(lambda s: jnp.sum(pj.TimeStepper(Wave(), pj.Spectral(pj.Grid(32, s)), 0.7, 2)(u0) ** 2))(
+        jnp.asarray(TURN)
+    )
+    assert bool(jnp.isfinite(slope))
