@@ -171,7 +171,7 @@ MUTATIONS = [
     Mutation(
         "growth beyond the products kept",
         "pdejax/fields/spectral.py",
-        "matrix = _without_growth(matrix, ~mask)",
+        "matrix = without_growth(matrix, ~mask)",
         "matrix = matrix + 0",
         "tests/solvers/test_exponential.py -k growth",
     ),

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float
 from pdejax.equations import Equation
 from pdejax.evaluate.coefficients import with_coefficients
 from pdejax.fields import Spectral
-from pdejax.fields.spectral import growth_rate
+from pdejax.fields.growth import growth_rate
 from pdejax.grid import Grid
 
 # Where Runge-Kutta methods of fourth order stop being stable on the imaginary axis: h |lambda| = 2.83.

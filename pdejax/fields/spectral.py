@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Complex, Float, Inexact
 
 from pdejax.fields.field import AbstractField, EquationLike, as_state
+from pdejax.fields.growth import without_growth
 from pdejax.fields.reach import reach_of_linear
 from pdejax.grid import Grid, check_is_grid
 from pdejax.sizes import size
@@ -131,7 +132,7 @@ class Spectral(eqx.Module):
         reach = reach_of_linear(equation, self.grid.ndim, _NOT_A_MULTIPLIER)
         mask = self._mask(getattr(equation, "degree", None))
         if mask is not None and self._has_products(equation):
-            matrix = _without_growth(matrix, ~mask)
+            matrix = without_growth(matrix, ~mask)
         if np.any(reach & ~np.eye(len(reach), dtype=bool)):
             return matrix, True
         channels = jnp.arange(matrix.shape[0])
@@ -357,29 +358,6 @@ class SpectralField(AbstractField):
 
     def _from_values(self, values: Any, is_given: bool = False) -> "SpectralField":
         return type(self)(self.space, values=values, is_given=is_given)
-
-
-def growth_rate(matrix: Inexact[Array, "channel channel *modes"]) -> Float[Array, "*modes"]:
-    """The largest real part of the eigenvalues of each block, exact for up to two components.
-
-    Of larger blocks it is the largest on their diagonal: what grows through their coupling alone is not seen.
-    """
-    diagonal = jnp.arange(matrix.shape[0])
-    rates = matrix[diagonal, diagonal].real
-    if matrix.shape[0] != 2:
-        return jnp.max(rates, axis=0)
-    (a, b), (c, d) = matrix
-    square = ((a - d) / 2) ** 2 + b * c
-    # The root has no derivative where both eigenvalues are one.
-    root = jnp.sqrt(jnp.where(square == 0, 1, square).astype(jnp.result_type(square, jnp.complex64)))
-    return jnp.mean(rates, axis=0) + jnp.where(square == 0, 0, jnp.abs(root.real))
-
-
-def _without_growth(matrix: Array, where: Array) -> Array:
-    """Blocks shifted by their growth rate, where it is above zero."""
-    diagonal = jnp.arange(matrix.shape[0])
-    excess = jnp.where(where, jnp.maximum(growth_rate(matrix), 0), 0)
-    return matrix.at[diagonal, diagonal].add(-excess)
 
 
 class _SymbolField(SpectralField):
