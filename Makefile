@@ -42,7 +42,7 @@ install: $(INSTALLED)  ## set up .venv with the pinned dependencies
 test: test64 test32  ## all tests, in double and in single precision
 
 test64: $(INSTALLED)  ## the tests of everything that computes, in double precision
-	JAX_ENABLE_X64=1 XLA_FLAGS="$(HURRIED)" $(PYTEST) $(addprefix --ignore=,$(ONCE))
+	JAX_ENABLE_X64=1 XLA_FLAGS="$(HURRIED)" $(PYTEST) --each-once $(addprefix --ignore=,$(ONCE))
 
 test32: $(INSTALLED)  ## all tests that do not need double precision, in single precision
 	JAX_ENABLE_X64=0 XLA_FLAGS="$(AS_USUAL)" $(PYTEST)

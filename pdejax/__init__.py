@@ -12,9 +12,11 @@ from pdejax.data import generate as generate
 from pdejax.data import read_well as read_well
 from pdejax.data import write_well as write_well
 from pdejax.evaluate import evaluate as evaluate
+from pdejax.fields import Chebyshev as Chebyshev
 from pdejax.fields import FiniteDifference as FiniteDifference
 from pdejax.fields import Pointwise as Pointwise
 from pdejax.fields import Spectral as Spectral
+from pdejax.fields import interpolate as interpolate
 from pdejax.grid import Grid as Grid
 from pdejax.resample import resample as resample
 from pdejax.rollout import rollout as rollout

@@ -1,98 +1,141 @@
 """What holds at the walls.
 
-Whether an axis has walls at all is the grid's (`Grid(..., periodic=...)`); what holds there is stated here.
+Whether an axis has walls at all is the grid's (`Grid(..., periodic=...)`); what holds there is stated here. The datum
+of a condition is a number, an array along the wall, or a function of position and time.
 """
 
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from pdejax.grid import Grid
 
-AXIS_NAMES = ("x", "y", "z")
+
+class _Plain(eqx.Module):
+    """A Python function as part of a program; a callable `eqx.Module`, with arrays to differentiate in, is kept."""
+
+    function: Callable[..., Any] = eqx.field(static=True)
+
+    def __call__(self, x: Any, t: Any) -> Any:
+        return self.function(x, t)
 
 
-def _number(value: float | Array) -> Float[Array, ""]:
-    number = jnp.asarray(value, jnp.result_type(float))
-    if number.ndim != 0:
-        raise ValueError(
-            f"A boundary condition takes one number, the same for all components; got shape {number.shape}."
-        )
+def _datum(value: Any) -> Any:
+    if callable(value):
+        return value if isinstance(value, eqx.Module) else _Plain(value)
+    try:
+        array = jnp.asarray(value, jnp.result_type(float))
+    except (TypeError, ValueError):
+        raise ValueError(f"A boundary datum is a number, an array or a function of (x, t), got {value!r}.") from None
+    if not isinstance(array, Tracer) and not np.all(np.isfinite(np.asarray(array))):
+        raise ValueError(f"A boundary datum must be finite, got {value}.")
+    return array
+
+
+def _coefficient(value: Any) -> Float[Array, ""]:
+    number = _datum(value)
+    if callable(number) or number.ndim != 0:
+        raise ValueError(f"The coefficients of a Robin condition are numbers, got {value!r}.")
     return number
 
 
 class Dirichlet(eqx.Module):
-    """The field has a given value at the wall: `u = value`, a number, an array leaf."""
+    """The field has a given value at the wall: `u = value`.
 
-    value: Float[Array, ""] = eqx.field(default=0.0, converter=_number)
-    derivative_order: ClassVar[int] = 0
+    `value` is a number; an array that broadcasts to the points of the wall, those of the other axes; or a function
+    `value(x, t)` of the position, `(ndim, *wall)`, and the time. Numbers and arrays are leaves, to differentiate in;
+    so are those of a callable `eqx.Module`.
+    """
 
-    def scaled(self, factor: Array) -> "Dirichlet":
-        """What `factor` times the field meets."""
-        return Dirichlet(self.value * factor)
-
-    def plus(self, other: "Dirichlet") -> "Dirichlet":
-        """What the sum of two fields meets."""
-        return Dirichlet(self.value + other.value)
+    value: Any = eqx.field(default=0.0, converter=_datum)
 
 
 class Neumann(eqx.Module):
-    """The field has a given outward derivative at the wall: `du/dn = slope`, n pointing out of the box; a number."""
+    """The field has a given outward derivative at the wall: `du/dn = slope`, n pointing out of the box.
 
-    slope: Float[Array, ""] = eqx.field(default=0.0, converter=_number)
-    derivative_order: ClassVar[int] = 1
-
-    def scaled(self, factor: Array) -> "Neumann":
-        """What `factor` times the field meets."""
-        return Neumann(self.slope * factor)
-
-    def plus(self, other: "Neumann") -> "Neumann":
-        """What the sum of two fields meets."""
-        return Neumann(self.slope + other.slope)
-
-
-Boundary = Dirichlet | Neumann
-Sides = tuple[tuple[Boundary, Boundary] | None, ...]
-
-
-def sides_of(grid: Grid, boundary: Boundary | Mapping[str, Boundary] | None) -> Sides:
-    """The two conditions of each axis, `None` where the axis is periodic.
-
-    `boundary` is one condition for every wall, or one per side by name: `{"x-": ..., "x+": ..., "y": ...}`, where
-    `"y"` stands for both sides. Raises `ValueError` for a wall without a condition, a condition on a periodic axis, and
-    names that are no side.
+    `slope` as the value of `Dirichlet`.
     """
-    if not isinstance(boundary, Mapping):
-        given = {} if boundary is None else {name: boundary for name, wraps in _axes(grid) if not wraps}
-        if boundary is not None and not given:
-            raise ValueError("The grid is periodic along every axis and has no wall to put a boundary condition on.")
-    else:
-        given = dict(boundary)
-    known = {side for name, _ in _axes(grid) for side in (name, f"{name}-", f"{name}+")}
-    if unknown := sorted(set(given) - known):
-        raise ValueError(f"{unknown[0]!r} is no side of this box; its sides are {sorted(known)}.")
-    if grid.ndim > len(AXIS_NAMES) and not all(grid.periodic):
-        raise ValueError(f"Walls are named along {AXIS_NAMES}; a grid of {grid.ndim} dimensions must be periodic.")
-    sides: list[tuple[Boundary, Boundary] | None] = []
-    for name, wraps in _axes(grid):
-        pair = [given.get(f"{name}{end}", given.get(name)) for end in "-+"]
-        if wraps and any(condition is not None for condition in pair):
-            raise ValueError(f"Axis {name} is periodic: it has no wall for a boundary condition. Drop {name!r}.")
-        if not wraps and any(condition is None for condition in pair):
-            missing = name + "-+"[pair.index(None)]
-            raise ValueError(
-                f"The wall {missing!r} has no boundary condition: pass boundary={{'{missing}': Dirichlet(0.0), ...}}."
-            )
-        for condition in pair:
-            if condition is not None and not isinstance(condition, Dirichlet | Neumann):
-                raise ValueError(f"A boundary condition is Dirichlet(...) or Neumann(...), got {condition!r}.")
-        sides.append(None if wraps else (pair[0], pair[1]))  # type: ignore[arg-type]
-    return tuple(sides)
+
+    slope: Any = eqx.field(default=0.0, converter=_datum)
+
+    @property
+    def value(self) -> Any:
+        return self.slope
 
 
-def _axes(grid: Grid) -> list[tuple[str, bool]]:
-    names = (*AXIS_NAMES, *(f"x{axis}" for axis in range(len(AXIS_NAMES), grid.ndim)))
-    return list(zip(names, grid.periodic, strict=False))
+class Robin(eqx.Module):
+    """A mixture of both at the wall: `value_weight * u + slope_weight * du/dn = value`, n pointing out of the box.
+
+    The weights are numbers, not both zero; of a wall that takes heat away in proportion to u they have the same sign.
+    At points that lie on the wall (nodes) the weight of the slope must not be zero: that is `Dirichlet`. `value` is as
+    that of `Dirichlet`. Raises `ValueError` when both weights are zero.
+    """
+
+    value_weight: Float[Array, ""] = eqx.field(converter=_coefficient)
+    slope_weight: Float[Array, ""] = eqx.field(converter=_coefficient)
+    value: Any = eqx.field(default=0.0, converter=_datum)
+
+    def __check_init__(self):
+        weights = (self.value_weight, self.slope_weight)
+        if not any(isinstance(weight, Tracer) for weight in weights) and all(float(w) == 0 for w in weights):
+            raise ValueError("A Robin condition with both weights zero states nothing: give one that is not.")
+
+
+class Outflow(eqx.Module):
+    """Nothing is stated: the field leaves, and is continued beyond the wall by the polynomial of its last points.
+
+    For transport through the wall from inside. A wall through which something flows in needs a condition, and so does
+    one that diffusion reaches: finite differences refuse a second derivative there (`Neumann(0.0)` is the usual one).
+    """
+
+
+class AntiPeriodic(eqx.Module):
+    """The field changes its sign from one end of a periodic axis to the other: `u(x + extent) = -u(x)`."""
+
+
+Condition = Dirichlet | Neumann | Robin | Outflow
+# What a field meets along each axis: nothing to state (periodic), a change of sign, or a condition at either end.
+Sides = tuple[AntiPeriodic | tuple[Condition, Condition] | None, ...]
+
+
+def wall_points(grid: Grid, axis: int, end: int) -> Float[Array, "ndim *wall"]:
+    """The positions of the wall at the start (`end` 0) or the end (-1) of `axis`, beside the points of the others."""
+    along = list(grid.axes)
+    along[axis] = (grid.origin[axis] + (grid.extent[axis] if end else 0.0))[None]
+    return jnp.squeeze(jnp.stack(jnp.meshgrid(*along, indexing="ij")), axis + 1)
+
+
+def datum_at(condition: Condition, grid: Grid, axis: int, end: int, t: Any) -> Array:
+    """A condition's datum at time t, in the grid's precision, shaped to broadcast against a component's values.
+
+    Raises `ValueError` when an array, or what a function returns, does not fit the wall.
+    """
+    if isinstance(condition, Outflow):
+        return jnp.zeros((1,) * grid.ndim, grid.dtype)
+    value = condition.value
+    if callable(value):
+        value = value(wall_points(grid, axis, end), jnp.asarray(0.0 if t is None else t, grid.dtype))
+    value = jnp.asarray(value, grid.dtype)
+    wall = grid.shape[:axis] + grid.shape[axis + 1 :]
+    try:
+        whole = jnp.broadcast_to(value, wall)
+    except ValueError:
+        raise ValueError(
+            f"The datum at the {'upper' if end else 'lower'} wall of axis {axis} has shape {value.shape}, and the wall "
+            f"{wall}: the points of the other axes."
+        ) from None
+    return jnp.expand_dims(whole, axis)
+
+
+def datum_rate(condition: Condition, grid: Grid, axis: int, end: int, t: Any) -> Array:
+    """The time derivative of `datum_at`."""
+    if isinstance(condition, Outflow) or not callable(condition.value):
+        return jnp.zeros((1,) * grid.ndim, grid.dtype)
+    t = jnp.asarray(t, grid.dtype)
+    return jax.jvp(lambda s: datum_at(condition, grid, axis, end, s), (t,), (jnp.ones_like(t),))[1]

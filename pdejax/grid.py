@@ -1,5 +1,6 @@
 """Where a field lives: a box cut into points, and the quadrature that goes with them."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -12,25 +13,28 @@ from jaxtyping import Array, Float, Shaped
 
 from pdejax.sizes import size
 
-Points = Literal["nodes", "centres"]
+Points = Literal["nodes", "centres", "chebyshev"]
 
 
 class Grid(eqx.Module):
-    r"""A uniform grid on the box `origin <= x <= origin + extent`, any number of dimensions and of points per axis.
+    r"""A grid on the box `origin <= x <= origin + extent`, any number of dimensions and of points per axis.
 
     - `shape`: points per axis, odd or even, e.g. `(24, 33)`.
     - `extent`: side lengths, one number or one per axis. An array leaf: one program serves many box sizes, and
       `jax.vmap` and `jax.grad` go over it.
     - `periodic`: whether the two ends of an axis are the same place; one flag or one per axis.
     - `origin`: the lower corner; one number or one per axis.
-    - `points`: `"nodes"` (`x_i = i h`; both ends are points where the axis is not periodic) or `"centres"`
-      (`x_i = (i + 1/2) h`); one or one per axis. Default: nodes on periodic axes, centres elsewhere.
+    - `points`: `"nodes"` (`x_i = i h`; both ends are points where the axis is not periodic), `"centres"`
+      (`x_i = (i + 1/2) h`) or, on axes that are not periodic, `"chebyshev"` (Gauss-Lobatto points, both ends included:
+      `x_i = extent (1 - cos(pi i / (N - 1))) / 2`), all counted from `origin`; one or one per axis. Default: nodes on
+      periodic axes, centres elsewhere.
     - `dtype`: of the fields on it; default float64 when `jax_enable_x64` is on, float32 otherwise.
 
-    The spacing is `h = extent / N`, or `extent / (N - 1)` for nodes on an axis that is not periodic.
+    The spacing is `h = extent / N`, or `extent / (N - 1)` for nodes on an axis that is not periodic. Chebyshev points
+    have none.
 
     Raises `ValueError` for fewer than one axis or two points, an extent that is not positive, per-axis arguments of the
-    wrong length, and float64 while `jax_enable_x64` is off.
+    wrong length, Chebyshev points on a periodic axis, and float64 while `jax_enable_x64` is off.
     """
 
     shape: tuple[int, ...] = eqx.field(static=True)
@@ -70,22 +74,36 @@ class Grid(eqx.Module):
         return len(self.shape)
 
     @property
+    def is_uniform(self) -> tuple[bool, ...]:
+        """Whether the points along each axis are equally far apart."""
+        return tuple(kind != "chebyshev" for kind in self.points)
+
+    @property
     def spacing(self) -> Float[Array, " ndim"]:
-        """Distance between neighbouring points along each axis."""
-        intervals = [
-            n - 1 if kind == "nodes" and not wraps else n
-            for n, kind, wraps in zip(self.shape, self.points, self.periodic, strict=True)
-        ]
-        return self.extent / jnp.asarray(intervals, self.dtype)
+        """Distance between neighbouring points along each axis. Raises `ValueError` where there is no such distance."""
+        if not all(self.is_uniform):
+            raise ValueError(
+                f"Chebyshev points, along axis {self.is_uniform.index(False)}, have no one spacing: use "
+                "jnp.diff(grid.axes[axis]) for their distances and grid.integrate(u) for a quadrature."
+            )
+        return jnp.stack([self._spacing(axis) for axis in range(self.ndim)])
+
+    def _spacing(self, axis: int) -> Float[Array, ""]:
+        ends_are_points = self.points[axis] == "nodes" and not self.periodic[axis]
+        return self.extent[axis] / (self.shape[axis] - ends_are_points)
 
     @property
     def axes(self) -> tuple[Float[Array, " points"], ...]:
         """The coordinates along each axis, one 1-D array per axis."""
-        spacing = self.spacing
-        return tuple(
-            self.origin[a] + (jnp.arange(n, dtype=self.dtype) + (0.5 if kind == "centres" else 0.0)) * spacing[a]
-            for a, (n, kind) in enumerate(zip(self.shape, self.points, strict=True))
-        )
+        return tuple(self.origin[axis] + self._from_origin(axis) for axis in range(self.ndim))
+
+    def _from_origin(self, axis: int) -> Float[Array, " points"]:
+        n, kind = self.shape[axis], self.points[axis]
+        if kind == "chebyshev":
+            # (1 - cos a) / 2 = sin(a / 2)^2, without cancellation at the first points.
+            fractions = np.sin(np.pi * np.arange(n) / (2 * (n - 1))) ** 2
+            return jnp.asarray(fractions, self.dtype) * self.extent[axis]
+        return (jnp.arange(n, dtype=self.dtype) + (0.5 if kind == "centres" else 0.0)) * self._spacing(axis)
 
     def coordinates(self) -> Float[Array, "ndim *space"]:
         """The position of every point, component first."""
@@ -99,17 +117,21 @@ class Grid(eqx.Module):
         """Integral over the box, over the last `ndim` axes of `u`: `(..., *shape) -> (...)`.
 
         Rectangle rule on periodic axes (exact for every resolved Fourier mode), midpoint rule on centres, trapezoidal
-        rule on nodes with both ends.
+        rule on nodes with both ends, Clenshaw-Curtis rule on Chebyshev points (exact for polynomials of degree N - 1).
         """
         if jnp.shape(u)[-self.ndim :] != self.shape:
             raise ValueError(f"This grid has shape {self.shape} but the array ends in {jnp.shape(u)[-self.ndim :]}.")
         if not jnp.issubdtype(jnp.result_type(u), jnp.inexact):
             u = jnp.asarray(u, self.dtype)
-        for a in reversed(range(self.ndim)):
-            weights = np.ones(self.shape[a])
-            if self.points[a] == "nodes" and not self.periodic[a]:
-                weights[[0, -1]] = 0.5
-            u = jnp.sum(u * jnp.asarray(weights, u.dtype), axis=-1) * self.spacing[a].astype(u.dtype)
+        for axis in reversed(range(self.ndim)):
+            n, kind = self.shape[axis], self.points[axis]
+            if kind == "chebyshev":
+                weights, unit = _clenshaw_curtis_weights(n), self.extent[axis]
+            else:
+                weights, unit = np.ones(n), self._spacing(axis)
+                if kind == "nodes" and not self.periodic[axis]:
+                    weights[[0, -1]] = 0.5
+            u = jnp.sum(u * jnp.asarray(weights, u.dtype), axis=-1) * unit.astype(u.dtype)
         return u
 
     def norm(self, u: Shaped[Array, "..."]) -> Float[Array, "..."]:
@@ -174,9 +196,29 @@ def _checked_points(points: Points | Sequence[Points] | None, periodic: tuple[bo
     kinds: tuple[Any, ...] = (points,) * len(periodic) if isinstance(points, str) else tuple(points)
     if len(kinds) != len(periodic):
         raise ValueError(f"Grid has {len(periodic)} axes but `points` has {len(kinds)} entries: give one per axis.")
-    if unknown := [kind for kind in kinds if kind not in ("nodes", "centres")]:
-        raise ValueError(f'Grid points must be "nodes" or "centres", got {unknown[0]!r}.')
+    if unknown := [kind for kind in kinds if kind not in ("nodes", "centres", "chebyshev")]:
+        raise ValueError(f'Grid points must be "nodes", "centres" or "chebyshev", got {unknown[0]!r}.')
+    if wrong := [axis for axis, kind in enumerate(kinds) if kind == "chebyshev" and periodic[axis]]:
+        raise ValueError(
+            f"Chebyshev points are for axes with two ends, and axis {wrong[0]} is periodic: Grid(..., periodic=False) "
+            'along it, or points="nodes", on which periodic functions have Fourier series.'
+        )
     return kinds
+
+
+@functools.cache
+def _clenshaw_curtis_weights(n: int) -> np.ndarray:
+    """The quadrature of the polynomial through n Chebyshev points, for an extent of 1: Clenshaw & Curtis, Numer. Math.
+    2 (1960) 197."""
+    last = n - 1
+    even = np.arange(0, n, 2)
+    # The integral of T_k over [-1, 1] is 2 / (1 - k^2) for even k; half of it on an extent of 1.
+    integrals = 1 / (1.0 - even**2)
+    integrals[(even == 0) | (even == last)] *= 0.5
+    cosines = np.cos(np.pi * np.outer(np.arange(n), even) / last)
+    weights = 2 / last * cosines @ integrals
+    weights[[0, -1]] *= 0.5
+    return weights
 
 
 def check_is_grid(grid: Any, taker: str) -> None:

@@ -44,14 +44,31 @@ def pytest_report_header(config):
     return f"precision: {'double' if jax.config.jax_enable_x64 else 'single'}"
 
 
+# What is trained, stored and scored is so in single precision; all of it that needs double precision is marked.
+SINGLE_BY_HABIT = ("data", "evaluate", "initial", "models", "nn", "training")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--each-once",
+        action="store_true",
+        help=f"in double precision: of {', '.join(SINGLE_BY_HABIT)}, what is marked float64 alone (`make test` runs both)",
+    )
+
+
 def pytest_collection_modifyitems(config, items):
     # Deselected and not skipped: in single precision these tests have nothing to say.
-    if jax.config.jax_enable_x64:
+    if not jax.config.jax_enable_x64:
+        deselected = [item for item in items if item.get_closest_marker("float64")]
+    elif config.getoption("--each-once"):
+        folder = lambda item: item.path.relative_to(REPOSITORY / "tests").parts[0]  # noqa: E731
+        unmarked = [item for item in items if not item.get_closest_marker("float64")]
+        deselected = [item for item in unmarked if folder(item) in SINGLE_BY_HABIT]
+    else:
         return
-    deselected = [item for item in items if item.get_closest_marker("float64")]
     if deselected:
         config.hook.pytest_deselected(items=deselected)
-        items[:] = [item for item in items if not item.get_closest_marker("float64")]
+        items[:] = [item for item in items if item not in set(deselected)]
 
 
 _unexpected_skips: list[str] = []

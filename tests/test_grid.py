@@ -39,6 +39,33 @@ def test_trapezoidal_rule_on_nodes_and_midpoint_rule_on_centres():
     np.testing.assert_allclose(centres.integrate(centres.axes[0] ** 2) - 8 / 3, -((2 / 11) ** 2) * 2 / 12, rtol=1e-3)
 
 
+@pytest.mark.float64
+@pytest.mark.parametrize("n", [2, 5, 8])
+def test_chebyshev_points_and_their_quadrature(n):
+    grid = pj.Grid((n, 4), (3.0, 2.0), periodic=(False, True), origin=(-1.0, 0.5), points=("chebyshev", "nodes"))
+    x = grid.axes[0]
+    np.testing.assert_allclose(x, -1 + 3 * (1 - np.cos(np.pi * np.arange(n) / (n - 1))) / 2, atol=1e-15)
+    assert (x[0], x[-1]) == (-1.0, 2.0)
+    integral = lambda p: grid.integrate(jnp.broadcast_to(grid.coordinates()[0] ** p, (3, n, 4)))  # noqa: E731
+    for degree in range(n):
+        exact = 2 * (2.0 ** (degree + 1) - (-1.0) ** (degree + 1)) / (degree + 1)
+        np.testing.assert_allclose(integral(degree), [exact] * 3, rtol=1e-14)
+    # T_n - T_(n-2) vanishes at all points, and its integral does not where n is even.
+    if n % 2 == 0:
+        assert abs(float(integral(n)[0]) - 2 * (2.0 ** (n + 1) + 1) / (n + 1)) > 1e-3
+    finer = grid.with_shape((2 * n, 6))
+    assert finer.points == grid.points and finer.axes[0].shape == (2 * n,)
+    assert same_box(grid, finer)
+    assert not same_box(grid, pj.Grid((n, 4), (3.0, 2.5), (False, True), (-1.0, 0.5), ("chebyshev", "nodes")))
+
+
+def test_chebyshev_points_have_no_spacing_and_no_periodic_axis():
+    with pytest.raises(ValueError, match=r"along axis 1, have no one spacing: use jnp.diff"):
+        _ = pj.Grid((8, 9), 1.0, periodic=(True, False), points=("nodes", "chebyshev")).spacing
+    with pytest.raises(ValueError, match=r"axis 1 is periodic.*points=\"nodes\""):
+        pj.Grid((8, 9), 1.0, periodic=(False, True), points="chebyshev")
+
+
 def test_whole_numbers_are_integrated_as_numbers():
     grid = pj.Grid(64, 0.5)
     for dtype in (int, bool):

@@ -16,7 +16,7 @@ from pdejax.fields import FiniteDifference, Spectral
 from pdejax.grid import Grid
 from pdejax.metrics import rmse, root_mean_square
 from pdejax.resample import resample
-from pdejax.solvers import AbstractExponentialSolver, TimeStepper
+from pdejax.solvers import AbstractSemilinearSolver, TimeStepper
 
 # In roundings of the largest channel: what has never more than this is not told from the rounding of the others.
 _NOISE = 1e3
@@ -106,9 +106,10 @@ def refined(stepper: TimeStepper) -> TimeStepper:
         dealiasing = "auto" if discretisation.mask is not None else discretisation.dealiasing
         discretisation = Spectral(fine, dealiasing, discretisation.cheap_forms)
     elif isinstance(discretisation, FiniteDifference) and all(grid.periodic):
-        discretisation = FiniteDifference(fine, discretisation.order)
+        # Anti-periodic axes stay so.
+        discretisation = eqx.tree_at(lambda reading: reading.grid, discretisation, fine)
     is_explicit_and_finer = stepper.discretisation.grid.shape != discretisation.grid.shape
-    is_explicit_and_finer = is_explicit_and_finer and not isinstance(stepper.solver, AbstractExponentialSolver)
+    is_explicit_and_finer = is_explicit_and_finer and not isinstance(stepper.solver, AbstractSemilinearSolver)
     factor = 4 if is_explicit_and_finer else 2
     return TimeStepper(stepper.equation, discretisation, stepper.dt, factor * stepper.substeps, stepper.solver)
 

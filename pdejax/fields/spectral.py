@@ -55,8 +55,8 @@ class Spectral(eqx.Module):
         if not all(grid.periodic):
             walls = [axis for axis, wraps in enumerate(grid.periodic) if not wraps]
             raise ValueError(
-                f"Spectral needs a periodic grid, but axes {walls} are not periodic: use Grid(..., periodic=True) or "
-                "FiniteDifference."
+                f"Spectral needs a periodic grid, but axes {walls} are not periodic: use Grid(..., periodic=True), "
+                "Chebyshev or FiniteDifference."
             )
         self.grid = grid
         self.cheap_forms = cheap_forms
@@ -83,6 +83,10 @@ class Spectral(eqx.Module):
     @property
     def coefficient_shape(self) -> tuple[int, ...]:
         return (*self.grid.shape[:-1], self.grid.shape[-1] // 2 + 1)
+
+    def hold(self, equation: EquationLike, t: Any, u: Float[Array, "channel *space"]) -> Float[Array, "channel *space"]:
+        """The state as it is: there are no walls at which it is given."""
+        return u
 
     def encode(self, u: Float[Array, "channel *space"]) -> Complex[Array, "channel *modes"]:
         """Values to coefficients, unscaled as in `jnp.fft.rfftn`."""

@@ -1,131 +1,88 @@
-"""Reading an equation with finite differences: central stencils of even order, ghost values at the walls.
+"""How finite differences read a field: central stencils of even order, ghost values at the walls.
 
     d^n u / dx^n at x_i  ~  h^-n * sum over |j| <= m of c_j u_(i+j),    m = order / 2 + (n - 1) // 2
 
 The weights `c_j` make the formula exact for polynomials up to degree `n + order - 1`. Beyond a wall the values are
-those of the polynomial that meets the wall's condition and the nearest interior points. Multiples and sums of the state
-meet the multiple and the sum of its conditions. Other fields (a product, a derivative) have none: a first derivative of
-them, as in the divergence of a flux, extrapolates; a higher one is refused, since it would lose the condition.
+those of the polynomial, of degree `order + 1`, that meets the wall's condition and the nearest interior points: second
+derivatives at the wall are then of this order too.
+
+Transport that enters through a wall and leaves through another, `u_t + c u_x = 0` with `Dirichlet` and `Outflow`, is
+stable with orders 2 and 4; for order 4 on nodes the polynomial at the inflow has degree 3 (one order less at the wall
+costs the solution nothing: Gustafsson, Math. Comput. 29 (1975) 396). With orders 6 and 8 no degree of these polynomials
+is both accurate and stable: some modes grow many times over while the flow crosses the box. Use those orders where
+diffusion reaches the walls.
+
+Multiples and sums of the state meet the multiple and the sum of its conditions. Other fields (a product, a derivative)
+have none: a first derivative of them, as in the divergence of a flux, extrapolates; a higher one is refused, since it
+would lose the condition. On an anti-periodic axis a derivative changes its sign like u, a product of two such fields
+does not.
 """
 
+import dataclasses
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
-from pdejax.boundary import Boundary, Neumann, Sides, sides_of
-from pdejax.fields.field import AbstractField, EquationLike, as_state
-from pdejax.fields.stencil_weights import central_weights, ghost_weights
-from pdejax.grid import Grid, check_is_grid
-from pdejax.sizes import size
+from pdejax.boundary import AntiPeriodic, Condition, Dirichlet, Neumann, Outflow, Robin
+from pdejax.fields.field import AbstractField
+from pdejax.fields.stencil_weights import central_weights, ghost_weights, wall_slope_weights
 
 
-class FiniteDifference(eqx.Module):
-    """Central finite differences on a uniform grid.
+@dataclasses.dataclass(frozen=True)
+class Met:
+    """What a field meets at one wall: the kind of the state's condition there, and a datum for this field."""
 
-    - `order`: 2, 4 or 6, the order of accuracy of each derivative in the interior.
-    - `boundary`: what holds at the walls: one condition for all, or a mapping `{"x-": Dirichlet(0.0), "x+": ...}`
-      (`pdejax.boundary`). The same for every component; none on periodic axes.
+    condition: Condition
+    datum: Array
 
-    Raises `ValueError` for other orders, a grid with fewer points than a stencil, and walls without a condition.
-    """
+    def scaled(self, factor: Array) -> "Met":
+        return Met(self.condition, self.datum * factor)
 
-    grid: Grid
-    order: int = eqx.field(static=True)
-    sides: Sides
+    def plus(self, other: "Met") -> "Met | Unknown":
+        """What the sum of two fields meets."""
+        a, b = self.condition, other.condition
+        # Two mixtures are the same if they are one object: their weights may be traced.
+        same = a is b if isinstance(a, Robin) else type(a) is type(b)
+        return Met(a, self.datum + other.datum) if same else Unknown()
 
-    def __init__(self, grid: Grid, order: int = 2, boundary: Boundary | Mapping[str, Boundary] | None = None):
-        check_is_grid(grid, "FiniteDifference")
-        if order not in (2, 4, 6):
-            raise ValueError(f"FiniteDifference has orders 2, 4 and 6, got {order}.")
-        if min(grid.shape) < 2 * order + 1:
-            raise ValueError(
-                f"Order {order} needs at least {2 * order + 1} points along every axis, the grid has {grid.shape}."
-            )
-        self.grid = grid
-        self.order = order
-        self.sides = sides_of(grid, boundary)
 
-    def encode(self, u: Float[Array, "channel *space"]) -> Float[Array, "channel *space"]:
-        """The point values themselves; nodes on a Dirichlet wall take the wall's value."""
-        return self._with_wall_values(u)
+@dataclasses.dataclass(frozen=True)
+class Unknown:
+    """No condition is known: at a wall, of a product or a derivative; around an axis, of a function of u."""
 
-    def decode(self, y: Float[Array, "channel *space"]) -> Float[Array, "channel *space"]:
-        return y
 
-    def norm(self, y: Float[Array, "channel *space"]) -> Float[Array, ""]:
-        """Root mean square over the points, summed over channels."""
-        return size(y, jnp.sum) / float(np.sqrt(np.prod(self.grid.shape)))
-
-    def tendency(
-        self, equation: EquationLike, t: Any, u: Float[Array, "channel *space"]
-    ) -> Float[Array, "channel *space"]:
-        """`du/dt` at the points: linear and nonlinear part together. Zero at nodes held by a Dirichlet wall."""
-        self.grid.check_state(u, len(equation.components(self.grid.ndim)))
-        state = self.field(equation, self._with_wall_values(u))
-        total = equation.linear(state) + equation.nonlinear(t, state)
-        if total.num_components != state.num_components:
-            raise ValueError(f"`linear` and `nonlinear` must return {state.num_components} component(s), like u.")
-        return self._held(total.values, 0.0)
-
-    def field(self, equation: EquationLike, u: Float[Array, "channel *space"]) -> "StencilField":
-        """The state as the equation sees it."""
-        return as_state(StencilField(self, u, self.sides), equation)
-
-    def _with_wall_values(self, u: Array) -> Array:
-        for axis, end, wall in self._held_walls():
-            u = _at_end(u, axis - self.grid.ndim, end).set(jnp.asarray(wall.value, u.dtype))
-        return u
-
-    def _held(self, tendency: Array, value: float) -> Array:
-        for axis, end, _ in self._held_walls():
-            tendency = _at_end(tendency, axis - self.grid.ndim, end).set(value)
-        return tendency
-
-    def _held_walls(self) -> list[tuple[int, int, Any]]:
-        return [
-            (axis, end, wall)
-            for axis, pair in enumerate(self.sides)
-            if pair is not None and self.grid.points[axis] == "nodes"
-            for end, wall in zip((0, -1), pair, strict=True)
-            if wall.derivative_order == 0
-        ]
+# For each axis: periodic, or what is met.
+MetSides = tuple[AntiPeriodic | Unknown | tuple[Met | Unknown, Met | Unknown] | None, ...]
 
 
 class StencilField(AbstractField):
-    """A field of point values; `sides` holds the conditions at the walls where it has any."""
+    """A field of point values; `sides` says, for each component, what it meets along each axis."""
 
-    def __init__(self, reading: FiniteDifference, values: Any, sides: Sides | None = None):
+    def __init__(self, reading: Any, values: Any, sides: tuple[MetSides, ...]):
         self.reading = reading
+        self.grid = reading.grid
         self.ndim = reading.grid.ndim
         self.values = values
         self.num_components = values.shape[0]
         self.sides = sides
 
     def _derivative(self, axis: int, order: int) -> "StencilField":
-        if order > 1 and not self.reading.grid.periodic[axis] and (self.sides is None or self.sides[axis] is None):
-            raise ValueError(
-                f"A derivative of order {order} along axis {axis} was asked of a field for which no condition is known "
-                "at that axis' walls: the state has one, and so have its multiples and sums, but not products or "
-                "derivatives. Write D * u.laplacian() with the state inside, or a flux and its divergence "
-                "(first derivatives need no condition)."
-            )
         offsets, weights = central_weights(order, self.reading.order)
-        padded = self._padded(axis, int(offsets[-1]))
-        n = self.reading.grid.shape[axis]
-        spacing = self.reading.grid.spacing[axis].astype(self.values.dtype)
+        padded = self._padded(axis, int(offsets[-1]), order)
+        n = self.grid.shape[axis]
         total = None
         for offset, weight in zip(offsets, weights, strict=True):
             if weight != 0.0:
                 start = int(offset + offsets[-1])
-                part = float(weight) * jnp.take(padded, jnp.arange(start, start + n), axis=axis + 1)
+                part = float(weight) * _slice(padded, axis + 1, start, n)
                 total = part if total is None else total + part
         assert total is not None
-        return self._new(total / spacing**order)
+        spacing = self.grid.spacing[axis].astype(self.values.dtype)
+        return StencilField(self.reading, total / spacing**order, tuple(map(_differentiated, self.sides)))
 
     def laplacian(self) -> "StencilField":
         total = self.derivative(0, 2)
@@ -135,22 +92,29 @@ class StencilField(AbstractField):
 
     def map(self, function: Callable[[Any], Any]) -> "StencilField":
         # Coefficients inside `function` may be of another precision; the state's decides.
-        return self._new(jnp.asarray(function(self.values), self.values.dtype))
+        values = jnp.asarray(function(self.values), self.values.dtype)
+        sides = (_joined(self.sides, lambda sides: None if sides is None else Unknown()),) * values.shape[0]
+        return StencilField(self.reading, values, sides)
 
     @property
     def coordinates(self) -> "StencilField":
-        return self._new(self.reading.grid.coordinates())
+        return self._given(self.grid.coordinates())
 
     def constant(self, value: Any) -> "StencilField":
-        return self._new(jnp.full((1, *self.reading.grid.shape), value, self.values.dtype))
+        return self._given(jnp.full((1, *self.grid.shape), value, self.values.dtype))
 
     def solve_poisson(self) -> "StencilField":
         """Inverts this reading's own Laplacian, whose symbol is a cosine sum, by a Fourier transform."""
-        grid = self.reading.grid
+        grid = self.grid
         if not all(grid.periodic):
             raise ValueError(
                 "Finite differences solve the Poisson equation of an auxiliary field on periodic grids only; this grid "
                 f"has walls along axes {[a for a, wraps in enumerate(grid.periodic) if not wraps]}."
+            )
+        if any(side is not None for sides in self.sides for side in sides):
+            raise ValueError(
+                "Finite differences solve the Poisson equation of periodic fields only, and this one is anti-periodic, "
+                "or a function of such a field."
             )
         offsets, weights = central_weights(2, self.reading.order)
         symbol: Any = 0.0
@@ -162,73 +126,148 @@ class StencilField(AbstractField):
         origin = (0,) * grid.ndim
         inverse = (1 / symbol.at[origin].set(1.0)).at[origin].set(0.0)
         axes = tuple(range(-grid.ndim, 0))
-        return self._new(jnp.fft.irfftn(jnp.fft.rfftn(self.values, axes=axes) * inverse, s=grid.shape, axes=axes))
+        values = jnp.fft.irfftn(jnp.fft.rfftn(self.values, axes=axes) * inverse, s=grid.shape, axes=axes)
+        return StencilField(self.reading, values, self.sides)
 
-    def _padded(self, axis: int, width: int) -> Array:
+    def _padded(self, axis: int, width: int, order: int) -> Array:
+        """The values with `width` more at either end of `axis`, for a derivative of `order`."""
         at = axis + 1
-        if self.reading.grid.periodic[axis]:
-            n = self.values.shape[at]
-            return jnp.take(self.values, jnp.arange(-width, n + width) % n, axis=at)
-        pair = None if self.sides is None else self.sides[axis]
-        below, above = pair if pair is not None else (None, None)
-        low = self._ghosts(axis, width, below, self.values)
-        high = self._ghosts(axis, width, above, jnp.flip(self.values, at))
-        return jnp.concatenate([jnp.flip(low, at), self.values, high], axis=at)
+        padded = []
+        for component, sides in zip(self.values, self.sides, strict=True):
+            values, side = component[None], sides[axis]
+            if isinstance(side, Unknown):
+                raise ValueError(
+                    f"A derivative along axis {axis}, where u is anti-periodic, was asked of a field of which it is "
+                    "not known whether it is. Write products in place of powers and functions: u * u.derivative(0)."
+                )
+            if not isinstance(side, tuple):
+                n, sign = self.grid.shape[axis], -1 if isinstance(side, AntiPeriodic) else 1
+                low, high = sign * _slice(values, at, n - width, width), sign * _slice(values, at, 0, width)
+            else:
+                if order > 1 and any(isinstance(end, Met) and isinstance(end.condition, Outflow) for end in side):
+                    raise ValueError(
+                        f"A derivative of order {order} along axis {axis} was asked of a field that flows out there: "
+                        "diffusion needs a condition at that wall. Neumann(0.0) is the usual one."
+                    )
+                if order > 1 and any(isinstance(end, Unknown) for end in side):
+                    raise ValueError(
+                        f"A derivative of order {order} along axis {axis} was asked of a field for which no condition "
+                        "is known at that axis' walls: the state has one, and so have its multiples and sums, but not "
+                        "products or derivatives. Write D * u.laplacian() with the state inside, or a flux and its "
+                        "divergence (first derivatives need no condition)."
+                    )
+                low = jnp.flip(self._ghosts(axis, width, order, side[0], values), at)
+                high = self._ghosts(axis, width, order, side[1], jnp.flip(values, at))
+            padded.append(jnp.concatenate([low, values, high], axis=at))
+        return padded[0] if len(padded) == 1 else jnp.concatenate(padded)
 
-    def _ghosts(self, axis: int, width: int, wall: Boundary | None, values: Array) -> Array:
-        """The `width` values beyond the wall at the start of `axis`, nearest first."""
-        grid, at = self.reading.grid, axis + 1
-        # A polynomial of degree `order + 1` keeps second derivatives at the wall within one order of the interior.
-        order = None if wall is None else wall.derivative_order
-        conditioned = order is not None and not (grid.points[axis] == "nodes" and order == 0)
-        num_interior = self.reading.order + 2 - conditioned
-        datum_weights, interior_weights = ghost_weights(grid.points[axis], order, num_interior, width)
-        nearest = jnp.take(values, jnp.arange(num_interior), axis=at)
-        ghosts = jnp.tensordot(jnp.asarray(interior_weights, values.dtype), nearest, axes=([1], [at]))
-        if wall is not None and conditioned:
+    def _ghosts(self, axis: int, width: int, derivative: int, wall: Met | Unknown, values: Array) -> Array:
+        """The `width` values beyond the wall at the start of `axis`, nearest first, for a derivative of that order."""
+        at, kind, order = axis + 1, self.grid.points[axis], self.reading.order
+        spacing = self.grid.spacing[axis].astype(values.dtype)
+        near = lambda count: _slice(values, at, 0, count)  # noqa: E731
+        number = lambda value: value.astype(values.dtype)  # noqa: E731
+        combined = lambda weights, count: _combined(weights, near(count), at)  # noqa: E731
+        condition = Outflow() if isinstance(wall, Unknown) else wall.condition
+        has_value = isinstance(wall, Unknown) or isinstance(condition, Dirichlet)
+        degree = order + 1 if derivative > 1 else (order - 1 if has_value else order)
+        if isinstance(condition, Outflow) or (has_value and kind == "nodes"):
+            _, weights = ghost_weights(kind, None, degree + 1, width)
+            return combined(weights, degree + 1)
+        assert isinstance(wall, Met)
+        datum = wall.datum.astype(values.dtype)[None]
+        if isinstance(condition, Robin) and kind == "centres":
+            # The wall's value w, from the slope of the polynomial through w and the interior.
+            of_wall, of_interior = wall_slope_weights(degree)
+            slope = combined(of_interior[None], degree)
+            share = number(condition.slope_weight) / spacing
+            datum = (datum + share * slope) / (number(condition.value_weight) - share * of_wall)
+        elif isinstance(condition, Robin):
+            # The wall's value is that of its node, so the condition states the slope.
+            datum = (datum - number(condition.value_weight) * near(1)) / number(condition.slope_weight)
+        has_slope = isinstance(condition, Neumann) or (isinstance(condition, Robin) and kind == "nodes")
+        if has_slope:
             # The outward derivative is minus the derivative along the inward coordinate that the weights use.
-            datum = -wall.slope * grid.spacing[axis] if isinstance(wall, Neumann) else wall.value
-            shape = (-1,) + (1,) * (ghosts.ndim - 1)
-            ghosts = ghosts + (jnp.asarray(datum_weights, values.dtype) * datum.astype(values.dtype)).reshape(shape)
-        return jnp.moveaxis(ghosts, 0, at)
+            datum = -datum * spacing
+        of_datum, weights = ghost_weights(kind, 1 if has_slope else 0, degree, width)
+        return combined(weights, degree) + _combined(of_datum[:, None], datum, at)
 
     def _scaled(self, factor: Any) -> "StencilField":
         factor = jnp.asarray(factor, self.values.dtype)
-        scale = lambda pair: (pair[0].scaled(factor), pair[1].scaled(factor))  # noqa: E731
-        sides = None if self.sides is None else tuple(pair and scale(pair) for pair in self.sides)
+
+        def scaled(side: Any) -> Any:
+            scale = lambda end: end if isinstance(end, Unknown) else end.scaled(factor)  # noqa: E731
+            return tuple(map(scale, side)) if isinstance(side, tuple) else side
+
+        sides = tuple(tuple(map(scaled, sides)) for sides in self.sides)
         return StencilField(self.reading, self.values * factor, sides)
 
     def _plus(self, other: "StencilField") -> "StencilField":
-        sides = None
-        if self.sides is not None and other.sides is not None:
-            sides = tuple(itertools.starmap(_summed, zip(self.sides, other.sides, strict=True)))
-        return StencilField(self.reading, self.values + other.values, sides)
+        return StencilField(self.reading, self.values + other.values, self._paired(other, _summed))
 
     def _times(self, other: "StencilField") -> "StencilField":
-        return self._new(self.values * other.values)
+        return StencilField(self.reading, self.values * other.values, self._paired(other, _multiplied))
 
     def _over(self, other: "StencilField") -> "StencilField":
-        return self._new(self.values / other.values)
+        return StencilField(self.reading, self.values / other.values, self._paired(other, _multiplied))
 
     def _component(self, index: int) -> "StencilField":
-        return StencilField(self.reading, self.values[index : index + 1], self.sides)
+        return StencilField(self.reading, self.values[index : index + 1], self.sides[index : index + 1])
 
     def _stacked(self, others: Sequence["StencilField"]) -> "StencilField":
-        sides = self.sides if all(other.sides is self.sides for other in others) else None
-        return StencilField(self.reading, jnp.concatenate([self.values, *(other.values for other in others)]), sides)
+        values = jnp.concatenate([self.values, *(other.values for other in others)])
+        return StencilField(self.reading, values, (*self.sides, *itertools.chain(*(other.sides for other in others))))
 
-    def _new(self, values: Any) -> "StencilField":
-        return StencilField(self.reading, values)
+    def _given(self, values: Any) -> "StencilField":
+        """A field that is known, and not made from the state."""
+        sides = tuple(None if wraps else (Unknown(), Unknown()) for wraps in self.grid.periodic)
+        return StencilField(self.reading, values, (sides,) * values.shape[0])
+
+    def _paired(self, other: "StencilField", rule: Callable[[Any, Any], Any]) -> tuple[MetSides, ...]:
+        """What each component of a sum or product meets; one component goes with any number."""
+        count = max(self.num_components, other.num_components)
+        mine, theirs = (field.sides * (count // field.num_components) for field in (self, other))
+        return tuple(tuple(itertools.starmap(rule, zip(*pair, strict=True))) for pair in zip(mine, theirs, strict=True))
 
 
-def _summed(a: tuple[Boundary, Boundary] | None, b: tuple[Boundary, Boundary] | None) -> Any:
-    """The conditions that a sum meets along one axis; None where its terms state different kinds."""
-    if a is None or b is None or any(type(first) is not type(second) for first, second in zip(a, b, strict=True)):
-        return None
-    return tuple(first.plus(second) for first, second in zip(a, b, strict=True))  # pyright: ignore[reportArgumentType]
+def _differentiated(sides: MetSides) -> MetSides:
+    return tuple((Unknown(), Unknown()) if isinstance(side, tuple) else side for side in sides)
 
 
-def _at_end(array: Array, axis: int, end: int) -> Any:
-    index: list[Any] = [slice(None)] * array.ndim
-    index[axis] = end
-    return array.at[tuple(index)]
+def _joined(sides: tuple[MetSides, ...], rule: Callable[[Any], Any]) -> MetSides:
+    """What a function of all components meets."""
+    return tuple(
+        (Unknown(), Unknown())
+        if isinstance(along[0], tuple)
+        else rule(next((side for side in along if side is not None), None))
+        for along in zip(*sides, strict=True)
+    )
+
+
+def _summed(a: Any, b: Any) -> Any:
+    """What a sum meets along one axis."""
+    if isinstance(a, tuple):
+        both = zip(a, b, strict=True)
+        return tuple(Unknown() if Unknown() in pair else pair[0].plus(pair[1]) for pair in both)
+    return a if type(a) is type(b) else Unknown()
+
+
+def _multiplied(a: Any, b: Any) -> Any:
+    """What a product or quotient meets along one axis."""
+    if isinstance(a, tuple):
+        return (Unknown(), Unknown())
+    if isinstance(a, Unknown) or isinstance(b, Unknown):
+        return Unknown()
+    return None if type(a) is type(b) else AntiPeriodic()
+
+
+def _slice(array: Array, axis: int, start: int, count: int) -> Array:
+    index = [slice(None)] * array.ndim
+    index[axis] = slice(start, start + count)
+    return array[tuple(index)]
+
+
+def _combined(weights: np.ndarray, values: Array, at: int) -> Array:
+    """Row by row, the sum of `weights` times the entries of `values` along the axis `at`."""
+    result = jnp.tensordot(jnp.asarray(weights, values.dtype), values, axes=([1], [at]), precision="highest")
+    return jnp.moveaxis(result, 0, at)

@@ -48,6 +48,16 @@ def ghost_weights(
     return (table[:, 0], table[:, 1:]) if conditioned else (np.zeros(num_ghosts), table)
 
 
+def wall_slope_weights(num_interior: int) -> tuple[float, np.ndarray]:
+    """The derivative at a wall, along the inward coordinate and for h = 1, of the polynomial through the wall's value
+    and `num_interior` centres: the weight of the wall's value and those, `(num_interior,)`, of the centres."""
+    powers = range(num_interior + 1)
+    places = [Fraction(0), *(i + Fraction(1, 2) for i in range(num_interior))]
+    moments = [[place**power for place in places] for power in powers]
+    weights = [float(weight) for weight in _solve(moments, [Fraction(power == 1) for power in powers])]
+    return weights[0], np.asarray(weights[1:])
+
+
 def _solve(matrix: Sequence[Sequence[Fraction]], right_hand_side: Sequence[Fraction]) -> list[Fraction]:
     """Gauss-Jordan elimination of a regular system."""
     rows = [[*row, value] for row, value in zip(matrix, right_hand_side, strict=True)]

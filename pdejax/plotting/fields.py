@@ -133,7 +133,7 @@ def _lines(values: np.ndarray, grid: Grid, names: Sequence[str], units: Sequence
         panel.plot(np.asarray(grid.axes[0]), values[c], color=COLOURS[1])
         panel.set_ylabel(labelled(names[c], units[c]))
         panel.grid(True)
-        panel.set_xlim(*_edges(grid)[0])
+        panel.set_xlim(*(_edges(grid)[0] if grid.is_uniform[0] else np.asarray(grid.axes[0])[[0, -1]]))
     panels[-1].set_xlabel(labelled("x", length_unit))
     return figure
 
@@ -171,6 +171,11 @@ def _images(values: np.ndarray, grid: Grid, names: Sequence[str], units: Sequenc
 
 def _edges(grid: Grid) -> list[tuple[float, float]]:
     """Where the cells around the first and the last point of each axis end."""
+    if not all(grid.is_uniform):
+        raise ValueError(
+            "Fields are drawn on points at equal distances, and this grid has Chebyshev points: draw "
+            "pdejax.interpolate(u, grid, uniform.coordinates()) on a Grid of the same box with other points."
+        )
     spacing = np.asarray(grid.spacing, float)
     return [(float(x[0]) - h / 2, float(x[-1]) + h / 2) for x, h in zip(grid.axes, spacing, strict=True)]
 

@@ -16,8 +16,9 @@ from typing import Any
 
 from jaxtyping import Array
 
-from pdejax.solvers.exponential import AbstractExponentialSolver, SemilinearTerm
+from pdejax.solvers.exponential import AbstractExponentialSolver
 from pdejax.solvers.linear_part import AbstractLinearPart
+from pdejax.solvers.semilinear import SemilinearTerm
 
 # Where ETDRK4's error estimate looks once more, as a fraction of the step.
 _PROBE = 2 / 3
@@ -124,7 +125,8 @@ class ETDRK2(AbstractExponentialSolver):
         self, term: SemilinearTerm, coefficients: dict[str, Array], t: Array, h: Array, y: Array, n_y: Array
     ) -> tuple[Array, Array, Array]:
         times, c = term.linear.multiply, coefficients
-        euler = y + (times(c["whole"], y) + times(c["source"], n_y))
-        correction = times(c["slope"], term.nonlinear(t + h, euler) - n_y)
-        y1 = euler + correction
+        change = times(c["whole"], y) + times(c["source"], n_y)
+        correction = times(c["slope"], term.nonlinear(t + h, y + change) - n_y)
+        # In one sum: the correction alone is often below the rounding of y, and would be lost.
+        y1 = y + (change + correction)
         return y1, term.nonlinear(t + h, y1), correction

@@ -4,8 +4,9 @@ from typing import Any
 
 from jaxtyping import Array
 
-from pdejax.solvers.exponential import AbstractExponentialSolver, SemilinearTerm
+from pdejax.solvers.exponential import AbstractExponentialSolver
 from pdejax.solvers.linear_part import AbstractLinearPart
+from pdejax.solvers.semilinear import SemilinearTerm
 
 
 class IntegratingFactorRK4(AbstractExponentialSolver):

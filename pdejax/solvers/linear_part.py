@@ -1,4 +1,7 @@
-"""The stiff linear part of a semilinear system: every mode has its own number, or its own small matrix."""
+"""The stiff linear part of a semilinear system, and the functions of it that integrators ask for.
+
+Among Fourier modes every mode has its own number, or its own small matrix.
+"""
 
 import abc
 
@@ -10,26 +13,50 @@ from pdejax.solvers import phi_functions
 
 
 class AbstractLinearPart(eqx.Module):
-    """A linear operator that acts on each mode by itself."""
+    """A linear operator L whose functions can be computed and applied exactly.
 
-    symbol: eqx.AbstractVar[Inexact[Array, "..."]]
+    These five methods are all that integrators know of it. Functions of L come as factors: arrays of one shape, whose
+    sums and multiples are the factors of the sums and multiples, in whatever basis `multiply` takes them.
+    """
 
     @abc.abstractmethod
     def multiply(self, factor: Array, y: Array) -> Array:
-        """Applies one of this operator's functions (as returned by `functions`) to a state."""
+        """Applies a function of this operator, as returned by `functions` or `inverse`, to a state."""
 
     @abc.abstractmethod
     def functions(self, step: Array, count: int) -> list[Array]:
-        """`exp(step L) - 1, phi_1(step L), ..., phi_count(step L)`, shaped like the symbol."""
+        """`exp(step L) - 1, phi_1(step L), ..., phi_count(step L)`."""
+
+    @abc.abstractmethod
+    def inverse(self, step: Array) -> Array:
+        """`(1 - step L)^-1`, what an implicit stage is solved with.
+
+        Stages are solved for their difference to y (see `implicit_explicit`), so that nothing is gained by taking the
+        identity off: that would cost the stiff directions their digits, where the inverse itself is small.
+        """
+
+    @abc.abstractmethod
+    def apply(self, y: Array) -> Array:
+        """`L y`."""
+
+    @abc.abstractmethod
+    def scaled(self, factor: Array) -> "AbstractLinearPart":
+        """The operator `factor L`."""
+
+
+class AbstractSymbol(AbstractLinearPart):
+    """Acts on each mode by itself, by what `symbol` holds for it; factors are shaped like the symbol."""
+
+    symbol: eqx.AbstractVar[Inexact[Array, "..."]]
 
     def apply(self, y: Array) -> Array:
         return self.multiply(self.symbol, y)
 
-    def scaled(self, factor: Array) -> "AbstractLinearPart":
+    def scaled(self, factor: Array) -> "AbstractSymbol":
         return eqx.tree_at(lambda part: part.symbol, self, self.symbol * factor)
 
 
-class Diagonal(AbstractLinearPart):
+class Diagonal(AbstractSymbol):
     """One number per channel and mode: `symbol (channel, *modes)`, real or complex. Components act alone."""
 
     symbol: Inexact[Array, "channel *modes"]
@@ -40,8 +67,11 @@ class Diagonal(AbstractLinearPart):
     def functions(self, step: Array, count: int) -> list[Array]:
         return phi_functions.of_numbers(self.symbol * step, count)
 
+    def inverse(self, step: Array) -> Array:
+        return 1 / (1 - self.symbol * step)
 
-class Coupled(AbstractLinearPart):
+
+class Coupled(AbstractSymbol):
     """A matrix per mode: `symbol (channel, channel, *modes)`, output channel first."""
 
     symbol: Inexact[Array, "channel channel *modes"]
@@ -53,3 +83,14 @@ class Coupled(AbstractLinearPart):
     def functions(self, step: Array, count: int) -> list[Array]:
         z = self.symbol * step
         return phi_functions.of_pairs(z, count) if z.shape[0] == 2 else phi_functions.of_matrices(z, count)
+
+    def inverse(self, step: Array) -> Array:
+        z = self.symbol * step
+        if z.shape[0] == 2:
+            (a, b), (c, d) = z
+            # Of `det(1 - Z) = 1 - trace + det Z`, det Z may vanish exactly (a conserved sum beside a fast exchange);
+            # in `(1 - a) (1 - d) - b c` the 1 would be lost beside the product.
+            determinant = 1 - (a + d) + (a * d - b * c)
+            return jnp.stack([jnp.stack([1 - d, b]), jnp.stack([c, 1 - a])]) / determinant
+        matrices = jnp.eye(z.shape[0], dtype=z.dtype) - jnp.moveaxis(z, (0, 1), (-2, -1))
+        return jnp.moveaxis(jnp.linalg.inv(matrices), (-2, -1), (0, 1))

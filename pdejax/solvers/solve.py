@@ -14,7 +14,19 @@ from jaxtyping import Array, Float, Int
 
 from pdejax.equations import Equation
 from pdejax.solvers.step_size import FieldNormController
-from pdejax.solvers.terms import Discretisation, check_problem, check_solver, default_solver, terms_for
+from pdejax.solvers.terms import (
+    Discretisation,
+    Space,
+    bases_for,
+    check_num_steps,
+    check_problem,
+    check_solver,
+    decoded,
+    default_solver,
+    encoded,
+    space_of,
+    terms_for,
+)
 
 
 class Solution(eqx.Module):
@@ -52,7 +64,7 @@ def solve(
     - `ts`: increasing times, at least two. Steps end exactly on them; nothing is interpolated. Time is counted from
       `ts[0]` inside, so that steps far from t = 0 keep their size in single precision. (What the equation does with t
       itself is as exact as t is in the grid's precision.)
-    - `solver`: an exponential or diffrax solver; by default chosen from the equation (see `explain`).
+    - `solver`: a solver of `pdejax.solvers` or diffrax; by default chosen from the equation (see `explain`).
     - `rtol`, `atol`: adaptive steps, accepted when the L2 norm of the error estimate is below `atol + rtol |u|`.
       Default: adaptive with rtol 1e-6 (float64) or 1e-4 (float32), and `atol = rtol |u0|`, or `rtol` where u0 = 0: the
       same steps in whatever units u is. The norm is that of all components together: one that is a millionth of another
@@ -87,6 +99,7 @@ def solve(
     _check_resolved(elapsed, times, grid.dtype, "output times")
     solver = default_solver(equation, discretisation)[0] if solver is None else solver
     u0 = jnp.asarray(u0, grid.dtype)
+    space = space_of(discretisation, bases_for(solver, equation, discretisation))
     if dt is not None:
         if rtol is not None or atol is not None:
             raise ValueError("Give either dt (fixed steps) or rtol/atol (adaptive steps), not both.")
@@ -95,6 +108,7 @@ def solve(
         steps = _fixed_steps(elapsed, float(dt))
         _check_resolved(steps, times, grid.dtype, f"steps of dt = {dt}")
         controller: Any = diffrax.StepTo(jnp.asarray(steps, grid.dtype))
+        check_num_steps(solver, len(steps) - 1, "take a smaller dt")
         max_steps = len(steps)
     else:
         if not isinstance(solver, diffrax.AbstractAdaptiveSolver):
@@ -102,8 +116,8 @@ def solve(
         rtol = (1e-6 if grid.dtype == np.float64 else 1e-4) if rtol is None else rtol
         if not (rtol > 0 and (atol is None or atol > 0)):
             raise ValueError(f"rtol and atol must be positive, got {rtol} and {atol}.")
-        norm = _Norm(discretisation)
-        size = norm(discretisation.encode(jax.lax.stop_gradient(u0)))
+        norm = _Norm(space)
+        size = discretisation.norm(discretisation.encode(jax.lax.stop_gradient(u0)))
         floor = rtol * jnp.where(size > 0, size, 1.0) if atol is None else atol
         controller = diffrax.ClipStepSizeController(
             FieldNormController(norm, jnp.asarray(rtol, grid.dtype), jnp.asarray(floor, grid.dtype)),
@@ -112,7 +126,7 @@ def solve(
     adjoint = diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint
     meter = diffrax.TqdmProgressMeter() if progress else diffrax.NoProgressMeter()
     start, elapsed = jnp.asarray(times[0], grid.dtype), jnp.asarray(elapsed, grid.dtype)
-    solution = _solve(equation, discretisation, u0, start, elapsed, solver, controller, adjoint, meter, max_steps)
+    solution = _solve(equation, space, u0, start, elapsed, solver, controller, adjoint, meter, max_steps)
     solution = eqx.tree_at(lambda s: s.ts, solution, jnp.asarray(times, grid.dtype))
     return _checked(solution, discretisation, solver, times, max_steps) if throw else solution
 
@@ -125,7 +139,7 @@ def explain(equation: Equation, discretisation: Discretisation) -> str:
 @eqx.filter_jit
 def _solve(
     equation: Equation,
-    discretisation: Discretisation,
+    space: Space,
     u0: Array,
     start: Array,
     elapsed: Array,
@@ -135,9 +149,9 @@ def _solve(
     meter: Any,
     max_steps: int,
 ) -> Solution:
-    terms = terms_for(solver, equation, discretisation, start)
+    terms = terms_for(solver, equation, space, start)
     with warnings.catch_warnings():
-        # Checked in this project's tests: explicit and exponential solvers, step control and gradients are right.
+        # Checked in this project's tests: its explicit solvers and ours, step control and gradients are right.
         warnings.filterwarnings("ignore", message="Complex dtype support in Diffrax")
         outcome: Any = diffrax.diffeqsolve(
             terms,
@@ -145,7 +159,7 @@ def _solve(
             t0=elapsed[0],
             t1=elapsed[-1],
             dt0=None,
-            y0=discretisation.encode(u0),
+            y0=encoded(space, equation, start, u0),
             saveat=diffrax.SaveAt(ts=elapsed),
             stepsize_controller=controller,
             adjoint=adjoint,
@@ -155,7 +169,7 @@ def _solve(
         )
     return Solution(
         ts=elapsed,
-        u=jax.vmap(discretisation.decode)(outcome.ys),
+        u=jax.vmap(lambda t, y: decoded(space, equation, start + t, y))(elapsed, outcome.ys),
         num_steps=outcome.stats["num_steps"],
         num_rejected=outcome.stats["num_rejected_steps"],
         result=outcome.result,
@@ -177,10 +191,10 @@ def _check_finite(u0: Any, dtype: np.dtype) -> None:
 
 
 class _Norm(eqx.Module):
-    discretisation: Discretisation
+    space: Space
 
     def __call__(self, y: Array) -> Array:
-        return self.discretisation.norm(y)
+        return self.space.norm(y)
 
 
 def _fixed_steps(times: np.ndarray, dt: float) -> np.ndarray:

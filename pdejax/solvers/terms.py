@@ -7,12 +7,15 @@ import equinox as eqx
 from jaxtyping import Array
 
 from pdejax.equations import Equation
-from pdejax.fields import FiniteDifference, Spectral
+from pdejax.fields import Chebyshev, Eigenmodes, FiniteDifference, Spectral, bases_of
 from pdejax.solvers.etdrk import ETDRK4
-from pdejax.solvers.exponential import AbstractExponentialSolver, SemilinearTerm
+from pdejax.solvers.implicit_explicit import KenCarp4
 from pdejax.solvers.linear_part import AbstractLinearPart, Coupled, Diagonal
+from pdejax.solvers.semilinear import AbstractSemilinearSolver, SemilinearTerm
 
-Discretisation = Spectral | FiniteDifference
+Discretisation = Spectral | FiniteDifference | Chebyshev
+# What a solver steps in: the discretisation itself, or the basis in which its linear part is diagonal.
+Space = Discretisation | Eigenmodes
 
 
 def check_problem(equation: Any, discretisation: Any) -> None:
@@ -35,33 +38,89 @@ def check_solver(solver: Any) -> None:
         raise TypeError(f"The solver must be an instance such as pdejax.solvers.{name}(), got {solver!r}.")
 
 
-def semilinear_term(equation: Equation, discretisation: Discretisation, start: Any = 0.0) -> SemilinearTerm:
-    """`dy/dt = L y + N(start + t, y)` for the Fourier coefficients y.
+def check_num_steps(solver: Any, num_steps: int, advice: str) -> None:
+    """Raises `ValueError` where all steps would be starting steps of a multistep method."""
+    if isinstance(solver, AbstractSemilinearSolver) and num_steps <= solver.num_starting_steps:
+        raise ValueError(
+            f"{type(solver).__name__} starts with {solver.num_starting_steps} step(s) of another method, and none of "
+            f"its own would follow in {num_steps}: {advice}."
+        )
+
+
+def bases_for(solver: diffrax.AbstractSolver, equation: Equation, discretisation: Discretisation) -> Any:
+    """The bases that `solver` steps finite differences in, if it asks for a linear part that is diagonal; or None.
+
+    Computed where geometry and conditions are known numbers, outside of compiled programs.
+    """
+    if isinstance(solver, AbstractSemilinearSolver) and isinstance(discretisation, FiniteDifference):
+        return bases_of(discretisation, equation)
+    return None
+
+
+def space_of(discretisation: Discretisation, bases: Any) -> Space:
+    """What a solver steps in, with the `bases` of `bases_for`."""
+    return discretisation if bases is None else Eigenmodes(discretisation, bases)  # pyright: ignore[reportArgumentType]
+
+
+def encoded(space: Space, equation: Equation, t: Any, u: Array) -> Array:
+    """A state at time t in the representation that is stepped. Walls that state values get them."""
+    if isinstance(space, Eigenmodes):
+        return space.into(equation, t, u)
+    return space.encode(space.hold(equation, t, u))
+
+
+def decoded(space: Space, equation: Equation, t: Any, y: Array) -> Array:
+    """The state at time t, from the representation that is stepped."""
+    if isinstance(space, Eigenmodes):
+        return space.out_of(equation, t, y)
+    return space.hold(equation, t, space.decode(y))
+
+
+def semilinear_term(equation: Equation, space: Space, start: Any = 0.0) -> SemilinearTerm:
+    """`dy/dt = L y + N(start + t, y)` for the coefficients y of the modes of L.
 
     Drivers count time from `start`: far from zero, float32 could not tell the ends of short steps apart.
     """
-    if not isinstance(discretisation, Spectral):
+    if not isinstance(space, Spectral | Eigenmodes):
         raise ValueError(
-            "An exponential solver needs the linear part mode by mode, as Spectral gives it; with "
-            f"{type(discretisation).__name__} use an explicit solver such as diffrax.Tsit5()."
+            "Exponential and implicit-explicit solvers need the linear part mode by mode, as Spectral and "
+            f"FiniteDifference give it; with {type(space).__name__} use an explicit solver such as diffrax.Tsit5()."
         )
-    symbol, coupled = discretisation.symbol(equation)
+    symbol, coupled = space.symbol(equation)
     linear: AbstractLinearPart = Coupled(symbol) if coupled else Diagonal(symbol)
-    return SemilinearTerm(linear, _Nonlinear(equation, discretisation, start))
+    return SemilinearTerm(linear, _Nonlinear(equation, space, start))
 
 
-def terms_for(
-    solver: diffrax.AbstractSolver, equation: Equation, discretisation: Discretisation, start: Any = 0.0
-) -> Any:
+def terms_for(solver: diffrax.AbstractSolver, equation: Equation, space: Space, start: Any = 0.0) -> Any:
     """The terms that `solver` takes: semilinear where a symbol exists, otherwise the whole right-hand side."""
-    if isinstance(discretisation, Spectral) or isinstance(solver, AbstractExponentialSolver):
-        return semilinear_term(equation, discretisation, start)
-    return diffrax.ODETerm(_Tendency(equation, discretisation, start))
+    if isinstance(space, Spectral | Eigenmodes) or isinstance(solver, AbstractSemilinearSolver):
+        return semilinear_term(equation, space, start)
+    return diffrax.ODETerm(_Tendency(equation, space, start))
 
 
 def default_solver(equation: Equation, discretisation: Discretisation) -> tuple[diffrax.AbstractSolver, str]:
     """The solver that suits an equation on a discretisation, and why."""
     name = type(equation).__name__
+    if isinstance(discretisation, Chebyshev):
+        return diffrax.Tsit5(), (
+            f"{name} between Chebyshev points is explicit: Tsit5, fifth order. The points at the walls limit its step: "
+            "about 18 extent / (ndim N^2 |velocity|) for transport and 18 extent^2 / (ndim N^4 diffusivity) for "
+            "diffusion."
+        )
+    if isinstance(discretisation, FiniteDifference) and not all(discretisation.grid.periodic):
+        try:
+            bases_of(discretisation, equation)
+        except ValueError as refusal:
+            why = str(refusal)
+        else:
+            return KenCarp4(), (
+                f"{name} between walls has a linear part that is diagonal in a basis per axis: KenCarp4 solves its "
+                "implicit stages exactly, however stiff, and the rest explicitly with fourth order, with step control."
+            )
+        return diffrax.Tsit5(), (
+            f"{name} between these walls is explicit: Tsit5, fifth order; its step is limited by the grid, about h / "
+            f"|velocity| for transport and h^2 / (2 ndim diffusivity) for diffusion. Not implicit, because: {why}"
+        )
     if isinstance(discretisation, FiniteDifference):
         return diffrax.Tsit5(), (
             f"{name} on finite differences is explicit: Tsit5, fifth order. Its step is limited by the grid: "
@@ -80,16 +139,16 @@ def default_solver(equation: Equation, discretisation: Discretisation) -> tuple[
 
 class _Nonlinear(eqx.Module):
     equation: Equation
-    discretisation: Spectral
+    space: Spectral | Eigenmodes
     start: Any
 
     def __call__(self, t: Any, y: Array) -> Array:
-        return self.discretisation.nonlinear(self.equation, self.start + t, y)
+        return self.space.nonlinear(self.equation, self.start + t, y)
 
 
 class _Tendency(eqx.Module):
     equation: Equation
-    discretisation: FiniteDifference
+    discretisation: FiniteDifference | Chebyshev
     start: Any
 
     def __call__(self, t: Any, y: Array, args: Any) -> Array:

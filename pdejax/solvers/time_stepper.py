@@ -12,8 +12,20 @@ from jaxtyping import Array, Float
 
 from pdejax.equations import Equation
 from pdejax.grid import Grid
-from pdejax.solvers.exponential import AbstractExponentialSolver
-from pdejax.solvers.terms import Discretisation, check_problem, check_solver, default_solver, semilinear_term, terms_for
+from pdejax.solvers.semilinear import AbstractSemilinearSolver
+from pdejax.solvers.terms import (
+    Discretisation,
+    bases_for,
+    check_num_steps,
+    check_problem,
+    check_solver,
+    decoded,
+    default_solver,
+    encoded,
+    semilinear_term,
+    space_of,
+    terms_for,
+)
 
 
 class TimeStepper(eqx.Module):
@@ -22,14 +34,15 @@ class TimeStepper(eqx.Module):
     - `equation`, `discretisation`: what is solved, and where.
     - `dt`: the output interval, > 0. An array leaf, like every coefficient: other values run the same program.
     - `substeps`: solver steps per `dt`. Between them the state stays in the solver's representation.
-    - `solver`: an exponential solver of `pdejax.solvers`, or any explicit diffrax solver; `None` chooses by the
-      equation (`explain()` says which, and why).
+    - `bases`: (made here) the modes that implicit and exponential solvers step finite differences in.
+    - `solver`: a solver of `pdejax.solvers`, or any explicit diffrax solver; `None` chooses by the equation
+      (`explain()` says which, and why). Multistep ones start anew at every `dt`: they pay with many substeps.
 
     `stepper(u, t=t)` returns u at `t + dt`; `u (channel, *grid.shape)`. Not jitted by itself; jit, vmap and grad apply.
 
-    Raises `ValueError` for dt that is not positive, `substeps` below one, a state of another shape, and grids on which
-    the equation makes no sense (`Equation.check_grid`); `TypeError` for a class in place of an equation or
-    discretisation.
+    Raises `ValueError` for dt that is not positive, `substeps` below one (or too few for a multistep solver to begin),
+    a state of another shape, and grids on which the equation makes no sense (`Equation.check_grid`); `TypeError` for a
+    class in place of an equation or discretisation.
     """
 
     equation: Equation
@@ -37,6 +50,7 @@ class TimeStepper(eqx.Module):
     dt: Float[Array, ""]
     substeps: int = eqx.field(static=True)
     solver: diffrax.AbstractSolver
+    bases: Any
 
     def __init__(
         self,
@@ -55,13 +69,15 @@ class TimeStepper(eqx.Module):
         self.substeps = int(substeps)
         self.solver = default_solver(equation, discretisation)[0] if solver is None else solver
         check_solver(self.solver)
-        if isinstance(self.solver, AbstractExponentialSolver):
+        self.bases = bases_for(self.solver, equation, discretisation)
+        if isinstance(self.solver, AbstractSemilinearSolver):
             # Says now, not at the first step, when the linear part is no multiplier.
-            jax.eval_shape(lambda: semilinear_term(equation, discretisation).linear.symbol)
+            jax.eval_shape(lambda: semilinear_term(equation, space_of(discretisation, self.bases)).linear)
+            check_num_steps(self.solver, self.substeps, f"use substeps > {self.solver.num_starting_steps}")
         elif not isinstance(self.solver, diffrax.AbstractERK):
             raise ValueError(
-                f"TimeStepper takes exponential solvers and explicit Runge-Kutta solvers, got {self.solver!r}; "
-                "implicit ones run through pdejax.solve."
+                f"TimeStepper takes the solvers of pdejax.solvers and explicit Runge-Kutta solvers, got "
+                f"{self.solver!r}; diffrax's implicit ones run through pdejax.solve."
             )
 
     @property
@@ -77,19 +93,20 @@ class TimeStepper(eqx.Module):
         t = jnp.asarray(t, self.grid.dtype)
         h = self.dt / self.substeps
         steps = jnp.arange(self.substeps)
-        y = self.discretisation.encode(u)
-        terms = terms_for(self.solver, self.equation, self.discretisation, start=t)
+        space = space_of(self.discretisation, self.bases)
+        y = encoded(space, self.equation, t, u)
+        terms = terms_for(self.solver, self.equation, space, start=t)
         solver: Any = self.solver
-        if isinstance(solver, AbstractExponentialSolver):
+        if isinstance(solver, AbstractSemilinearSolver):
             coefficients = solver.coefficients(terms.linear, h)
 
-            def exponential(carry: Any, i: Array) -> tuple[Any, None]:
+            def semilinear(carry: Any, i: Array) -> tuple[Any, None]:
                 # Times by multiplication: adding h again and again drifts in float32.
-                y, n_y = carry
-                y, n_y, _ = solver.advance(terms, coefficients, i * h, h, y, n_y)
-                return (y, n_y), None
+                y, memory = carry
+                y, memory, _ = solver.advance(terms, coefficients, i * h, h, y, memory)
+                return (y, memory), None
 
-            (y, _), _ = jax.lax.scan(exponential, (y, terms.nonlinear(0.0, y)), steps)
+            (y, _), _ = jax.lax.scan(semilinear, (y, solver.start(terms, 0.0, y)), steps)
         else:
 
             def explicit(carry: Any, i: Array) -> tuple[Any, None]:
@@ -99,7 +116,7 @@ class TimeStepper(eqx.Module):
 
             state = solver.init(terms, jnp.zeros_like(h), h, y, None)
             (y, _), _ = jax.lax.scan(explicit, (y, state), steps)
-        return self.discretisation.decode(y)
+        return decoded(space, self.equation, t + self.dt, y)
 
     def explain(self) -> str:
         """Which solver this is, why it was chosen, and what limits its step."""

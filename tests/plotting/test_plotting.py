@@ -235,6 +235,8 @@ def test_refuses_what_does_not_fit():
         plotting.plot_field(np.ones((3, 1, 64)), Grid(64, 1.0))
     with pytest.raises(ValueError, match="names"):
         plotting.plot_field(np.ones((2, 4, 5)), grid, names=["u"])
+    with pytest.raises(ValueError, match="this grid has Chebyshev points: draw pdejax.interpolate"):
+        plotting.plot_field(np.ones((1, 4, 5)), Grid((4, 5), 1.0, periodic=False, points="chebyshev"))
     with pytest.raises(ValueError, match="pick one channel"):
         plotting.animate_triptych(np.ones((3, 1, 4, 5)), np.ones((3, 1, 4, 5)), grid, np.arange(3.0))
     with pytest.raises(ValueError, match="truth"):

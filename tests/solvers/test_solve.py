@@ -204,7 +204,7 @@ def test_an_initial_state_that_is_not_finite_as_it_is_held_is_no_blow_up(options
     with pytest.raises(ValueError, match=r"initial state, at t = 2, .*once Spectral holds.*overflow float32"):
         pj.solve(Diffusion(0.1), pj.Spectral(grid), jnp.full((1, 16), 3e38, jnp.float32), [2.0, 3.0], **options)
     nodes = pj.Grid(16, 1.0, periodic=False, points="nodes")
-    walls = pj.FiniteDifference(nodes, 2, Dirichlet(float("nan")))
+    walls = pj.FiniteDifference(nodes, 2, Dirichlet(lambda x, t: jnp.nan))
     with pytest.raises(ValueError, match=r"initial state, at t = 2, .*FiniteDifference.*values on the walls"):
         pj.solve(Diffusion(0.1), walls, jnp.zeros((1, 16)), [2.0, 3.0], solver=diffrax.Heun(), **options)
 

@@ -18,7 +18,7 @@ from pdejax.equations import (
     KuramotoSivashinsky,
     NavierStokesVorticity,
 )
-from pdejax.solvers import ETDRK2, ETDRK3, ETDRK4, IntegratingFactorRK4
+from pdejax.solvers import BDF2, ETDRK2, ETDRK3, ETDRK4, IntegratingFactorRK4
 from pdejax.testing import check_lowering, check_stepper
 
 TURN = 2 * np.pi
@@ -67,8 +67,9 @@ def test_every_stencil_stepper_lowers_for_every_platform(equation, ndim):
         pj.TimeStepper(KolmogorovFlow(0.05, wavenumber=2), pj.Spectral(pj.Grid((12, 15), TURN)), 0.1, 3),
         pj.TimeStepper(Burgers(0.1), pj.FiniteDifference(pj.Grid((12, 15), TURN), 4), 0.02, 2),
         pj.TimeStepper(KortewegDeVries(), pj.Spectral(pj.Grid(33, 20.0)), 0.01, 2, IntegratingFactorRK4()),
+        pj.TimeStepper(Burgers(0.1), pj.Spectral(pj.Grid((12, 15), TURN)), 0.1, 3, BDF2()),
     ],
-    ids=["spectral", "stencil", "integrating factor"],
+    ids=["spectral", "stencil", "integrating factor", "multistep"],
 )
 def test_steppers_keep_their_contract(stepper):
     num_channels = len(stepper.equation.components(stepper.grid.ndim))
@@ -176,7 +177,8 @@ def test_a_state_of_another_shape_is_named():
     with pytest.raises(ValueError, match=r"shape \(1, 8, 9\) but \(2, 8, 9\)"):
         stepper(jnp.zeros((1, 8, 9)))
     with pytest.raises(ValueError, match="an explicit solver such as"):
-        pj.TimeStepper(Burgers(0.1), pj.FiniteDifference(pj.Grid(9, 1.0)), 0.1, 1, ETDRK4())
+        walled = pj.Grid(9, 1.0, periodic=False, points="chebyshev")
+        pj.TimeStepper(Burgers(0.1), pj.Chebyshev(walled, 0.0), 0.1, 1, ETDRK4())
 
 
 def test_explain_names_the_solver_and_the_reason():

@@ -1,0 +1,161 @@
+"""Solutions of linear elliptic problems: direct where the coefficients are numbers, multigrid where they are arrays.
+
+    poisson(grid, f, boundary)                     -Lap(u) = f
+    helmholtz(grid, f, boundary, reaction=c)       -Lap(u) + c u = f
+    darcy(grid, permeability, f, boundary)         -div(permeability grad u) = f
+
+Derivatives are those of the discrete solution, with respect to f, the coefficients and the data of the walls: one more
+solve with the same operator, which is symmetric.
+"""
+
+from typing import Any, Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Bool, Float, Int
+
+from pdejax.elliptic.iteration import conjugate_gradients, corrections, without_derivatives
+from pdejax.elliptic.multigrid import Multigrid
+from pdejax.elliptic.operator import EllipticOperator
+from pdejax.elliptic.transforms import solve_direct
+from pdejax.grid import Grid
+
+Method = Literal["auto", "direct", "cg", "multigrid"]
+
+
+class Statistics(NamedTuple):
+    """`iterations`: V-cycles, or steps of conjugate gradients with one V-cycle each, or 0 for the direct method;
+    `relative_residual`: `|b - A u| / |b|` of the solution that is returned; `converged`."""
+
+    iterations: Int[Array, ""]
+    relative_residual: Float[Array, ""]
+    converged: Bool[Array, ""]
+
+
+def poisson(grid: Grid, f: Any, boundary: Any = None, **options: Any) -> tuple[Array, Statistics]:
+    """`-Lap(u) = f`; see `solve_elliptic`."""
+    return solve_elliptic(EllipticOperator(grid, boundary), f, **options)
+
+
+def helmholtz(grid: Grid, f: Any, boundary: Any = None, *, reaction: Any, **options: Any) -> tuple[Array, Statistics]:
+    """`-Lap(u) + reaction u = f`. A negative reaction is a number, and solved directly; see `solve_elliptic`."""
+    return solve_elliptic(EllipticOperator(grid, boundary, reaction=reaction), f, **options)
+
+
+def darcy(grid: Grid, permeability: Any, f: Any, boundary: Any = None, **options: Any) -> tuple[Array, Statistics]:
+    """`-div(permeability grad u) = f`; see `solve_elliptic`."""
+    return solve_elliptic(EllipticOperator(grid, boundary, permeability), f, **options)
+
+
+def solve_elliptic(
+    operator: EllipticOperator,
+    f: Any = 0.0,
+    *,
+    method: Method = "auto",
+    rtol: float | None = None,
+    max_steps: int = 100,
+) -> tuple[Array, Statistics]:
+    """The u, `grid.shape`, of `-div(a grad u) + c u = f` with the operator's conditions, and how it was reached.
+
+    - `f`: a number or an array `grid.shape`.
+    - `method`: `"direct"` (fast transforms; a and c numbers), `"cg"` (conjugate gradients with one V-cycle as
+      preconditioner), `"multigrid"` (V-cycles alone), or `"auto"`: direct where it applies, otherwise cg.
+    - `rtol`: of the residual, in the discrete L2 norm; default 1e-10 in float64 and 1e-5 in float32.
+
+    Where nothing ties the constant (Neumann walls and periodic axes, c = 0) u has mean zero, and f and the walls' data
+    must balance. Data of a continuous problem that balances do so up to the quadrature, of second order: what is left,
+    up to `10 / n^2` of the data with n the smallest number of points along an axis, is spread over the box.
+
+    Raises `ValueError` for data that do not balance, a right-hand side that is not finite, an array in the direct
+    method and a negative c in the others; `FloatingPointError` when the tolerance is not met. Inside jit, missing
+    balance or tolerance is an `eqx.error_if`, and the others are checked where values are known.
+    """
+    if method not in ("auto", "direct", "cg", "multigrid"):
+        raise ValueError(f'`method` is "auto", "direct", "cg" or "multigrid", got {method!r}.')
+    constant = operator.diffusivity.ndim == 0 and operator.reaction.ndim == 0
+    chosen = ("direct" if constant else "cg") if method == "auto" else method
+    if chosen != "direct" and not isinstance(operator.reaction, Tracer) and np.any(np.asarray(operator.reaction) < 0):
+        raise ValueError(
+            f"With a negative reaction the problem may be indefinite, and {chosen!r} does not solve those; "
+            'constant coefficients go by method="direct".'
+        )
+    rtol = (1e-10 if operator.grid.dtype == np.float64 else 1e-5) if rtol is None else float(rtol)
+    spacing = operator.grid.spacing
+    # Traced side lengths cannot decide how a program is built: the axes then count as equally fine.
+    ratios = (1.0,) * operator.grid.ndim if isinstance(spacing, Tracer) else tuple(np.asarray(spacing).tolist())
+    b = _right_hand_side(operator, f)
+    if not isinstance(b, Tracer) and not np.all(np.isfinite(np.asarray(b))):
+        raise ValueError("The right-hand side is not finite: look for NaN in f or in the data of the walls.")
+    if operator.singular:
+        b = _balanced(operator, b)
+    u, statistics = _solve(operator, b, chosen, jnp.asarray(rtol, b.dtype), jnp.asarray(max_steps), ratios)
+    if isinstance(u, Tracer):
+        return eqx.error_if(u, ~statistics.converged, f"The elliptic solve ({chosen}) missed rtol={rtol}."), statistics
+    if not bool(statistics.converged):
+        raise FloatingPointError(
+            f"The elliptic solve ({chosen}) reached the relative residual {float(statistics.relative_residual):.3g} "
+            f"in {int(statistics.iterations)} iterations, not rtol={rtol}: "
+            + ("the operator is singular to rounding." if chosen == "direct" else "raise max_steps or rtol.")
+        )
+    return u, statistics
+
+
+@eqx.filter_jit
+def _right_hand_side(operator: EllipticOperator, f: Any) -> Array:
+    return operator.right_hand_side(f)
+
+
+def _balanced(operator: EllipticOperator, b: Array) -> Array:
+    surplus, size = jnp.sum(b), jnp.sum(jnp.abs(b))
+    share = min(0.1, 10 / min(operator.grid.shape) ** 2)
+    unbalanced = jnp.abs(surplus) > share * size
+    cell = jnp.prod(operator.grid.spacing)
+    message = (
+        "Neumann walls and periodic axes leave u free by a constant, and f and the fluxes through the walls must "
+        "balance"
+    )
+    if isinstance(b, Tracer):
+        b = eqx.error_if(b, unbalanced, message + ".")
+    elif bool(unbalanced):
+        raise ValueError(
+            f"{message}: the integral of f and of the walls' data is {float(surplus * cell):.4g}, of "
+            f"{float(size * cell):.4g} in absolute values. Correct the data, or give a Dirichlet or Robin wall."
+        )
+    return b
+
+
+@eqx.filter_jit
+def _solve(
+    operator: EllipticOperator, b: Array, method: str, rtol: Array, max_steps: Array, spacing: tuple[float, ...]
+) -> tuple[Array, Statistics]:
+    matrix = operator.matrix()
+    # What is inverted carries no derivatives: those of the solution come from the products with `matrix` alone.
+    fixed_operator, fixed = without_derivatives(operator), without_derivatives(matrix)
+    project = (lambda v: v - jnp.mean(v)) if operator.singular else (lambda v: v)
+
+    def solve(_: Any, b: Array) -> tuple[Array, Int[Array, ""]]:
+        b = project(b)
+        if method == "direct":
+            return solve_direct(fixed_operator, b), jnp.asarray(0)
+        multigrid = Multigrid(fixed, spacing, operator.singular)
+
+        def cycle(r: Array) -> Array:
+            return project(multigrid.cycle(project(r)))
+
+        return (conjugate_gradients if method == "cg" else corrections)(fixed, cycle, b, rtol, max_steps)
+
+    u, iterations = jax.lax.custom_linear_solve(matrix, b, solve, symmetric=True, has_aux=True)
+    target = jax.lax.stop_gradient(project(b))
+    fixed_u = jax.lax.stop_gradient(u)
+    residual, size = jnp.linalg.norm(target - fixed(fixed_u)), jnp.linalg.norm(target)
+    # Rounding of A u alone leaves a residual of this size, which in float32 is above the tolerance.
+    rounding = 10 * jnp.finfo(b.dtype).eps * jnp.max(jnp.sum(jnp.abs(fixed.weights), 0)) * jnp.linalg.norm(fixed_u)
+    converged = residual <= jnp.maximum(2 * rtol * size, rounding)
+    statistics = Statistics(iterations, residual / jnp.where(size > 0, size, 1.0), converged)
+    if operator.singular:
+        cells = operator.restrict(operator.cells())
+        u = u - jnp.sum(cells * u) / jnp.sum(cells)
+    return operator.extend(u), statistics

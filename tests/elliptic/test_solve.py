@@ -1,0 +1,118 @@
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pdejax.boundary import AntiPeriodic, Dirichlet, Neumann, Robin
+from pdejax.elliptic import EllipticOperator, biharmonic, helmholtz, poisson, solve_elliptic
+from pdejax.elliptic.transforms import solve_direct
+from pdejax.grid import Grid
+from pdejax.testing import check_lowering, observed_orders
+
+pytestmark = pytest.mark.float64
+rng = np.random.default_rng(2)
+KINDS = {"D": Dirichlet(0.0), "N": Neumann(0.0), "R": Robin(2.0, 1.0)}
+
+
+@pytest.mark.parametrize("points", ["nodes", "centres"])
+@pytest.mark.parametrize("pair", ["DD", "NN", "DN", "RD", "periodic", "antiperiodic"])
+def test_the_direct_method_inverts_the_discrete_operator(pair, points):
+    wraps = pair.endswith("periodic")
+    grid = Grid((9, 7, 4), (1.3, 0.9, 1.0), periodic=(wraps, False, True), points=points)
+    boundary = {"y-": Neumann(), "y+": Robin(1.0, 1.0) if pair == "DD" else Neumann()}
+    if pair == "antiperiodic":
+        boundary["x"] = AntiPeriodic()
+    elif not wraps:
+        boundary |= {"x-": KINDS[pair[0]], "x+": KINDS[pair[1]]}
+    operator = EllipticOperator(grid, boundary, 1.7, -0.3)
+    u = jnp.asarray(rng.normal(size=operator.free_shape))
+    back = eqx.filter_jit(lambda operator, u: solve_direct(operator, operator(u)))(operator, u)
+    assert jnp.linalg.norm(back - u) <= 1e-12 * jnp.linalg.norm(u)
+
+
+def test_both_methods_find_the_same_solution_of_mean_zero():
+    grid = Grid((16, 12), (1.0, 0.7), periodic=(False, True), points="nodes")
+    x, y = grid.coordinates()
+    f = jnp.cos(2 * jnp.pi * y / 0.7) + x - 0.5
+    direct, _ = poisson(grid, f, Neumann())
+    iterated, statistics = poisson(grid, f, Neumann(), method="cg")
+    assert statistics.iterations > 0
+    np.testing.assert_allclose(direct, iterated, atol=1e-10)
+    assert abs(grid.integrate(direct)) < 1e-12
+
+
+def test_data_that_do_not_balance_are_refused_with_the_imbalance():
+    grid = Grid((12, 16), 1.0, periodic=False)
+    with pytest.raises(ValueError, match=r"is 1.5, of 1.5 in absolute values"):
+        poisson(grid, 1.0, {"x-": Neumann(0.5), "*": Neumann()})
+    u, _ = poisson(grid, 1.0, {"x-": Neumann(-1.0), "*": Neumann()})
+    # u'' = -1 with u'(0) = 1, u'(1) = 0 and mean zero: the scheme is exact but for the mean of x^2.
+    x = grid.coordinates()[0]
+    np.testing.assert_allclose(u - u[-1:], (x - x**2 / 2) - (x - x**2 / 2)[-1:], atol=1e-12)
+
+
+def test_an_indefinite_problem_is_solved_directly_or_refused():
+    grid = Grid((16, 12), 1.0, periodic=False)
+    _, statistics = helmholtz(grid, 1.0, 0.0, reaction=-30.0)
+    assert statistics.relative_residual < 1e-12
+    with pytest.raises(ValueError, match="may be indefinite"):
+        helmholtz(grid, 1.0, 0.0, reaction=-30.0, method="cg")
+
+
+@pytest.mark.parametrize("constant", [False, True])
+def test_derivatives_are_those_of_the_discrete_solution(constant):
+    grid = Grid((8, 9), (1.0, 1.2), periodic=False, points=("nodes", "centres"))
+    shape = () if constant else grid.shape
+    probe = jnp.asarray(rng.normal(size=grid.shape))
+    given = {
+        "f": jnp.asarray(rng.normal(size=grid.shape)),
+        "a": jnp.asarray(np.exp(0.3 * rng.normal(size=shape))),
+        "c": jnp.asarray(rng.random(size=shape)),
+        "value": jnp.asarray(rng.normal(size=9)),
+        "slope": jnp.asarray(0.4),
+    }
+
+    @jax.jit
+    def functional(p):
+        boundary = {"x-": Dirichlet(p["value"]), "x+": Robin(1.0, 0.5, p["slope"]), "y": Neumann(p["slope"])}
+        u, _ = solve_elliptic(EllipticOperator(grid, boundary, p["a"], p["c"]), p["f"], rtol=1e-13)
+        return jnp.sum(probe * u**2)
+
+    derivative = jax.jit(jax.grad(functional))(given)
+    for name, value in given.items():
+        direction = jnp.asarray(rng.normal(size=value.shape))
+        step = 1e-5
+        ahead, behind = (functional(given | {name: value + s * step * direction}) for s in (1, -1))
+        expected = float(ahead - behind) / (2 * step)
+        assert float(jnp.sum(derivative[name] * direction)) == pytest.approx(expected, rel=1e-6), name
+
+
+def test_the_direct_method_lowers_for_every_platform():
+    grid = Grid((8, 9), 1.0, periodic=(True, False), dtype=jnp.float32)
+    operator = EllipticOperator(grid, {"y-": 0.0, "y+": Robin(1.0, 1.0)})
+    check_lowering(lambda b: solve_direct(operator, b), jnp.ones(operator.free_shape, jnp.float32))
+
+
+@pytest.mark.parametrize("walls", ["supported", "clamped"])
+def test_plates_converge_with_order_two(walls):
+    errors = []
+    for n in (12, 23):
+        grid = Grid((n, n + 4 * (n - 1) // 11), (1.0, 1.3), periodic=False, points="nodes")
+        x, y = grid.coordinates()
+        p, q = jnp.pi, jnp.pi / 1.3
+        if walls == "supported":
+            u = jnp.sin(p * x) * jnp.sin(2 * q * y)
+            f = (p**2 + 4 * q**2) ** 2 * u
+        else:  # sin^2 sin^2, written by double angles
+            cx, cy = jnp.cos(2 * p * x), jnp.cos(2 * q * y)
+            u = (1 - cx) * (1 - cy) / 4
+            f = 8 * p**2 * q**2 * cx * cy - 4 * p**4 * cx * (1 - cy) - 4 * q**4 * cy * (1 - cx)
+        errors.append(float(grid.norm(biharmonic(grid, f, walls) - u)))
+    (order,) = observed_orders(errors, [1.0, 0.5])
+    assert abs(order - 2) <= 0.2
+
+
+def test_clamped_walls_need_nodes():
+    with pytest.raises(ValueError, match="points on the walls"):
+        biharmonic(Grid((8, 8), 1.0, periodic=False), 1.0, "clamped")

@@ -1,0 +1,223 @@
+"""Stiff problems between walls: exponential and implicit-explicit solvers over axis-by-axis eigenmodes."""
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.optimize
+
+import pdejax as pj
+from pdejax.boundary import AntiPeriodic, Dirichlet, Neumann, Outflow, Robin
+from pdejax.equations import Advection, AdvectionDiffusion, Diffusion, Equation, FisherKPP
+from pdejax.fields import Eigenmodes, bases_of
+from pdejax.solvers import ETDRK4, KenCarp3, KenCarp4, Sil3
+from pdejax.testing import check_lowering, observed_orders
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize("order", [2, 8])
+@pytest.mark.parametrize("points", ["nodes", "centres"])
+def test_the_parts_in_eigenmodes_add_up_to_the_tendency(order, points):
+    """Walls of every kind, data that change in space and time, two components, a periodic axis."""
+
+    class Pair(Equation):
+        def components(self, ndim):
+            return ("u", "v")
+
+        def linear(self, state):
+            u, v = state
+            return (u.laplacian() * 0.3 - u).stack(v.derivative(1, 2) * 0.7 + v.derivative(0) * 0.4)
+
+        def nonlinear(self, t, state):
+            return state * state["v"]
+
+    grid = pj.Grid((18, 21), (1.0, 1.3), periodic=(True, False), points=("nodes", points))
+    boundary = {
+        "u": {"y-": Robin(1.0, 0.2, 0.7), "y+": lambda x, t: jnp.sin(6 * x[0] + t)},
+        "v": {"y-": jnp.linspace(0.0, 1.0, 18), "y+": Neumann(0.3)},
+    }
+    equation, reading = Pair(), pj.FiniteDifference(grid, order, boundary)
+    modes = Eigenmodes(reading, bases_of(reading, equation))
+    u = reading.hold(equation, 0.3, jax.random.normal(jax.random.key(0), (2, 18, 21)))
+    y = modes.into(equation, 0.3, u)
+    np.testing.assert_allclose(modes.out_of(equation, 0.3, y), u, atol=1e-12)
+    symbol, coupled = modes.symbol(equation)
+    assert not coupled
+    expected = reading.tendency(equation, 0.3, u)
+    rate = symbol * y + modes.nonlinear(equation, 0.3, y)
+    _, found = jax.jvp(lambda t, v: modes.out_of(equation, t, v), (0.3, y), (1.0, rate))
+    np.testing.assert_allclose(found, expected, atol=1e-11 * float(jnp.max(jnp.abs(expected))))
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize("points", ["nodes", "centres"])
+def test_heat_between_robin_walls_follows_its_series(points):
+    """u_t = u_xx, u = 1 at first, u_n + b u = 0 at both ends; b = 2 below and 0.5 above."""
+    low, high, time = 2.0, 0.5, 0.1
+    characteristic = lambda k: (low + high) * k * np.cos(k) - (k**2 - low * high) * np.sin(k)  # noqa: E731
+    places = np.linspace(1e-3, 60, 20001)
+    signs = np.flatnonzero(np.diff(np.sign(characteristic(places))))
+    wavenumbers = [scipy.optimize.brentq(characteristic, places[i], places[i + 1], xtol=1e-14) for i in signs]
+
+    def series(x):
+        total = 0.0
+        fine = (np.polynomial.legendre.leggauss(200)[0] + 1) / 2
+        weights = np.polynomial.legendre.leggauss(200)[1] / 2
+        for k in wavenumbers:
+            mode = lambda z, k=k: np.cos(k * z) + low / k * np.sin(k * z)  # noqa: E731
+            total = total + np.sum(weights * mode(fine)) / np.sum(weights * mode(fine) ** 2) * mode(x) * np.exp(
+                -(k**2) * time
+            )
+        return total
+
+    def error(n):
+        grid = pj.Grid(n, 1.0, periodic=False, points=points)
+        reading = pj.FiniteDifference(grid, 4, {"x-": Robin(low, 1.0), "x+": Robin(high, 1.0)})
+        u = pj.TimeStepper(Diffusion(1.0), reading, time, 1, ETDRK4())(jnp.ones((1, n)))[0]
+        return np.max(np.abs(u - series(np.asarray(grid.axes[0]))))
+
+    # In space alone: an exponential step solves the linear problem to rounding, however long it is.
+    errors = [error(40), error(60)]
+    less = points == "nodes"
+    assert errors[1] < 3e-6
+    assert abs(observed_orders(errors, [1 / (40 - less), 1 / (60 - less)])[0] - 4) < 0.4
+
+
+class Driven(Equation):
+    """u_t = nu u_xx + u - u^3, between walls."""
+
+    def components(self, ndim):
+        return ("u",)
+
+    def linear(self, u):
+        return 0.1 * u.laplacian()
+
+    def nonlinear(self, t, u):
+        return u - u**3
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize(("solver", "order"), [(ETDRK4(), 4), (KenCarp3(), 3), (KenCarp4(), 4), (Sil3(), 2)])
+def test_steps_between_steady_walls_converge_with_their_order(solver, order):
+    """Neumann walls, h^2 / nu a hundredth of the step: the stiffness costs neither steps nor order."""
+    grid = pj.Grid(65, 1.0, periodic=False)
+    reading = pj.FiniteDifference(grid, 2, Neumann())
+    u0 = (0.4 + 0.3 * jnp.cos(np.pi * grid.axes[0]))[None]
+    run = eqx.filter_jit(lambda substeps, solver: pj.TimeStepper(Driven(), reading, 2.0, substeps, solver)(u0))
+    exact = run(320, ETDRK4())
+    counts = [8, 16] if order > 2 else [20, 40]
+    errors = [float(jnp.max(jnp.abs(run(n, solver) - exact))) for n in counts]
+    assert abs(observed_orders(errors, [1.0, 0.5])[0] - order) < (0.35 if order > 2 else 0.2), errors
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize("points", ["nodes", "centres"])
+def test_walls_that_change_in_time_are_followed_by_both_drivers(points):
+    """u = sin(2 x + t) + 2, an exact solution with its source; data of all kinds; far from t = 0."""
+
+    class Source(Equation):
+        def components(self, ndim):
+            return ("u",)
+
+        def linear(self, u):
+            return u.laplacian() * 0.5
+
+        def nonlinear(self, t, u):
+            phase = lambda x: 2 * x + t  # noqa: E731
+            return u.coordinates.map(lambda x: jnp.cos(phase(x)) + 2 * jnp.sin(phase(x)))
+
+    exact = lambda x, t: jnp.sin(2 * x + t) + 2  # noqa: E731
+    grid = pj.Grid(33, 1.2, periodic=False, points=points)
+    low = Dirichlet(lambda x, t: exact(x[0], t))
+    high = Robin(2.0, 1.0, lambda x, t: 2 * exact(x[0], t) + 2 * jnp.cos(2 * x[0] + t))
+    reading = pj.FiniteDifference(grid, 8, {"x-": low, "x+": high})
+    x = grid.axes[0]
+    equation = Source()
+    assert "KenCarp4" in pj.explain(equation, reading)
+    solution = pj.solve(equation, reading, exact(x, 5.0)[None], [5.0, 5.4, 6.0], rtol=1e-8)
+    for t, u in zip((5.4, 6.0), solution.u[1:, 0], strict=True):
+        np.testing.assert_allclose(u, exact(x, t), atol=2e-7)
+    stepper = pj.TimeStepper(equation, reading, 1.0, 200, KenCarp4())
+    # What is wrong at a held node is put right at the start.
+    start = exact(x, 5.0)[None] + (0.1 * (jnp.arange(33) == 0) if points == "nodes" else 0.0)
+    np.testing.assert_allclose(stepper(start, t=5.0)[0], exact(x, 6.0), atol=1e-6)
+    explicit = pj.solve(equation, reading, exact(x, 5.0)[None], [5.0, 6.0], rtol=1e-8, solver=diffrax.Tsit5())
+    np.testing.assert_allclose(explicit.u[-1], solution.u[-1], atol=1e-6)
+    assert int(explicit.num_steps) > 2 * int(solution.num_steps)
+
+
+@pytest.mark.float64
+def test_gradients_reach_coefficients_data_and_extent():
+    def functional(parameters):
+        viscosity, wall, extent = parameters
+        grid = pj.Grid((9, 11), (1.0, extent), periodic=(True, False))
+        reading = pj.FiniteDifference(grid, 4, {"y-": wall, "y+": Neumann(wall**2)})
+        u = jnp.sin(2 * np.pi * grid.coordinates()[:1]) * jnp.cos(3 * grid.coordinates()[1:])
+        return jnp.sum(jnp.sin(pj.TimeStepper(FisherKPP(viscosity, 1.0), reading, 0.2, 4, KenCarp3())(u)))
+
+    value = jax.jit(functional)
+    at = jnp.asarray([0.3, 0.7, 1.1])
+    gradient = jax.jit(jax.grad(functional))(at)
+    for i, step in enumerate(1e-5 * np.eye(3)):
+        np.testing.assert_allclose(gradient[i], (value(at + step) - value(at - step)) / 2e-5, rtol=1e-6)
+
+
+@pytest.mark.parametrize("periodic", [True, False])
+def test_it_lowers_for_every_platform(periodic):
+    """Anti-periodic beside walls; complex eigenvectors (order 6); single precision."""
+    grid = pj.Grid((16, 15), 1.0, periodic=(periodic, False), dtype=jnp.float32)
+    boundary = {"y": 0.0, "x": AntiPeriodic() if periodic else Neumann()}
+    stepper = pj.TimeStepper(Driven(), pj.FiniteDifference(grid, 6, boundary), 0.1, 2, ETDRK4())
+    u = jnp.sin(np.pi * grid.coordinates()[:1]) * grid.coordinates()[1:] ** 2
+    check_lowering(stepper, jax.ShapeDtypeStruct(u.shape, u.dtype))
+    after = stepper(u)
+    assert after.dtype == jnp.float32 and bool(jnp.all(jnp.isfinite(after)))
+    explicit = pj.TimeStepper(Driven(), pj.FiniteDifference(grid, 6, boundary), 0.1, 400, diffrax.Tsit5())(u)
+    np.testing.assert_allclose(after, explicit, atol=2e-5)
+
+
+class Tilted(Equation):
+    way: str = eqx.field(static=True)
+
+    def components(self, ndim):
+        return ("u", "v")
+
+    def linear(self, state):
+        u, v = state
+        return {
+            "mixed": lambda: state.derivative(0).derivative(1),
+            "coupled": lambda: v.stack(u),
+            "variable": lambda: state * state.coordinates[0],
+        }[self.way]()
+
+
+@pytest.mark.parametrize(
+    ("equation", "boundary", "match"),
+    [
+        (Tilted("mixed"), 0.0, "differentiates a derivative"),
+        (Tilted("coupled"), 0.0, "couples 'u' to 'v'"),
+        (Tilted("variable"), 0.0, r"does more than combine u and its derivatives"),
+        (AdvectionDiffusion(1.0, 0.1), 0.0, r"derivatives of the orders \[1, 2\] along axis 0"),
+        (Advection(1.0), {"x-": 0.0, "x+": Outflow(), "y": 0.0}, "nearly dependent"),
+    ],
+)
+def test_linear_parts_that_no_basis_makes_diagonal_are_refused(equation, boundary, match):
+    reading = pj.FiniteDifference(pj.Grid((64, 17), 1.0, periodic=False), 4, boundary)
+    with pytest.raises(ValueError, match=match):
+        pj.TimeStepper(equation, reading, 0.1, 1, KenCarp3())
+    # By default such an equation is solved explicitly, and told why.
+    assert "Not implicit, because" in pj.explain(equation, reading)
+
+
+def test_traced_weights_of_a_basis_are_refused():
+    grid = pj.Grid(17, 1.0, periodic=False)
+
+    def step(weight):
+        reading = pj.FiniteDifference(grid, 2, Robin(weight, 1.0, 0.3))
+        return pj.TimeStepper(Diffusion(1.0), reading, 0.1, 1, ETDRK4())(jnp.ones((1, 17)))
+
+    assert step(2.0).shape == (1, 17)
+    with pytest.raises(ValueError, match=r"Robin condition.*must be numbers here, and not traced"):
+        jax.jit(step)(2.0)
