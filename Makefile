@@ -11,11 +11,9 @@ INSTALLED := $(VENV)/.installed
 
 # Two test processes share the cores: each keeps XLA and the BLAS to one thread, or they would fight for them.
 WORKERS ?= 2
-# Most of the time of a test is compilation. In double precision XLA is told to hurry (half the time, other rounding);
-# in single precision it does what it does for users.
-ONE_THREAD := NPROC=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
-AS_USUAL := --xla_cpu_multi_thread_eigen=false
-HURRIED := $(AS_USUAL) --xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false
+# Most of the time of a test is compilation: XLA is told to hurry (half the time; other rounding, the same programs).
+HURRIED := --xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false
+ONE_THREAD := NPROC=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 XLA_FLAGS="$(HURRIED)"
 PYTEST = $(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 # Commands, pictures and documents are run in the precision that users have them in, and once.
@@ -42,10 +40,10 @@ install: $(INSTALLED)  ## set up .venv with the pinned dependencies
 test: test64 test32  ## all tests, in double and in single precision
 
 test64: $(INSTALLED)  ## the tests of everything that computes, in double precision
-	JAX_ENABLE_X64=1 XLA_FLAGS="$(HURRIED)" $(PYTEST) --each-once $(addprefix --ignore=,$(ONCE))
+	JAX_ENABLE_X64=1 $(PYTEST) --each-once $(addprefix --ignore=,$(ONCE))
 
 test32: $(INSTALLED)  ## all tests that do not need double precision, in single precision
-	JAX_ENABLE_X64=0 XLA_FLAGS="$(AS_USUAL)" $(PYTEST)
+	JAX_ENABLE_X64=0 $(PYTEST)
 
 demo: $(INSTALLED)  ## data, training, evaluation and report of a Navier-Stokes surrogate, in out/demo
 	$(BIN)/pdejax demo --out out/demo $(DEMO_ARGS)

@@ -52,7 +52,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--each-once",
         action="store_true",
-        help=f"in double precision: of {', '.join(SINGLE_BY_HABIT)}, what is marked float64 alone (`make test` runs both)",
+        help=f"in double precision, of {', '.join(SINGLE_BY_HABIT)}: what is marked float64 alone (for `make test`)",
     )
 
 

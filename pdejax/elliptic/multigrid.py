@@ -23,7 +23,7 @@ from pdejax.elliptic.stencil_matrix import StencilMatrix
 NUM_SWEEPS = 5
 COARSEST = 40
 LARGEST_DENSE = 2048
-# Couplings go with 1 / spacing^2: axes whose coupling is within a factor of two of the strongest are halved together.
+# Couplings go with 1 / spacing^2: axes within about a factor of two of the strongest coupling are halved together.
 ALIKE = 1.5
 
 

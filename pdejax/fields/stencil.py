@@ -3,14 +3,12 @@
     d^n u / dx^n at x_i  ~  h^-n * sum over |j| <= m of c_j u_(i+j),    m = order / 2 + (n - 1) // 2
 
 The weights `c_j` make the formula exact for polynomials up to degree `n + order - 1`. Beyond a wall the values are
-those of the polynomial, of degree `order + 1`, that meets the wall's condition and the nearest interior points: second
-derivatives at the wall are then of this order too.
-
-Transport that enters through a wall and leaves through another, `u_t + c u_x = 0` with `Dirichlet` and `Outflow`, is
-stable with orders 2 and 4; for order 4 on nodes the polynomial at the inflow has degree 3 (one order less at the wall
-costs the solution nothing: Gustafsson, Math. Comput. 29 (1975) 396). With orders 6 and 8 no degree of these polynomials
-is both accurate and stable: some modes grow many times over while the flow crosses the box. Use those orders where
-diffusion reaches the walls.
+those of the polynomial that meets the wall's condition and the nearest interior points: of degree `order + 1`, so that
+second derivatives at the wall are of this order too. For first derivatives it has degree `order`, and `order - 1` where
+values are stated: one order less at the wall costs the solution nothing (Gustafsson, Math. Comput. 29 (1975) 396), and
+with more of it transport grows, from an inflow to an outflow and towards walls with layers thinner than a cell. As it
+is, orders 2 and 4 are stable in both cases. With orders 6 and 8 and no diffusion some modes grow many times over while
+the flow crosses the box, whatever the degree: use these where diffusion reaches the walls.
 
 Multiples and sums of the state meet the multiple and the sum of its conditions. Other fields (a product, a derivative)
 have none: a first derivative of them, as in the divergence of a flux, extrapolates; a higher one is refused, since it
