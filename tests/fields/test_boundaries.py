@@ -66,7 +66,7 @@ def walls_of(kind, u):
 
 KINDS = ["Dirichlet", "Neumann", "Robin", "Dirichlet and Neumann", "inflow and outflow"]
 # Points per axis and the wave number of the solution: coarse enough that rounding, eps N^2, is far below the error.
-SIZES = {2: (80, 121, 1), 4: (80, 121, 1), 6: (60, 90, 1), 8: (84, 110, 2)}
+SIZES = {2: (80, 121, 1), 4: (80, 121, 1), 6: (60, 90, 1), 8: (64, 90, 2)}
 
 
 def error_of_solution(reading, equation, exact):
