@@ -12,10 +12,7 @@ problem solved to 1e-13: the solvers' own.
 
 import argparse
 import json
-import platform
 import time
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
 import jax
@@ -24,6 +21,7 @@ import numpy as np
 import pyamg
 import scipy.fft
 import scipy.sparse as sparse
+from _measuring import machine, spread
 from scipy.sparse.linalg import spsolve
 
 import pdejax as pj
@@ -101,7 +99,6 @@ def measure(name: str, n: int, repeats: int) -> list[dict]:
             seconds[solver].append(time.perf_counter() - start)
     rows = []
     for solver, values in seconds.items():
-        low, median, high = np.quantile(values, [0.1, 0.5, 0.9])
         rows.append(
             {
                 "problem": name,
@@ -109,7 +106,7 @@ def measure(name: str, n: int, repeats: int) -> list[dict]:
                 "solver": solver,
                 "iterations": steps[solver],
                 "error": errors[solver],
-                "seconds": {"low": float(low), "median": float(median), "high": float(high)},
+                "seconds": spread(np.asarray(values)),
                 "first_call_of_V_cycles": first,
             }
         )
@@ -140,11 +137,7 @@ def main() -> None:
             rows += some
             print("\n".join(table(some).splitlines()[2:]), flush=True)
     if not options.sizes:
-        about = {
-            "date": date.today().isoformat(),
-            "device": f"{jax.devices()[0].platform} ({platform.machine()})",
-            **{name: version(name) for name in ("jax", "scipy", "pyamg")},
-        }
+        about = machine("scipy", "pyamg")
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / "elliptic.json").write_text(json.dumps({"machine": about, "rows": rows}, indent=1) + "\n")
         header = ", ".join(f"{key} {value}" for key, value in about.items())

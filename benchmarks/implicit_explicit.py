@@ -12,10 +12,7 @@ once, so that a change of the machine's speed meets both; the ratio of times is 
 import argparse
 import dataclasses
 import json
-import platform
 import time
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +20,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from _measuring import machine, spread
 
 import pdejax as pj
 from pdejax.solvers import KenCarp3
@@ -100,14 +98,9 @@ def measure(row: Row, repeats: int) -> dict:
     ratios = np.asarray(seconds["KenCarp3"]) / np.asarray(seconds["ExplicitStages"])
     return {
         "row": row.label,
-        "seconds_per_step": {name: _spread(np.asarray(values)) for name, values in seconds.items()},
-        "ratio": _spread(ratios),
+        "seconds_per_step": {name: spread(np.asarray(values)) for name, values in seconds.items()},
+        "ratio": spread(ratios),
     }
-
-
-def _spread(values: np.ndarray) -> dict[str, float]:
-    low, median, high = np.quantile(values, [0.1, 0.5, 0.9])
-    return {"median": float(median), "low": float(low), "high": float(high)}
 
 
 def table(results: list[dict]) -> str:
@@ -125,15 +118,6 @@ def table(results: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def machine() -> dict[str, str]:
-    device = jax.devices()[0]
-    return {
-        "date": date.today().isoformat(),
-        "device": f"{device.platform} ({platform.processor() or platform.machine()}, {device.device_kind})",
-        **{name: version(name) for name in ("jax", "jaxlib", "equinox", "diffrax")},
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", nargs="*", help="names of the rows to run; default all, written to results/")
@@ -148,7 +132,7 @@ def main() -> None:
             results.append(measure(row, options.repeats))
             print(table(results[-1:]).splitlines()[-1], flush=True)
     if not options.rows:
-        about = machine()
+        about = machine("equinox", "diffrax")
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / "implicit_explicit.json").write_text(
             json.dumps({"machine": about, "rows": results}, indent=1) + "\n"

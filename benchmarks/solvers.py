@@ -15,10 +15,8 @@ fed -w. Both dealias by 2/3; the highest kept mode may differ by one.
 import argparse
 import dataclasses
 import json
-import platform
 import time
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 
 import equinox as eqx
@@ -26,6 +24,7 @@ import exponax
 import jax
 import jax.numpy as jnp
 import numpy as np
+from _measuring import machine, spread
 
 import pdejax as pj
 
@@ -141,15 +140,10 @@ def measure(row: Row, repeats: int) -> dict:
     ratios = rates["pdejax"] / rates["exponax"]
     return {
         "row": row.label,
-        "steps_per_second": {name: _spread(values) for name, values in rates.items()},
-        "ratio": _spread(ratios),
+        "steps_per_second": {name: spread(values) for name, values in rates.items()},
+        "ratio": spread(ratios),
         "error": errors,
     }
-
-
-def _spread(values: np.ndarray) -> dict[str, float]:
-    low, median, high = np.quantile(values, [0.1, 0.5, 0.9])
-    return {"median": float(median), "low": float(low), "high": float(high)}
 
 
 def table(results: list[dict]) -> str:
@@ -167,17 +161,6 @@ def table(results: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def machine() -> dict[str, str]:
-    from importlib.metadata import version
-
-    device = jax.devices()[0]
-    return {
-        "date": date.today().isoformat(),
-        "device": f"{device.platform} ({platform.processor() or platform.machine()}, {device.device_kind})",
-        **{name: version(name) for name in ("jax", "jaxlib", "exponax", "equinox", "diffrax")},
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", nargs="*", help="names of the rows to run; default all, written to results/")
@@ -192,7 +175,7 @@ def main() -> None:
             results.append(measure(row, options.repeats))
             print(table(results[-1:]).splitlines()[-1], flush=True)
     if not options.rows:
-        about = machine()
+        about = machine("exponax", "equinox", "diffrax")
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / "solvers.json").write_text(json.dumps({"machine": about, "rows": results}, indent=1) + "\n")
         header = ", ".join(f"{key} {value}" for key, value in about.items())

@@ -15,11 +15,8 @@ py-pde is a dev extra: `pip install '.[peers]'`.
 import argparse
 import dataclasses
 import json
-import platform
 import time
 from collections.abc import Callable
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
 import equinox as eqx
@@ -30,6 +27,7 @@ jax.config.update("jax_enable_x64", True)
 import jax.numpy as jnp
 import numpy as np
 import pde
+from _measuring import machine, spread
 
 import pdejax as pj
 from pdejax.boundary import Dirichlet, Neumann
@@ -136,17 +134,12 @@ def measure(row: Row, repeats: int) -> dict:
         "solvers": {
             name: {
                 "error": errors[name],
-                "milliseconds": _spread(1e3 * np.asarray(values)),
-                "times faster than py-pde": _spread(peer / np.asarray(values)),
+                "milliseconds": spread(1e3 * np.asarray(values)),
+                "times faster than py-pde": spread(peer / np.asarray(values)),
             }
             for name, values in seconds.items()
         },
     }
-
-
-def _spread(values: np.ndarray) -> dict[str, float]:
-    low, median, high = np.quantile(values, [0.1, 0.5, 0.9])
-    return {"median": float(median), "low": float(low), "high": float(high)}
 
 
 def table(results: list[dict]) -> str:
@@ -174,9 +167,7 @@ def main() -> None:
         results.append(measure(row, options.repeats))
         print(table(results[-1:]).split("\n", 2)[2], flush=True)
     if options.rows is None:
-        names = ("jax", "jaxlib", "py-pde", "numba", "diffrax")
-        about = {"date": date.today().isoformat(), "device": f"cpu ({platform.machine()})"}
-        about |= {name: version(name) for name in names}
+        about = machine("py-pde", "numba", "diffrax")
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / "walls.json").write_text(json.dumps({"machine": about, "rows": results}, indent=1) + "\n")
         header = ", ".join(f"{key} {value}" for key, value in about.items())

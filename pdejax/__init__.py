@@ -1,6 +1,7 @@
 """pdejax: neural PDE solvers and operator learning, beside the classical solvers that judge them."""
 
 from pdejax import boundary as boundary
+from pdejax import elliptic as elliptic
 from pdejax import equations as equations
 from pdejax import initial as initial
 from pdejax import metrics as metrics

@@ -34,9 +34,10 @@ class TimeStepper(eqx.Module):
     - `equation`, `discretisation`: what is solved, and where.
     - `dt`: the output interval, > 0. An array leaf, like every coefficient: other values run the same program.
     - `substeps`: solver steps per `dt`. Between them the state stays in the solver's representation.
-    - `bases`: (made here) the modes that implicit and exponential solvers step finite differences in.
     - `solver`: a solver of `pdejax.solvers`, or any explicit diffrax solver; `None` chooses by the equation
       (`explain()` says which, and why). Multistep ones start anew at every `dt`: they pay with many substeps.
+    - `bases`: made here: the modes in which implicit and exponential solvers step finite differences. With a Robin
+      condition they hold its weights and the spacing; to change these, make another stepper.
 
     `stepper(u, t=t)` returns u at `t + dt`; `u (channel, *grid.shape)`. Not jitted by itself; jit, vmap and grad apply.
 
