@@ -544,7 +544,7 @@ MUTATIONS = [
         "pdejax/boundary.py",
         "return jax.jvp(lambda s: datum_at(condition, grid, axis, end, s), (t,), (jnp.ones_like(t),))[1]",
         "return 0 * datum_at(condition, grid, axis, end, t)",
-        "tests/solvers/test_walls.py -k followed_by_both",
+        "tests/fields/test_boundaries.py -k held_node",
     ),
     Mutation(
         "product of two anti-periodic fields taken as anti-periodic",
@@ -580,13 +580,6 @@ MUTATIONS = [
         "return Robin, float(condition.value_weight) * float(grid.spacing[axis]), float(condition.slope_weight)",
         "return Robin, float(condition.value_weight), float(condition.slope_weight)",
         "tests/solvers/test_walls.py -k series",
-    ),
-    Mutation(
-        "linear part between walls acts on held nodes",
-        "pdejax/fields/eigenmodes.py",
-        "return jnp.where(self._is_free(), total, 0), False",
-        "return total, False",
-        "tests/solvers/test_walls.py -k add_up",
     ),
 ]
 

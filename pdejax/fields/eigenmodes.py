@@ -92,8 +92,8 @@ def bases_of(reading: FiniteDifference, equation: EquationLike) -> Bases:
 
     Raises `ValueError` when the linear part couples components, differentiates along two axes at once or with two
     orders along one with walls, and when the eigenvectors are nearly dependent (as of transport between walls); then it
-    belongs in `nonlinear`, or the solver must be explicit. The weights of a Robin condition and, with one, the extent
-    must be known numbers here, not traced ones: they shape the basis.
+    belongs in `nonlinear`, or the solver must be explicit. `TypeError` when the weights of a Robin condition or, with
+    one, the extent are traced: they shape the basis, and must be known numbers here.
     """
     sides = reading.sides_of(equation)
     terms = separable_linear(equation, reading.grid.ndim)
@@ -225,7 +225,7 @@ def _homogeneous(condition: Any, grid: Grid, axis: int) -> tuple[Any, ...]:
         return (type(condition),)
     weights = (condition.value_weight, condition.slope_weight, grid.spacing[axis])
     if any(isinstance(weight, Tracer) for weight in weights):
-        raise ValueError(
+        raise TypeError(
             "The weights of a Robin condition, and the extent of its grid, shape the basis in which the linear part is "
             "diagonal: they must be numbers here, and not traced by jit, vmap or grad. Make the stepper outside of "
             "these, or use an explicit solver."

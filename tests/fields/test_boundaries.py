@@ -239,6 +239,20 @@ def test_couette_and_poiseuille_are_met_to_rounding(points):
             assert error_of_solution(reading, equation, profile)[0] < 1e-13
 
 
+def test_a_held_node_changes_as_its_wall_does():
+    grid = pj.Grid((17, 12), 1.0, periodic=(False, True), points="nodes")
+    y = grid.axes[1]
+    boundary = {"x-": lambda x, t: jnp.sin(2 * t + 6 * x[1]), "x+": 0.7}
+    reading = pj.FiniteDifference(grid, 2, boundary)
+    rate = reading.tendency(Diffusion(1.0), 0.4, jnp.ones((1, 17, 12)))[0]
+    np.testing.assert_allclose(rate[0], 2 * jnp.cos(0.8 + 6 * y), rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(rate[-1], 0)
+    held = reading.hold(Diffusion(1.0), 0.4, jnp.ones((1, 17, 12)))[0]
+    np.testing.assert_allclose(held[0], jnp.sin(0.8 + 6 * y), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(held[-1], 0.7, rtol=1e-6)
+    np.testing.assert_array_equal(held[1:-1], 1)
+
+
 @pytest.mark.float64
 @pytest.mark.parametrize("condition", [Dirichlet, lambda v: Neumann(v), lambda v: Robin(1.3, 0.4, v)])
 @pytest.mark.parametrize("points", ["nodes", "centres"])

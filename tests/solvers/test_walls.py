@@ -214,10 +214,14 @@ def test_linear_parts_that_no_basis_makes_diagonal_are_refused(equation, boundar
 def test_traced_weights_of_a_basis_are_refused():
     grid = pj.Grid(17, 1.0, periodic=False)
 
-    def step(weight):
+    def step(weight, solver=None, substeps=1):
         reading = pj.FiniteDifference(grid, 2, Robin(weight, 1.0, 0.3))
-        return pj.TimeStepper(Diffusion(1.0), reading, 0.1, 1, ETDRK4())(jnp.ones((1, 17)))
+        return pj.TimeStepper(Diffusion(1.0), reading, 0.1, substeps, solver)(jnp.ones((1, 17)))
 
     assert step(2.0).shape == (1, 17)
-    with pytest.raises(ValueError, match=r"Robin condition.*must be numbers here, and not traced"):
-        jax.jit(step)(2.0)
+    for solver in (ETDRK4(), None):
+        # Not another solver in silence, whose steps would be too long.
+        with pytest.raises(TypeError, match=r"Robin condition.*must be numbers here, and not traced"):
+            jax.jit(lambda weight, solver=solver: step(weight, solver))(2.0)
+    explicit = jax.jit(lambda weight: step(weight, diffrax.Tsit5(), 200))(2.0)
+    np.testing.assert_allclose(explicit, step(2.0, ETDRK4()), atol=1e-5)
