@@ -155,12 +155,12 @@ class Eigenmodes(eqx.Module):
         return jnp.where(self._is_free(), added / (self._shift(equation) - symbol), 0)
 
     def _shift(self, equation: EquationLike) -> Array:
-        """Twice the largest rate of growth, and the slowest rate of all beside it."""
+        """Twice the largest rate of growth, and the slowest rate of decay beside it."""
         symbol, _ = self.symbol(equation)
-        rates = jnp.abs(symbol)
-        slowest = jnp.min(jnp.where(rates > 1e-6 * jnp.max(rates), rates, jnp.inf))
+        decay = -symbol.real
+        slowest = jnp.min(jnp.where(decay > 1e-6 * jnp.max(jnp.abs(decay)), decay, jnp.inf))
         growth = 2 * jnp.maximum(jnp.max(symbol.real), 0)
-        return jax.lax.stop_gradient(growth + jnp.where(jnp.isfinite(slowest), slowest, 1)).astype(self.grid.dtype)
+        return (growth + jnp.where(jnp.isfinite(slowest), slowest, 1)).astype(self.grid.dtype)
 
     def _is_free(self) -> Array:
         """Which modes are those of free points, by component."""

@@ -153,7 +153,8 @@ def test_gradients_reach_coefficients_data_and_extent():
     def functional(parameters):
         viscosity, wall, extent = parameters
         grid = pj.Grid((9, 11), (1.0, extent), periodic=(True, False))
-        reading = pj.FiniteDifference(grid, 4, {"y-": wall, "y+": Neumann(wall**2)})
+        moving = lambda x, t: wall * (1 + jnp.sin(9 * t + x[0]))  # noqa: E731
+        reading = pj.FiniteDifference(grid, 4, {"y-": moving, "y+": Neumann(wall**2)})
         u = jnp.sin(2 * np.pi * grid.coordinates()[:1]) * jnp.cos(3 * grid.coordinates()[1:])
         return jnp.sum(jnp.sin(pj.TimeStepper(FisherKPP(viscosity, 1.0), reading, 0.2, 4, KenCarp3())(u)))
 
