@@ -109,7 +109,7 @@ class Eigenmodes(eqx.Module):
     Stepped is `v = u - g(t)`, with g the lift of the walls' data: `(L - s) g + b(t) = 0`, where b is what the data add
     to `linear`, of the size of the data over h^2. What remains of them, `s g - dg/dt`, is as smooth as they are in
     time. (Explicit stages that saw b itself would lag behind the walls: beside one that moves, errors of a fourth-order
-    method were 500 times larger.) The shift s is above all rates of growth, so that the lift exists; held nodes have
+    method were 470 times larger.) The shift s is above all rates of growth, so that the lift exists; held nodes have
     v = 0.
     """
 
