@@ -19,6 +19,8 @@ from pdejax.grid import Grid
 from pdejax.solvers import solve
 
 PLATFORMS = ("cpu", "cuda", "tpu")
+# Of the stencils that `check_equation` reads an equation with, and how far the observed orders may be off.
+_STENCIL_ORDERS = ((2, 0.1), (4, 0.2), (6, 0.3))
 
 
 def observed_orders(errors: Sequence[float] | np.ndarray, step_sizes: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -105,21 +107,25 @@ def check_equation(
         return
     # Unequal, odd and even sizes: a transposed axis or a Nyquist mistake must not cancel.
     shape = tuple(num_points + 3 * axis + (axis == 0) for axis in range(ndim))
-    for grid in (box.with_shape(shape), box.with_shape(tuple(n + 1 for n in shape))):
-        gap, size = _tendency_gap(equation, function, Spectral(grid), time / 3)
+    grid, odd, fine = (
+        box.with_shape(tuple(factor * n + more for n in shape)) for factor, more in ((1, 0), (1, 1), (2, 0))
+    )
+    stencils = [FiniteDifference(grid, order) for order, _ in _STENCIL_ORDERS]
+    gap, *coarse_gaps, size = _tendency_gaps(equation, function, [Spectral(grid), *stencils], time / 3)
+    odd_gap, odd_size = _tendency_gaps(equation, function, [Spectral(odd)], time / 3)
+    for points, found, largest in ((grid, gap, size), (odd, odd_gap, odd_size)):
         # A steady solution has no tendency, only terms that cancel: these give the scale.
-        size = max(size, largest_term)
-        assert gap <= tolerance * size, f"spectral tendency on {grid.shape}: off by {gap:.3g}, largest term {size:.3g}"
-    for order, spread in ((2, 0.1), (4, 0.2), (6, 0.3)):
-        sizes = [tuple(factor * n for n in shape) for factor in (1, 2)]
-        gaps = [
-            _tendency_gap(equation, function, FiniteDifference(box.with_shape(s), order), time / 3)[0] for s in sizes
-        ]
+        largest = max(largest, largest_term)
+        assert found <= tolerance * largest, (
+            f"spectral tendency on {points.shape}: off by {found:.3g}, largest term {largest:.3g}"
+        )
+    stencils = [FiniteDifference(fine, order) for order, _ in _STENCIL_ORDERS]
+    *fine_gaps, _ = _tendency_gaps(equation, function, stencils, time / 3)
+    for (order, spread), *gaps in zip(_STENCIL_ORDERS, coarse_gaps, fine_gaps, strict=True):
         (observed,) = observed_orders(gaps, [1.0, 0.5])
         assert abs(observed - order) <= spread, (
             f"finite differences of order {order} converge with {observed:.2f}: {gaps}"
         )
-    grid = box.with_shape(shape)
     initial, final = (_sampled(equation, function, grid, t) for t in (0.0, time))
     solution = solve(equation, Spectral(grid), initial, [0.0, time], rtol=1e-2 * tolerance)
     error = float(jnp.max(jnp.abs(solution.u[-1] - final)) / jnp.max(jnp.abs(final)))
@@ -213,19 +219,22 @@ def _sampled(equation: Equation, function: Any, grid: Grid, t: Any) -> Array:
     return values.T.reshape(-1, *grid.shape)[: len(equation.components(grid.ndim))]
 
 
-def _tendency_gap(equation: Equation, function: Any, discretisation: Any, t: float) -> tuple[float, float]:
-    gap, size = _tendency_gap_arrays(equation, function, discretisation, jnp.asarray(t, discretisation.grid.dtype))
-    return float(gap), float(size)
+def _tendency_gaps(equation: Equation, function: Any, readings: Sequence[Any], t: float) -> list[float]:
+    """The largest error of the tendency in each reading, all on one grid, and last the size of the exact one."""
+    return [float(value) for value in _tendency_gap_arrays(equation, function, list(readings), jnp.asarray(t))]
 
 
+# One program for all readings of a grid: most of the time of a check is compilation.
 @eqx.filter_jit
-def _tendency_gap_arrays(equation: Equation, function: Any, discretisation: Any, at: Array) -> tuple[Array, Array]:
-    grid = discretisation.grid
+def _tendency_gap_arrays(equation: Equation, function: Any, readings: list[Any], at: Array) -> list[Array]:
+    grid = readings[0].grid
     points = grid.coordinates().reshape(grid.ndim, -1).T
-    rate = jax.vmap(lambda x: jax.jvp(lambda s: function(s, x), (at,), (jnp.ones_like(at),))[1])(points)
-    expected = rate.T.reshape(-1, *grid.shape)[: len(equation.components(grid.ndim))]
-    got = discretisation.tendency(equation, at, _sampled(equation, function, grid, at))
-    return jnp.max(jnp.abs(got - expected)), jnp.max(jnp.abs(expected))
+    values, rate = jax.vmap(lambda x: jax.jvp(lambda s: function(s, x), (at,), (jnp.ones_like(at),)))(points)
+    state, expected = (
+        part.T.reshape(-1, *grid.shape)[: len(equation.components(grid.ndim))] for part in (values, rate)
+    )
+    gaps = [jnp.max(jnp.abs(reading.tendency(equation, at, state) - expected)) for reading in readings]
+    return [*gaps, jnp.max(jnp.abs(expected))]
 
 
 def _check_pointwise(equation: Equation, function: Any, box: Grid, time: float) -> float:

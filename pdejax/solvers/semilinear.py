@@ -71,8 +71,10 @@ class AbstractSemilinearSolver(diffrax.AbstractSolver):
 
     def init(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any) -> Any:
         term = _oriented_term(terms)
-        run = _Run.of(t0, t1)
-        return self.start(term, t0, y0), run, self.coefficients(term.linear, run.h)
+        # The first step computes them. To do it here, too, would double what is often most of the program to compile.
+        shapes = jax.eval_shape(self.coefficients, term.linear, t1 - t0)
+        unknown = jax.tree.map(lambda part: jnp.zeros(part.shape, part.dtype), shapes)
+        return self.start(term, t0, y0), _Run.before(t0, t1), unknown
 
     def step(self, terms: Any, t0: Any, t1: Any, y0: Any, args: Any, solver_state: Any, made_jump: Any) -> Any:
         term = _oriented_term(terms)
@@ -112,10 +114,10 @@ class _Run(eqx.Module):
     is_repaying: Array
 
     @classmethod
-    def of(cls, t0: Array, t1: Array) -> "_Run":
-        """Before its first step, from t0 to t1."""
+    def before(cls, t0: Array, t1: Array) -> "_Run":
+        """Before the first step, which has a size of its own whatever it is."""
         zero = jnp.zeros_like(t1 - t0)
-        return cls(t0, zero, t1 - t0, zero, jnp.zeros_like(zero, bool))
+        return cls(t0, zero, zero + jnp.inf, zero, jnp.zeros_like(zero, bool))
 
     def with_step(self, t0: Array, t1: Array) -> "tuple[_Run, Array]":
         """The run after the step from t0 to t1, and whether the size of its steps is a new one."""

@@ -1,5 +1,6 @@
 """The phi functions against the matrix exponential, and what single precision keeps of them."""
 
+import itertools
 from fractions import Fraction
 from math import factorial
 
@@ -11,6 +12,8 @@ from scipy.linalg import expm
 
 import pdejax as pj
 from pdejax.solvers import Coupled, Diagonal, phi_functions
+
+functions = jax.jit(lambda linear, step, count=3: linear.functions(step, count), static_argnums=2)
 
 
 def exact_phi(z, order):
@@ -26,7 +29,7 @@ POINTS = [0.0, 1e-9, -1e-4, 0.3, -0.999, -1.001, 2.0, -30.0, 1e-3j, 0.99j, 1.01j
 @pytest.mark.float64
 def test_phi_functions_near_and_far_from_zero():
     linear = Diagonal(jnp.asarray(POINTS, complex)[None])
-    for order, values in enumerate(linear.functions(jnp.asarray(1.0), 3)):
+    for order, values in enumerate(functions(linear, 1.0)):
         for z, value in zip(POINTS, values[0], strict=True):
             exact = exact_phi(z, order) if order > 0 else np.expm1(z)
             assert abs(value - exact) <= 3e-14 * abs(exact), (order, z, value)
@@ -34,7 +37,7 @@ def test_phi_functions_near_and_far_from_zero():
 
 def test_phi_functions_are_real_for_a_real_symbol_and_finite_where_it_is_huge():
     linear = Diagonal(jnp.asarray([[0.0, -1e-3, -1.0, -80.0, -1e7]]))
-    for order, values in enumerate(linear.functions(jnp.asarray(0.5), 3)[1:], start=1):
+    for order, values in enumerate(functions(linear, 0.5)[1:], start=1):
         assert not jnp.iscomplexobj(values)
         assert bool(jnp.all(jnp.isfinite(values)))
         np.testing.assert_allclose(values[0, 0], 1 / factorial(order), rtol=1e-6)
@@ -43,7 +46,7 @@ def test_phi_functions_are_real_for_a_real_symbol_and_finite_where_it_is_huge():
 def test_gradients_through_the_switch_are_finite():
     def total(step):
         return sum(
-            jnp.sum(values) for values in Diagonal(jnp.asarray([[0.0, -0.5, -1.0, -2.0, -1e6]])).functions(step, 3)
+            jnp.sum(values) for values in functions(Diagonal(jnp.asarray([[0.0, -0.5, -1.0, -2.0, -1e6]])), step)
         )
 
     slope = jax.grad(total)(jnp.asarray(0.7))
@@ -62,7 +65,7 @@ def test_matrix_phi_functions_agree_with_the_augmented_exponential(size):
         modes.append(vectors @ np.diag(-random.uniform(0, size, 3)) @ np.linalg.inv(vectors))
     modes.append(np.array([[-1.0, size / 10, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, -size]]))
     symbol = np.stack(modes, axis=-1)
-    phis = Coupled(jnp.asarray(symbol)).functions(jnp.asarray(0.8), 3)[1:]
+    phis = [np.asarray(phi) for phi in functions(Coupled(jnp.asarray(symbol)), 0.8)[1:]]
     for mode in range(symbol.shape[-1]):
         z = 0.8 * symbol[..., mode]
         augmented = np.zeros((12, 12))
@@ -80,9 +83,7 @@ def test_matrix_phi_functions_agree_with_the_augmented_exponential(size):
 def test_diagonal_and_coupled_agree_where_nothing_is_coupled():
     symbol = jnp.asarray([[-0.3, -4.0, -50.0], [0.0, -1e-4, -1.0]])
     matrix = jnp.zeros((2, 2, 3)).at[[0, 1], [0, 1]].set(symbol)
-    for one, other in zip(
-        Diagonal(symbol).functions(jnp.asarray(0.5), 3), Coupled(matrix).functions(jnp.asarray(0.5), 3), strict=True
-    ):
+    for one, other in zip(functions(Diagonal(symbol), 0.5), functions(Coupled(matrix), 0.5), strict=True):
         np.testing.assert_allclose(other[[0, 1], [0, 1]], one, rtol=2e-5, atol=jnp.finfo(one.dtype).eps)
         np.testing.assert_allclose(other[0, 1], 0.0, atol=1e-12)
 
@@ -92,7 +93,7 @@ def test_matrix_functions_of_a_very_stiff_block():
     """|Z| = 1e10 takes 35 doublings: `exp(Z)` of a rotation that decays, and phi_1 = Z^-1 (exp(Z) - 1)."""
     block = np.array([[-1.0, 1.0], [-1.0, -1.0]])
     part = Coupled(jnp.asarray(1e10 * block)[:, :, None])
-    exponential, phi_1 = part.functions(jnp.asarray(1.0), 1)
+    exponential, phi_1 = functions(part, 1.0, 1)
     np.testing.assert_allclose(exponential[:, :, 0], -np.eye(2), atol=1e-12)
     np.testing.assert_allclose(phi_1[:, :, 0], -np.linalg.inv(1e10 * block), rtol=1e-5)
 
@@ -101,7 +102,7 @@ def test_matrix_functions_of_a_very_stiff_block():
 def test_a_slow_component_beside_an_extremely_stiff_one():
     """`|Z| = 1e15`: the slow one must still decay as e^-1; beyond every doubling the answer is NaN and not a guess."""
     block = lambda size: Coupled(jnp.asarray([[-size, 0.1], [0.0, -1.0]])[:, :, None])  # noqa: E731
-    exponential, _ = block(1e15).functions(jnp.asarray(1.0), 1)
+    exponential, _ = functions(block(1e15), 1.0, 1)
     np.testing.assert_allclose(exponential[1, 1, 0], np.expm1(-1.0), rtol=1e-12)
 
 
@@ -111,10 +112,13 @@ def test_a_slow_component_among_three():
 
     def exponential(size):
         symbol = jnp.asarray([[-size, 0.1, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, -2.0]])[:, :, None]
-        return Coupled(symbol).functions(jnp.asarray(1.0), 1)[0][..., 0]
+        return functions(Coupled(symbol), 1.0, 1)[0][..., 0]
 
     np.testing.assert_allclose(exponential(1e15)[1, 1], np.expm1(-1.0), rtol=1e-12)
     assert bool(jnp.all(jnp.isnan(exponential(1e25))))
+
+
+functions_of_a_pair = jax.jit(lambda z: phi_functions.of_pairs(z[:, :, None], 3))
 
 
 def pairs(size):
@@ -142,48 +146,47 @@ def exact_block_functions(block, count):
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize("size", [1e-6, 0.1, 0.4, 1.0, 1.45, 1.55, 3.0, 10.0])
-def test_functions_of_pairs(size):
-    functions = jax.jit(lambda z: phi_functions.of_pairs(z[:, :, None], 3))
-    for name, block in pairs(size):
-        found = functions(block)
+def test_functions_of_pairs():
+    cases = [(size, *case) for size in (1e-6, 0.1, 0.4, 1.0, 1.45, 1.55, 3.0, 10.0) for case in pairs(size)]
+    for size, name, block in cases:
+        found = functions_of_a_pair(block)
         for order, (value, exact) in enumerate(zip(found, exact_block_functions(block, 3), strict=True)):
             gap = np.max(np.abs(value[..., 0] - exact)) / np.max(np.abs(exact))
             # What expm rounds on the largest of these, and subtracting 1 from it, are allowed.
-            assert gap < (1e-9 if order == 0 and size < 1e-3 else 3e-13), (name, order, gap)
+            assert gap < (1e-9 if order == 0 and size < 1e-3 else 3e-13), (size, name, order, gap)
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize("mean", [-1.6, -1.8, -3.0, -10.0])
-@pytest.mark.parametrize("coupling", [0.01, 1.0, 100.0])
-def test_pairs_whose_eigenvalues_lie_well_apart_lose_no_digits(mean, coupling):
+def test_pairs_whose_eigenvalues_lie_well_apart_lose_no_digits():
     """`(1 +- r) m`: the recursion divides by `(1 - r^2) m^2` at each order, and may not be asked where r nears 1."""
-    functions = jax.jit(lambda z: phi_functions.of_pairs(z[:, :, None], 3))
-    for ratio in (0.3, 0.45, 0.55, 0.7, 0.8, 0.9):
+    cases = itertools.product((-1.6, -1.8, -3.0, -10.0), (0.01, 1.0, 100.0), (0.3, 0.45, 0.55, 0.7, 0.8, 0.9))
+    for mean, coupling, ratio in cases:
         block = np.array([[mean * (1 + ratio), coupling * abs(mean)], [0.0, mean * (1 - ratio)]])
-        for order, (value, exact) in enumerate(zip(functions(block), exact_block_functions(block, 3), strict=True)):
+        found = functions_of_a_pair(block)
+        for order, (value, exact) in enumerate(zip(found, exact_block_functions(block, 3), strict=True)):
             gap = np.max(np.abs(value[..., 0] - exact)) / np.max(np.abs(exact))
-            assert gap < 3e-14, (ratio, order, gap)
+            assert gap < 3e-14, (mean, coupling, ratio, order, gap)
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize("size", [1e-6, 0.4, 1.45, 10.0])
-def test_gradients_of_functions_of_pairs(size):
+def test_gradients_of_functions_of_pairs():
     """Across every switch between branches, and where both eigenvalues coincide."""
     weights = np.random.default_rng(4).normal(size=(4, 2, 2, 1))
 
+    @jax.jit
+    @jax.vmap
     def total(z):
         values = phi_functions.of_pairs(z[:, :, None], 3)
         return sum(jnp.sum(w * value) for w, value in zip(weights, values, strict=True))
 
-    real = {name: block for name, block in pairs(size) if not np.iscomplexobj(block)}
-    z = np.stack(list(real.values()))
-    slopes = jax.jit(jax.vmap(jax.grad(total)))(z)
+    cases = [(f"{name} {size}", block) for size in (1e-6, 0.4, 1.45, 10.0) for name, block in pairs(size)]
+    names, blocks = zip(*[case for case in cases if not np.iscomplexobj(case[1])], strict=True)
+    z = np.stack(blocks)
+    slopes = jax.jit(jax.grad(lambda z: jnp.sum(total(z))))(z)
     assert bool(jnp.all(jnp.isfinite(slopes)))
     directions = np.random.default_rng(5).normal(size=z.shape) * np.maximum(np.abs(z), 1e-6)
-    many = jax.jit(jax.vmap(total))
-    differences = (many(z + 1e-5 * directions) - many(z - 1e-5 * directions)) / 2e-5
-    for name, slope, direction, difference in zip(real, slopes, directions, differences, strict=True):
+    differences = (total(z + 1e-5 * directions) - total(z - 1e-5 * directions)) / 2e-5
+    for name, slope, direction, difference in zip(names, slopes, directions, differences, strict=True):
         np.testing.assert_allclose(np.sum(slope * direction), difference, rtol=1e-6, atol=1e-9, err_msg=name)
 
 
