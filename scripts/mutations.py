@@ -530,14 +530,14 @@ MUTATIONS = [
         "pdejax/fields/stencil.py",
         "(datum + share * slope)",
         "(datum - share * slope)",
-        "tests/fields/test_boundaries.py -k Robin",
+        "tests/fields/test_boundaries.py -k walls_converge",
     ),
     Mutation(
         "time of the walls' data ignored",
         "pdejax/boundary.py",
         "jnp.asarray(0.0 if t is None else t, grid.dtype)",
         "jnp.asarray(0.0, grid.dtype)",
-        "tests/fields/test_boundaries.py -k Neumann-nodes-2",
+        "tests/fields/test_boundaries.py -k nodes-2",
     ),
     Mutation(
         "held nodes stay where they were",

@@ -13,8 +13,9 @@ def test_points_of_each_kind():
     np.testing.assert_allclose(grid.axes[0], [1.0, 1.5, 2.0, 2.5])
     np.testing.assert_allclose(grid.axes[1], [0.0, 2.0, 4.0, 6.0, 8.0])
     np.testing.assert_allclose(grid.axes[2], [-0.5, 0.5, 1.5])
-    assert grid.coordinates().shape == (3, 4, 5, 3)
-    np.testing.assert_allclose(grid.coordinates()[1, 2, :, 1], grid.axes[1])
+    coordinates = np.asarray(grid.coordinates())
+    assert coordinates.shape == (3, 4, 5, 3)
+    np.testing.assert_allclose(coordinates[1, 2, :, 1], grid.axes[1])
 
 
 def test_nodes_are_the_default_where_the_axis_wraps_and_centres_elsewhere():
@@ -24,29 +25,36 @@ def test_nodes_are_the_default_where_the_axis_wraps_and_centres_elsewhere():
 @pytest.mark.parametrize("shape", [(24, 33), (40, 17)])
 def test_norms_do_not_depend_on_the_resolution(shape):
     grid = pj.Grid(shape, (2.0, 3.0))
-    x, y = grid.coordinates()
-    u = jnp.stack([jnp.sin(2 * jnp.pi * x / 2) * jnp.cos(4 * jnp.pi * y / 3), jnp.full(shape, 2.0)])
-    np.testing.assert_allclose(grid.norm(u), [np.sqrt(6 / 4), 2 * np.sqrt(6)], rtol=1e-5)
+    x, y = np.asarray(grid.coordinates())
+    u = np.stack([np.sin(2 * np.pi * x / 2) * np.cos(4 * np.pi * y / 3), np.full(shape, 2.0, grid.dtype)])
+    np.testing.assert_allclose(jax.jit(lambda u: grid.norm(u))(u), [np.sqrt(6 / 4), 2 * np.sqrt(6)], rtol=1e-5)
 
 
 def test_trapezoidal_rule_on_nodes_and_midpoint_rule_on_centres():
     nodes = pj.Grid(11, 2.0, periodic=False, points="nodes")
     centres = pj.Grid(11, 2.0, periodic=False)
-    np.testing.assert_allclose(nodes.integrate(3 * nodes.axes[0] + 1), 8.0, rtol=1e-6)
-    np.testing.assert_allclose(centres.integrate(3 * centres.axes[0] + 1), 8.0, rtol=1e-6)
+    # One row per function: 3 x + 1 and x^2.
+    (line_on_nodes, square_on_nodes), (line_on_centres, square_on_centres) = (
+        jax.jit(lambda u, grid=grid: grid.integrate(u))(np.stack([3 * x + 1, x**2]))
+        for grid in (nodes, centres)
+        for x in [np.asarray(grid.axes[0])]
+    )
+    np.testing.assert_allclose(line_on_nodes, 8.0, rtol=1e-6)
+    np.testing.assert_allclose(line_on_centres, 8.0, rtol=1e-6)
     # x^2: the trapezoidal rule is off by h^2 L / 6, the midpoint rule by -h^2 L / 12.
-    np.testing.assert_allclose(nodes.integrate(nodes.axes[0] ** 2) - 8 / 3, 0.2**2 * 2 / 6, rtol=1e-3)
-    np.testing.assert_allclose(centres.integrate(centres.axes[0] ** 2) - 8 / 3, -((2 / 11) ** 2) * 2 / 12, rtol=1e-3)
+    np.testing.assert_allclose(square_on_nodes - 8 / 3, 0.2**2 * 2 / 6, rtol=1e-3)
+    np.testing.assert_allclose(square_on_centres - 8 / 3, -((2 / 11) ** 2) * 2 / 12, rtol=1e-3)
 
 
 @pytest.mark.float64
 @pytest.mark.parametrize("n", [2, 5, 8])
 def test_chebyshev_points_and_their_quadrature(n):
     grid = pj.Grid((n, 4), (3.0, 2.0), periodic=(False, True), origin=(-1.0, 0.5), points=("chebyshev", "nodes"))
-    x = grid.axes[0]
+    x = np.asarray(grid.axes[0])
     np.testing.assert_allclose(x, -1 + 3 * (1 - np.cos(np.pi * np.arange(n) / (n - 1))) / 2, atol=1e-15)
     assert (x[0], x[-1]) == (-1.0, 2.0)
-    integral = lambda p: grid.integrate(jnp.broadcast_to(grid.coordinates()[0] ** p, (3, n, 4)))  # noqa: E731
+    integrate = jax.jit(lambda u: grid.integrate(u))
+    integral = lambda p: integrate(np.broadcast_to(x[:, None] ** p, (3, n, 4)))  # noqa: E731
     for degree in range(n):
         exact = 2 * (2.0 ** (degree + 1) - (-1.0) ** (degree + 1)) / (degree + 1)
         np.testing.assert_allclose(integral(degree), [exact] * 3, rtol=1e-14)
@@ -121,19 +129,29 @@ def test_states_of_another_shape_are_named():
         grid.check_state(jnp.zeros((2, 8, 9), complex), 2)
 
 
-@pytest.mark.parametrize("scale", [0.0, 1e-25, 1.0, 1e25])
-def test_sizes_in_single_precision_at_every_scale_and_their_derivative_at_zero(scale):
+def test_sizes_in_single_precision_at_every_scale_and_their_derivative_at_zero():
     """Squares of 1e25 overflow in float32 and those of 1e-25 vanish; the norms of step control are these too."""
     grid = pj.Grid((6, 9), (2.0, 3.0), dtype=jnp.float32)
-    u = scale * jnp.cos(2 * jnp.pi * grid.coordinates()[:1] / 2.0).astype(jnp.float32)
-    np.testing.assert_allclose(grid.norm(u), scale * np.sqrt(3.0), rtol=1e-5)
-    for discretisation in (pj.Spectral(grid), pj.FiniteDifference(pj.Grid((9, 11), 1.0, dtype=jnp.float32), 2)):
-        field = jnp.resize(u, (1, *discretisation.grid.shape))
-        expected = scale * np.sqrt(np.mean(np.square(np.asarray(field, float) / max(scale, 1e-30))))
-        norm = lambda v, discretisation=discretisation: discretisation.norm(discretisation.encode(v))  # noqa: E731
-        np.testing.assert_allclose(norm(field), expected, rtol=1e-5)
-        assert bool(jnp.all(jnp.isfinite(jax.grad(norm)(field))))
-    assert bool(jnp.all(jnp.isfinite(jax.grad(lambda v: grid.norm(v)[0])(u))))
+    wave = np.cos(2 * np.pi * np.asarray(grid.coordinates())[:1] / 2.0)
+    spectral, stencil = pj.Spectral(grid), pj.FiniteDifference(pj.Grid((9, 11), 1.0, dtype=jnp.float32), 2)
+
+    @jax.jit
+    def sizes(u, other):
+        """And their derivatives."""
+        encoded = lambda reading: lambda v: reading.norm(reading.encode(v))  # noqa: E731
+        norms = ((lambda v: grid.norm(v)[0], u), (encoded(spectral), u), (encoded(stencil), other))
+        return [jax.value_and_grad(norm)(v) for norm, v in norms]
+
+    for scale in (0.0, 1e-25, 1.0, 1e25):
+        u = (scale * wave).astype(np.float32)
+        fields = (u, np.resize(u, (1, 9, 11)))
+        (size, slope), *others = sizes(*fields)
+        np.testing.assert_allclose(size, scale * np.sqrt(3.0), rtol=1e-5)
+        assert np.all(np.isfinite(slope))
+        for field, (size, slope) in zip(fields, others, strict=True):
+            expected = scale * np.sqrt(np.mean(np.square(np.asarray(field, float) / max(scale, 1e-30))))
+            np.testing.assert_allclose(size, expected, rtol=1e-5)
+            assert np.all(np.isfinite(slope))
 
 
 def test_boxes_that_differ_by_a_hundredth_are_not_the_same():

@@ -54,13 +54,16 @@ def test_a_solution_that_tests_nothing_is_refused():
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize("kind", [tuple, list, jnp.stack])
-def test_an_exact_solution_is_a_tuple_or_an_array_of_components(kind):
+def test_an_exact_solution_is_a_tuple_or_an_array_of_components():
     def exact(x, y, t):
         decay = jnp.exp(-0.3 * t)
-        return kind([0.6 * decay * jnp.sin(x) / (8 + decay * jnp.cos(x)), 0 * y])
+        return 0.6 * decay * jnp.sin(x) / (8 + decay * jnp.cos(x)), 0 * y
 
     check_equation(Burgers(0.3), exact, extent=TURN, ndim=2, num_points=32)
+    # What it returns is made one array before anything is checked: the first check, at points, is enough for these.
+    for kind in (list, jnp.stack):
+        given = lambda *where, kind=kind: kind(exact(*where))  # noqa: E731
+        check_equation(Burgers(0.3), given, extent=TURN, ndim=2, periodic=False)
 
 
 @pytest.mark.float64
@@ -88,7 +91,7 @@ class LosesTheGradient(Stepper):
 
 @pytest.mark.float64
 def test_steppers_that_break_the_contract_are_noticed():
-    u = jnp.sin(jnp.arange(2 * 7.0)).reshape(2, 7)
+    u = jnp.asarray(np.sin(np.arange(2 * 7.0)).reshape(2, 7))
     check_stepper(Stepper(), u)
     with pytest.raises(AssertionError, match="float16"):
         check_stepper(Narrows(), u)
@@ -106,7 +109,7 @@ class Model(eqx.Module):
 
 @pytest.mark.float64
 def test_models_that_break_the_contract_are_noticed():
-    u = jnp.sin(jnp.arange(2 * 7.0)).reshape(2, 7)
+    u = jnp.asarray(np.sin(np.arange(2 * 7.0)).reshape(2, 7))
     weight = jax.random.normal(jax.random.key(0), (3, 2))
     with pytest.raises(AssertionError, match="unused is zero"):
         check_model(Model(weight, jnp.ones(2)), u, out_channels=3)
