@@ -581,6 +581,34 @@ MUTATIONS = [
         "return Robin, float(condition.value_weight), float(condition.slope_weight)",
         "tests/solvers/test_walls.py -k series",
     ),
+    Mutation(
+        "by parts: the other wall's first derivative keeps its sign",
+        "pdejax/fields/summation_by_parts.py",
+        "-high if derivative == 1 else high",
+        "high",
+        "tests/fields/test_summation_by_parts.py -k operators",
+    ),
+    Mutation(
+        "by parts: what accuracy leaves free stays zero",
+        "pdejax/fields/summation_by_parts.py",
+        "    while directions:",
+        "    while directions and not directions:",
+        "tests/fields/test_summation_by_parts.py -k operators",
+    ),
+    Mutation(
+        "by parts: a mixture is met with the slope of the values",
+        "pdejax/fields/stencil.py",
+        "        if isinstance(condition, Robin):\n            value_weight, slope_weight = (",
+        "        if False:\n            value_weight, slope_weight = (",
+        "tests/fields/test_summation_by_parts.py -k converge",
+    ),
+    Mutation(
+        "by parts: eigenvectors without the norm",
+        "pdejax/fields/eigenmodes.py",
+        "scale[:, None] * matrix / scale",
+        "matrix",
+        "tests/fields/test_summation_by_parts.py -k eigenmodes",
+    ),
 ]
 
 

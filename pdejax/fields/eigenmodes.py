@@ -10,7 +10,8 @@ diagonalisation": Lynch, Rice & Thomas, Numer. Math. 6 (1964) 185). What the wal
 the values of held nodes, depends on time alone.
 
 Periodic axes have their Fourier modes. Between walls the eigenvectors of second derivatives are orthogonal or nearly so
-for order 2, and have condition numbers below 20 for orders up to 8, some of whose eigenvalues are complex.
+for order 2, and have condition numbers below 20 for orders up to 8, some of whose eigenvalues are complex. Where they
+sum by parts they are orthogonal in its norm, and the eigenvalues real.
 """
 
 import functools
@@ -30,6 +31,7 @@ from pdejax.fields.finite_difference import FiniteDifference
 from pdejax.fields.separable import Terms, coefficient_of, separable_linear
 from pdejax.fields.stencil import Met, StencilField
 from pdejax.fields.stencil_weights import central_weights
+from pdejax.fields.summation_by_parts import quadrature_weights
 from pdejax.grid import Grid
 
 # Beyond this eigenvectors lose more than half of the digits of single precision.
@@ -213,7 +215,7 @@ def _basis(reading: FiniteDifference, axis: int, side: Any, terms: Terms) -> Wal
         )
     conditions = tuple(_homogeneous(condition, grid, axis) for condition in side)
     vectors, inverse, values, is_held = _diagonalised(
-        grid.shape[axis], grid.points[axis], reading.order, orders[0] if orders else 0, conditions
+        grid.shape[axis], grid.points[axis], reading.order, orders[0] if orders else 0, conditions, reading.closure
     )
     dtype = jnp.promote_types(grid.dtype, jnp.complex64) if np.iscomplexobj(vectors) else grid.dtype
     return WallBasis(jnp.asarray(vectors, dtype), jnp.asarray(inverse, dtype), jnp.asarray(values, dtype), is_held)
@@ -235,7 +237,7 @@ def _homogeneous(condition: Any, grid: Grid, axis: int) -> tuple[Any, ...]:
 
 @functools.lru_cache(maxsize=64)
 def _diagonalised(
-    num_points: int, points: Any, accuracy: int, order: int, conditions: tuple[tuple[Any, ...], ...]
+    num_points: int, points: Any, accuracy: int, order: int, conditions: tuple[tuple[Any, ...], ...], closure: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[bool, bool]]:
     """Of a derivative for unit spacing: eigenvectors, their inverse, eigenvalues, and which ends are held."""
     low, high = (points == "nodes" and kind is Dirichlet for kind, *_ in conditions)
@@ -244,8 +246,15 @@ def _diagonalised(
     if order == 0:
         return vectors, inverse, values, (low, high)
     free = np.ix_(is_free, is_free)
-    matrix = _matrix(num_points, points, accuracy, order, conditions)[free]
-    found, columns = np.linalg.eig(matrix)
+    matrix = _matrix(num_points, points, accuracy, order, conditions, closure)[free]
+    if closure == "summation by parts" and order == 2:
+        # Symmetric in the norm of H: the eigenvalues are real.
+        scale = np.sqrt(quadrature_weights(num_points, accuracy))[is_free]
+        symmetric = scale[:, None] * matrix / scale
+        found, columns = np.linalg.eigh((symmetric + symmetric.T) / 2)
+        columns = columns / scale[:, None]
+    else:
+        found, columns = np.linalg.eig(matrix)
     condition = np.linalg.cond(columns)
     if not condition < _WORST_CONDITION:
         raise ValueError(
@@ -267,13 +276,13 @@ def _free(num_points: int, is_held: tuple[bool, bool]) -> np.ndarray:
 
 
 def _matrix(
-    num_points: int, points: Any, accuracy: int, order: int, conditions: tuple[tuple[Any, ...], ...]
+    num_points: int, points: Any, accuracy: int, order: int, conditions: tuple[tuple[Any, ...], ...], closure: str
 ) -> np.ndarray:
     """The derivative between homogeneous conditions for unit spacing, from the stencils themselves; float64."""
     with jax.enable_x64(True), jax.ensure_compile_time_eval():
         grid = Grid(num_points, num_points - (points == "nodes"), periodic=False, points=points, dtype=np.float64)
         low, high = (kind(*weights) for kind, *weights in conditions)
-        reading = FiniteDifference(grid, accuracy, {"x-": low, "x+": high})
+        reading = FiniteDifference(grid, accuracy, {"x-": low, "x+": high}, closure)
         sides = ((Met(low, jnp.zeros(1)), Met(high, jnp.zeros(1))),)
         derivative = lambda u: StencilField(reading, u[None], (sides,)).derivative(0, order).values[0]  # noqa: E731
         return np.asarray(jax.vmap(derivative, out_axes=1)(jnp.eye(num_points)))

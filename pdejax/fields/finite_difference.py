@@ -15,27 +15,36 @@ from pdejax.sides import Walls
 from pdejax.sizes import size
 
 ORDERS = (2, 4, 6, 8)
+CLOSURES = ("ghost values", "summation by parts")
 
 
 class FiniteDifference(eqx.Module):
     """Central finite differences on a uniform grid.
 
-    - `order`: 2, 4, 6 or 8, the order of accuracy of each derivative, at the walls too.
+    - `order`: 2, 4, 6 or 8, the order of accuracy of each derivative; with ghost values, at the walls too.
     - `boundary`: what holds at the walls (`pdejax.boundary`): one condition for all of them, a mapping by side
       (`{"x-": 0.0, "x+": Neumann(1.0), "*": ...}`), or by component and then by side; `pdejax.sides` has all forms.
+    - `closure`: how derivatives end at walls. `"ghost values"`: central stencils on values continued beyond the wall.
+      `"summation by parts"`: one-sided rows with which the discrete energy obeys the continuous estimate
+      (`summation_by_parts.py`), on nodes: nothing grows that the equation does not make grow, at any order, pure
+      transport included, and what is transported is conserved. Its rows at the walls have half the order. So
+      solutions have, in the L2 norm, the orders 2, 4, 5.5 and 6.5 where diffusion reaches the walls (2, 4, 5 and 6 at
+      the wall itself), and `order / 2 + 1`, that is 2, 3, 4 and 5, where there is transport alone. Derivatives above
+      the second are refused.
 
     A node on a Dirichlet wall is held: it has the wall's value, and changes as that does. At a wall with `Outflow`
     derivatives are one-sided.
 
-    Raises `ValueError` for other orders, a grid with fewer points than a stencil, and walls without a condition; when
-    it reads an equation, also for components that have none.
+    Raises `ValueError` for other orders and closures, summation by parts on centres between walls, a grid with fewer
+    points than a stencil, and walls without a condition; when it reads an equation, also for components that have none.
     """
 
     grid: Grid
     order: int = eqx.field(static=True)
     walls: Walls
+    closure: str = eqx.field(static=True)
 
-    def __init__(self, grid: Grid, order: int = 2, boundary: Any = None):
+    def __init__(self, grid: Grid, order: int = 2, boundary: Any = None, closure: str = "ghost values"):
         check_is_grid(grid, "FiniteDifference")
         if "chebyshev" in grid.points:
             raise ValueError(
@@ -48,9 +57,19 @@ class FiniteDifference(eqx.Module):
             raise ValueError(
                 f"Order {order} needs at least {2 * order + 1} points along every axis, the grid has {grid.shape}."
             )
+        if closure not in CLOSURES:
+            raise ValueError(f"The closure at walls is {CLOSURES[0]!r} or {CLOSURES[1]!r}, got {closure!r}.")
+        if closure == "summation by parts":
+            for axis, wraps in enumerate(grid.periodic):
+                if not wraps and grid.points[axis] != "nodes":
+                    raise ValueError(
+                        f"Summation by parts needs points on the walls, and axis {axis} has {grid.points[axis]!r}: use "
+                        'Grid(..., points="nodes") there, or closure="ghost values".'
+                    )
         self.grid = grid
         self.order = order
         self.walls = Walls(grid, boundary)
+        self.closure = closure
 
     def encode(self, u: Float[Array, "channel *space"]) -> Float[Array, "channel *space"]:
         """The point values themselves."""

@@ -8,7 +8,8 @@ second derivatives at the wall are of this order too. For first derivatives it h
 values are stated: one order less at the wall costs the solution nothing (Gustafsson, Math. Comput. 29 (1975) 396), and
 with more of it transport grows, from an inflow to an outflow and towards walls with layers thinner than a cell. As it
 is, orders 2 and 4 are stable in both cases. With orders 6 and 8 and no diffusion some modes grow many times over while
-the flow crosses the box, whatever the degree: use these where diffusion reaches the walls.
+the flow crosses the box, whatever the degree: use these where diffusion reaches the walls, or sum by parts
+(`summation_by_parts.py`: there nothing is beyond the wall, and no mode grows at any order).
 
 Multiples and sums of the state meet the multiple and the sum of its conditions. Other fields (a product, a derivative)
 have none: a first derivative of them, as in the divergence of a flux, extrapolates; a higher one is refused, since it
@@ -28,6 +29,7 @@ from jaxtyping import Array
 from pdejax.boundary import AntiPeriodic, Condition, Dirichlet, Neumann, Outflow, Robin
 from pdejax.fields.field import AbstractField
 from pdejax.fields.stencil_weights import central_weights, ghost_weights, wall_slope_weights
+from pdejax.fields.summation_by_parts import add_slope, derivative_by_parts, outward_slope
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +71,8 @@ class StencilField(AbstractField):
         self.sides = sides
 
     def _derivative(self, axis: int, order: int) -> "StencilField":
+        if self.reading.closure == "summation by parts" and not self.grid.periodic[axis]:
+            return self._by_parts(axis, order)
         offsets, weights = central_weights(order, self.reading.order)
         padded = self._padded(axis, int(offsets[-1]), order)
         n = self.grid.shape[axis]
@@ -127,6 +131,38 @@ class StencilField(AbstractField):
         values = jnp.fft.irfftn(jnp.fft.rfftn(self.values, axes=axes) * inverse, s=grid.shape, axes=axes)
         return StencilField(self.reading, values, self.sides)
 
+    def _by_parts(self, axis: int, order: int) -> "StencilField":
+        """A derivative between walls that sums by parts; in the second one a stated slope replaces the field's own."""
+        if order > 2:
+            raise ValueError(
+                f"A derivative of order {order} along axis {axis} was asked between walls whose closure sums by parts, "
+                'as first and second derivatives do: use closure="ghost values".'
+            )
+        accuracy = self.reading.order
+        values = derivative_by_parts(self.values, axis + 1, order, accuracy)
+        spacing = self.grid.spacing[axis].astype(values.dtype)
+        pairs: list[Any] = [sides[axis] for sides in self.sides]
+        for pair in pairs:
+            _check_stated(pair, axis, order)
+        for end in (0, -1) if order == 2 else ():
+            walls = zip(self.values, pairs, strict=True)
+            slopes = [self._outward_slope(axis, end, pair[end], component[None]) for component, pair in walls]
+            values = add_slope(values, jnp.concatenate(slopes) * spacing, axis + 1, end, accuracy)
+        return StencilField(self.reading, values / spacing**order, tuple(map(_differentiated, self.sides)))
+
+    def _outward_slope(self, axis: int, end: int, wall: Met, values: Array) -> Array:
+        """The outward derivative at the nodes of a wall: as stated, or that of the values where none is."""
+        at, condition, datum = axis + 1, wall.condition, wall.datum.astype(values.dtype)[None]
+        node = _slice(values, at, 0 if end == 0 else values.shape[at] - 1, 1)
+        if isinstance(condition, Neumann):
+            return jnp.broadcast_to(datum, node.shape)
+        if isinstance(condition, Robin):
+            value_weight, slope_weight = (
+                weight.astype(values.dtype) for weight in (condition.value_weight, condition.slope_weight)
+            )
+            return (datum - value_weight * node) / slope_weight
+        return outward_slope(values, at, end, self.reading.order) / self.grid.spacing[axis].astype(values.dtype)
+
     def _padded(self, axis: int, width: int, order: int) -> Array:
         """The values with `width` more at either end of `axis`, for a derivative of `order`."""
         at = axis + 1
@@ -142,18 +178,7 @@ class StencilField(AbstractField):
                 n, sign = self.grid.shape[axis], -1 if isinstance(side, AntiPeriodic) else 1
                 low, high = sign * _slice(values, at, n - width, width), sign * _slice(values, at, 0, width)
             else:
-                if order > 1 and any(isinstance(end, Met) and isinstance(end.condition, Outflow) for end in side):
-                    raise ValueError(
-                        f"A derivative of order {order} along axis {axis} was asked of a field that flows out there: "
-                        "diffusion needs a condition at that wall. Neumann(0.0) is the usual one."
-                    )
-                if order > 1 and any(isinstance(end, Unknown) for end in side):
-                    raise ValueError(
-                        f"A derivative of order {order} along axis {axis} was asked of a field for which no condition "
-                        "is known at that axis' walls: the state has one, and so have its multiples and sums, but not "
-                        "products or derivatives. Write D * u.laplacian() with the state inside, or a flux and its "
-                        "divergence (first derivatives need no condition)."
-                    )
+                _check_stated(side, axis, order)
                 low = jnp.flip(self._ghosts(axis, width, order, side[0], values), at)
                 high = self._ghosts(axis, width, order, side[1], jnp.flip(values, at))
             padded.append(jnp.concatenate([low, values, high], axis=at))
@@ -226,6 +251,22 @@ class StencilField(AbstractField):
         count = max(self.num_components, other.num_components)
         mine, theirs = (field.sides * (count // field.num_components) for field in (self, other))
         return tuple(tuple(itertools.starmap(rule, zip(*pair, strict=True))) for pair in zip(mine, theirs, strict=True))
+
+
+def _check_stated(side: tuple[Met | Unknown, Met | Unknown], axis: int, order: int) -> None:
+    """Raises `ValueError` where a derivative above the first lacks a condition at a wall."""
+    if order > 1 and any(isinstance(end, Met) and isinstance(end.condition, Outflow) for end in side):
+        raise ValueError(
+            f"A derivative of order {order} along axis {axis} was asked of a field that flows out there: "
+            "diffusion needs a condition at that wall. Neumann(0.0) is the usual one."
+        )
+    if order > 1 and any(isinstance(end, Unknown) for end in side):
+        raise ValueError(
+            f"A derivative of order {order} along axis {axis} was asked of a field for which no condition "
+            "is known at that axis' walls: the state has one, and so have its multiples and sums, but not "
+            "products or derivatives. Write D * u.laplacian() with the state inside, or a flux and its "
+            "divergence (first derivatives need no condition)."
+        )
 
 
 def _differentiated(sides: MetSides) -> MetSides:

@@ -16,11 +16,18 @@ def central_weights(derivative: int, order: int) -> tuple[np.ndarray, np.ndarray
 
     `m = order / 2 + (derivative - 1) // 2`; exact for polynomials up to degree `derivative + order - 1`.
     """
+    weights = exact_central_weights(derivative, order)
+    half_width = len(weights) // 2
+    return np.arange(-half_width, half_width + 1), np.asarray([float(weight) for weight in weights])
+
+
+def exact_central_weights(derivative: int, order: int) -> list[Fraction]:
+    """The weights of `central_weights`, not rounded."""
     half_width = order // 2 + (derivative - 1) // 2
     offsets = range(-half_width, half_width + 1)
     moments = [[Fraction(offset) ** power for offset in offsets] for power in range(len(offsets))]
     target = [Fraction(factorial(derivative) if power == derivative else 0) for power in range(len(offsets))]
-    return np.asarray(offsets), np.asarray([float(weight) for weight in _solve(moments, target)])
+    return solve(moments, target)
 
 
 def ghost_weights(
@@ -43,7 +50,7 @@ def ghost_weights(
     weights = []
     for ghost in range(num_ghosts):
         position = -(ghost + (offset if points == "centres" else Fraction(1)))
-        weights.append([float(weight) for weight in _solve(transposed, [position**power for power in powers])])
+        weights.append([float(weight) for weight in solve(transposed, [position**power for power in powers])])
     table = np.asarray(weights)
     return (table[:, 0], table[:, 1:]) if conditioned else (np.zeros(num_ghosts), table)
 
@@ -54,11 +61,11 @@ def wall_slope_weights(num_interior: int) -> tuple[float, np.ndarray]:
     powers = range(num_interior + 1)
     places = [Fraction(0), *(i + Fraction(1, 2) for i in range(num_interior))]
     moments = [[place**power for place in places] for power in powers]
-    weights = [float(weight) for weight in _solve(moments, [Fraction(power == 1) for power in powers])]
+    weights = [float(weight) for weight in solve(moments, [Fraction(power == 1) for power in powers])]
     return weights[0], np.asarray(weights[1:])
 
 
-def _solve(matrix: Sequence[Sequence[Fraction]], right_hand_side: Sequence[Fraction]) -> list[Fraction]:
+def solve(matrix: Sequence[Sequence[Fraction]], right_hand_side: Sequence[Fraction]) -> list[Fraction]:
     """Gauss-Jordan elimination of a regular system."""
     rows = [[*row, value] for row, value in zip(matrix, right_hand_side, strict=True)]
     for column in range(len(rows)):

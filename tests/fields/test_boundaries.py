@@ -177,8 +177,11 @@ def test_antiperiodic_solutions_converge_with_their_order(order):
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize(("order", "points"), [(2, "nodes"), (4, "centres")])
-def test_in_the_plane_data_vary_along_the_walls_and_in_time(order, points):
+@pytest.mark.parametrize(
+    ("order", "points", "closure"),
+    [(2, "nodes", "ghost values"), (4, "centres", "ghost values"), (4, "nodes", "summation by parts")],
+)
+def test_in_the_plane_data_vary_along_the_walls_and_in_time(order, points, closure):
     """Two components with walls of their own, corners included; the y axis has walls, x is periodic or walled."""
     u = lambda x, y, t: (jnp.sin(2.1 * x + 0.3 * t) * jnp.cos(1.4 * y - 0.2), jnp.cos(1.7 * x - y + 0.5 * t))  # noqa: E731
 
@@ -215,12 +218,13 @@ def test_in_the_plane_data_vary_along_the_walls_and_in_time(order, points):
 
     def error(shape):
         grid = pj.Grid(shape, (1.1, 1.4), periodic=False, origin=(0.2, -0.5), points=points)
-        reading = pj.FiniteDifference(grid, order, boundary)
+        reading = pj.FiniteDifference(grid, order, boundary, closure)
         return np.max(error_of_solution(reading, equation, lambda x, t: u(*x, t)))
 
     less = points == "nodes"
     (observed,) = observed_orders([error((14 + less, 17 + less)), error((21 + less, 26 + less))], [1 / 14, 1 / 21])
-    assert abs(observed - order) <= 0.3
+    # Where derivatives sum by parts the errors of the walls, of order 4.5, still have their share.
+    assert -0.3 <= observed - order <= (0.5 if closure == "summation by parts" else 0.3)
 
 
 @pytest.mark.float64

@@ -1,5 +1,7 @@
 """Stiff problems between walls: exponential and implicit-explicit solvers over axis-by-axis eigenmodes."""
 
+import itertools
+
 import diffrax
 import equinox as eqx
 import jax
@@ -19,9 +21,11 @@ step_once = eqx.filter_jit(lambda stepper, u, t=0.0: stepper(u, t=t))
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize("order", [2, 8])
-@pytest.mark.parametrize("points", ["nodes", "centres"])
-def test_the_parts_in_eigenmodes_add_up_to_the_tendency(order, points):
+@pytest.mark.parametrize(
+    ("order", "points", "closure"),
+    [*itertools.product([2, 8], ["nodes", "centres"], ["ghost values"]), (8, "nodes", "summation by parts")],
+)
+def test_the_parts_in_eigenmodes_add_up_to_the_tendency(order, points, closure):
     """Walls of every kind, data that change in space and time, two components, a periodic axis."""
 
     class Pair(Equation):
@@ -40,7 +44,7 @@ def test_the_parts_in_eigenmodes_add_up_to_the_tendency(order, points):
         "u": {"y-": Robin(1.0, 0.2, 0.7), "y+": lambda x, t: jnp.sin(6 * x[0] + t)},
         "v": {"y-": jnp.linspace(0.0, 1.0, 18), "y+": Neumann(0.3)},
     }
-    equation, reading = Pair(), pj.FiniteDifference(grid, order, boundary)
+    equation, reading = Pair(), pj.FiniteDifference(grid, order, boundary, closure)
     modes = Eigenmodes(reading, bases_of(reading, equation))
     assert not modes.symbol(equation)[1]
 
