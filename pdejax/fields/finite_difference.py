@@ -24,6 +24,10 @@ class FiniteDifference(eqx.Module):
     - `boundary`: what holds at the walls (`pdejax.boundary`): one condition for all of them, a mapping by side
       (`{"x-": 0.0, "x+": Neumann(1.0), "*": ...}`), or by component and then by side; `pdejax.sides` has all forms.
 
+    - `advection`: how `velocity.advect(u)` and `u.directional_derivative(c)` are read: `"central"`, like every
+      derivative, or `"upwind"`, from the points upstream, one order less on the same points (1, 3, 5 or 7): it damps
+      what the grid does not resolve, which central formulae carry about as ripples. Other derivatives stay central.
+
     A node on a Dirichlet wall is held: it has the wall's value, and changes as that does. At a wall with `Outflow`
     derivatives are one-sided.
 
@@ -33,9 +37,10 @@ class FiniteDifference(eqx.Module):
 
     grid: Grid
     order: int = eqx.field(static=True)
+    advection: str = eqx.field(static=True)
     walls: Walls
 
-    def __init__(self, grid: Grid, order: int = 2, boundary: Any = None):
+    def __init__(self, grid: Grid, order: int = 2, boundary: Any = None, advection: str = "central"):
         check_is_grid(grid, "FiniteDifference")
         if "chebyshev" in grid.points:
             raise ValueError(
@@ -48,8 +53,11 @@ class FiniteDifference(eqx.Module):
             raise ValueError(
                 f"Order {order} needs at least {2 * order + 1} points along every axis, the grid has {grid.shape}."
             )
+        if advection not in ("central", "upwind"):
+            raise ValueError(f'FiniteDifference reads advection "central" or "upwind", got {advection!r}.')
         self.grid = grid
         self.order = order
+        self.advection = advection
         self.walls = Walls(grid, boundary)
 
     def encode(self, u: Float[Array, "channel *space"]) -> Float[Array, "channel *space"]:
@@ -78,7 +86,7 @@ class FiniteDifference(eqx.Module):
         total = equation.linear(state) + equation.nonlinear(t, state)
         if total.num_components != state.num_components:
             raise ValueError(f"`linear` and `nonlinear` must return {state.num_components} component(s), like u.")
-        return self.with_held_rates(equation, t, total.values)
+        return self.with_held_rates(equation, t, total.rate)
 
     def with_held_rates(
         self, equation: EquationLike, t: Any, rate: Float[Array, "channel *space"]
