@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+POINTS = ("nodes", "centres")
 HEADER = """# Observed orders between walls
 
 `python scripts/orders.py`, {today}: what `tests/fields/test_boundaries.py` asserts. A manufactured solution of
@@ -22,6 +23,8 @@ which fall faster, still have their share: 7.8 to 9 is asserted.
 |---|---|---|---|---|---|
 """
 BY_PARTS = """
+## Summation by parts
+
 With `closure="summation by parts"` (on nodes; {low} and {high} points), as `tests/fields/test_summation_by_parts.py`
 asserts within 0.2: 2, 4, 5.5, 6.5, and 2, 3, 4, 5 for the transport from an inflow to an outflow. The rows at the walls
 have half the order of the interior, m. Where diffusion reaches the walls the solution's error has order m + 2 there, in
@@ -31,26 +34,88 @@ m + 1 along.
 | condition | order 2 | order 4 | order 6 | order 8 |
 |---|---|---|---|---|
 """
+FLUX_FORM = """
+## Varying diffusivity
+
+The same of `u.diffusion(D)` in `u_t = d/dx(D u_x) - 3 u + s`, `D = 0.3 + 0.2 sin(2 x + t)`:
+`tests/fields/test_flux_form.py` asserts orders 2, 4 and 6 within 0.2, and 7.7 to 9.4 of order 8.
+
+| condition | points | order 2 | order 4 | order 6 | order 8 |
+|---|---|---|---|---|---|
+"""
+UPWIND = """
+## Transport from upstream
+
+`FiniteDifference(..., advection="upwind")`, between an inflow and an outflow: `u_t = -+0.9 u_x - u + s`, to the right
+and to the left. `tests/fields/test_upwind.py` asserts orders 1, 3 and 5 within 0.2, and 6.8 to 7.5 of order 7.
+
+| transport | points | order 1 | order 3 | order 5 | order 7 |
+|---|---|---|---|---|---|
+"""
+GROWTH = """
+The largest growth rate between an inflow and an outflow, in crossings of the box by 40 points (`u_t = -u_x`, extent 1):
+
+| advection | points | order=2 | order=4 | order=6 | order=8 |
+|---|---|---|---|---|---|
+"""
+STEP = """
+A step after one turn around a periodic axis of 100 points, exact in time: how far it lies outside of its two values,
+and its total variation beyond that of the step.
+
+| `order` | overshoot, central | overshoot, upwind | variation, central | variation, upwind |
+|---|---|---|---|---|
+"""
 
 
 def main() -> None:
     jax.config.update("jax_enable_x64", True)
     sys.path.insert(0, str(REPOSITORY))
+    from tests.fields import test_flux_form, test_upwind
     from tests.fields.test_boundaries import KINDS, SIZES, order_between_walls
     from tests.fields.test_summation_by_parts import NUM_POINTS, orders_by_parts
 
-    lines = []
+    text = HEADER.format(today=date.today().isoformat())
     for kind in KINDS:
-        for points in ("nodes", "centres"):
-            orders = [f"{order_between_walls(order, points, kind):.2f}" for order in SIZES]
-            lines.append(f"| {kind} | {points} | {' | '.join(orders)} |")
-            print(lines[-1], flush=True)
-    sizes = "; ".join(f"order {order}: {n} and {m}" for order, (n, m, _) in SIZES.items())
-    text = HEADER.format(today=date.today().isoformat()) + "\n".join(lines) + f"\n\nPoints: {sizes}.\n"
+        for points in POINTS:
+            text += _row(kind, points, *(f"{order_between_walls(order, points, kind):.2f}" for order in SIZES))
+    text += f"\n{_points(SIZES)}" + BY_PARTS.format(low=NUM_POINTS[0], high=NUM_POINTS[1])
     by_parts = [orders_by_parts(order) for order in SIZES]
-    rows = [f"| {kind} | {' | '.join(f'{orders[kind]:.2f}' for orders in by_parts)} |" for kind in KINDS]
-    text += BY_PARTS.format(low=NUM_POINTS[0], high=NUM_POINTS[1]) + "\n".join(rows) + "\n"
+    for kind in KINDS:
+        text += _row(kind, *(f"{orders[kind]:.2f}" for orders in by_parts))
+    text += FLUX_FORM
+    of_flux_form = {
+        (points, order): test_flux_form.flux_form_orders(order, points) for points in POINTS for order in SIZES
+    }
+    for kind in test_flux_form.KINDS:
+        for points in POINTS:
+            text += _row(kind, points, *(f"{of_flux_form[points, order][kind]:.2f}" for order in SIZES))
+    text += f"\n{_points(test_flux_form.SIZES)}" + UPWIND
+    of_upwind = {(points, order): test_upwind.upwind_orders(order, points) for points in POINTS for order in SIZES}
+    for index, way in enumerate(("to the right", "to the left")):
+        for points in POINTS:
+            text += _row(way, points, *(f"{of_upwind[points, order][index]:.2f}" for order in SIZES))
+    text += f"\n{_points(test_upwind.SIZES)}" + GROWTH
+    for advection in ("central", "upwind"):
+        for points in POINTS:
+            growth = (max(test_upwind.growth(points, order, advection)[:2]) for order in SIZES)
+            # Zero but for the rounding of the eigenvalues.
+            text += _row(advection, points, *(f"{0.0 if abs(rate) < 0.05 else rate:.1f}" for rate in growth))
+    text += STEP
+    for order in SIZES:
+        central, upwind = (test_upwind.ringing(test_upwind.carried_step(order, a)[1]) for a in ("central", "upwind"))
+        pairs = zip(central, upwind, strict=True)
+        text += _row(str(order), *(f"{max(value, 0.0):.2f}" for pair in pairs for value in pair))
     (REPOSITORY / "docs" / "orders.md").write_text(text)
+
+
+def _row(*cells: str) -> str:
+    line = f"| {' | '.join(cells)} |\n"
+    print(line, end="", flush=True)
+    return line
+
+
+def _points(sizes: dict[int, tuple[int, int, int]]) -> str:
+    return "Points: " + "; ".join(f"order {order}: {n} and {m}" for order, (n, m, _) in sizes.items()) + ".\n"
 
 
 if __name__ == "__main__":

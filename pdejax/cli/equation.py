@@ -13,6 +13,8 @@ from pdejax.data.coefficients import axis_entries
 from pdejax.equations import Equation
 
 NONE = "none"
+# What has a function for a coefficient cannot be stated on a command line, nor read from a file.
+_OF_FUNCTIONS = (equations.HeterogeneousDiffusion,)
 
 
 def names() -> list[str]:
@@ -20,7 +22,7 @@ def names() -> list[str]:
     return sorted(
         name
         for name, kind in vars(equations).items()
-        if inspect.isclass(kind) and issubclass(kind, Equation) and kind is not Equation
+        if inspect.isclass(kind) and issubclass(kind, Equation) and kind not in (Equation, *_OF_FUNCTIONS)
     )
 
 

@@ -3,6 +3,8 @@
 from pdejax.equations.burgers import Burgers as Burgers
 from pdejax.equations.equation import Equation as Equation
 from pdejax.equations.equation import coefficient as coefficient
+from pdejax.equations.heterogeneous_diffusion import HeterogeneousDiffusion as HeterogeneousDiffusion
+from pdejax.equations.heterogeneous_diffusion import NonlinearDiffusion as NonlinearDiffusion
 from pdejax.equations.korteweg_de_vries import KortewegDeVries as KortewegDeVries
 from pdejax.equations.kuramoto_sivashinsky import KuramotoSivashinsky as KuramotoSivashinsky
 from pdejax.equations.navier_stokes import KolmogorovFlow as KolmogorovFlow

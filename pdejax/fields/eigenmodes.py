@@ -92,13 +92,14 @@ Bases = tuple[tuple[WallBasis | FourierBasis, ...], ...]
 def bases_of(reading: FiniteDifference, equation: EquationLike) -> Bases:
     """The bases in which `equation.linear` is diagonal on `reading`.
 
-    Raises `ValueError` when the linear part couples components, differentiates along two axes at once or with two
-    orders along one with walls, and when the eigenvectors are nearly dependent (as of transport between walls); then it
-    belongs in `nonlinear`, or the solver must be explicit. `TypeError` when the weights of a Robin condition or, with
-    one, the extent are traced: they shape the basis, and must be known numbers here.
+    Raises `ValueError` when the linear part couples components, transports with upwind formulae, differentiates along
+    two axes at once or with two orders along one with walls, and when the eigenvectors are nearly dependent (as of
+    transport between walls); then it belongs in `nonlinear`, or the solver must be explicit. `TypeError` when the
+    weights of a Robin condition or, with one, the extent are traced: they shape the basis, and must be known numbers
+    here.
     """
     sides = reading.sides_of(equation)
-    terms = separable_linear(equation, reading.grid.ndim)
+    terms = separable_linear(equation, reading.grid.ndim, reading.advection)
     return tuple(
         tuple(_basis(reading, axis, side[axis], term) for axis in range(reading.grid.ndim))
         for side, term in zip(sides, terms, strict=True)
@@ -138,7 +139,7 @@ class Eigenmodes(eqx.Module):
 
     def symbol(self, equation: EquationLike) -> tuple[Inexact[Array, "channel *modes"], bool]:
         """What the linear part does to each mode; no components are coupled. Zero at held nodes."""
-        terms = separable_linear(equation, self.grid.ndim)
+        terms = separable_linear(equation, self.grid.ndim, self.reading.advection)
         total = _stacked([_symbol(self.reading, term, bases) for term, bases in zip(terms, self.bases, strict=True)])
         return jnp.where(self._is_free(), total, 0), False
 
@@ -147,7 +148,7 @@ class Eigenmodes(eqx.Module):
         t = jnp.asarray(t, self.grid.dtype)
         lift, lift_rate = jax.jvp(lambda s: self._lift(equation, s), (t,), (jnp.ones_like(t),))
         state = self.reading.field(equation, t, self._decode(y + lift))
-        rate = self._encode(equation.nonlinear(t, state).values)
+        rate = self._encode(equation.nonlinear(t, state).rate)
         return jnp.where(self._is_free(), rate, 0) + (self._shift(equation) * lift - lift_rate)
 
     def _lift(self, equation: EquationLike, t: Any) -> Array:

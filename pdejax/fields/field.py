@@ -189,13 +189,43 @@ class AbstractField(abc.ABC):
     def advect(self, transported: "AbstractField") -> Any:
         """`(self . grad) transported`, component by component; `self` is a velocity of `ndim` components."""
         self._require(self.ndim, "advect", "a velocity has one component per axis")
-        return _sum([self[axis] * transported.derivative(axis) for axis in range(self.ndim)])
+        return _sum([self[axis] * transported._transport_derivative(axis) for axis in range(self.ndim)])
 
     def directional_derivative(self, direction: Any) -> Any:
         """`c . grad u` for a constant vector `c` of `ndim` entries."""
         if len(direction) != self.ndim:
             raise ValueError(f"A direction in {self.ndim} dimension(s) has as many entries, got {len(direction)}.")
-        return _sum([self.derivative(axis) * direction[axis] for axis in range(self.ndim)])
+        return _sum([self._transport_derivative(axis) * direction[axis] for axis in range(self.ndim)])
+
+    def diffusion(self, diffusivity: Any, mean: str = "arithmetic") -> Any:
+        """`div(D grad u)`, component by component, with a diffusivity D that varies: made from `u.coordinates` and t,
+        or from the state itself.
+
+        - `diffusivity`: a field of one component, or of one per axis, `sum over axes of d_a (D_a d_a u)`; a number
+          leaves the divergence, `D Lap u`.
+        - `mean`: how finite differences take D between two points. `"arithmetic"` where D follows the state: a front
+          moves on even where D vanishes before it. `"harmonic"` for layers: the flux through a jump of D midway between
+          points is exact. Readings without points in between need none.
+        """
+        if mean not in ("arithmetic", "harmonic"):
+            raise ValueError(f'The mean of a diffusivity is "arithmetic" or "harmonic", got {mean!r}.')
+        if _is_scalar(diffusivity):
+            return self.laplacian() * diffusivity
+        diffusivity = self._as_field(diffusivity)
+        if diffusivity.num_components not in (1, self.ndim):
+            raise ValueError(
+                f"A diffusivity in {self.ndim} dimension(s) has one component, or one per axis; this one has "
+                f"{diffusivity.num_components}."
+            )
+        return self._diffusion(diffusivity, mean)
+
+    def _diffusion(self, diffusivity: Any, mean: str) -> Any:
+        first, *rest = [(diffusivity * component.gradient()).divergence() for component in self]
+        return first.stack(*rest) if rest else first
+
+    def _transport_derivative(self, axis: int) -> Any:
+        """The derivative as transport along `axis` asks for it: a reading may take it from upstream."""
+        return self.derivative(axis)
 
     def _require(self, num_components: int, operation: str, fix: str) -> None:
         if self.num_components != num_components:

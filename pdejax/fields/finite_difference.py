@@ -30,7 +30,10 @@ class FiniteDifference(eqx.Module):
       transport included, and what is transported is conserved. Its rows at the walls have half the order. So
       solutions have, in the L2 norm, the orders 2, 4, 5.5 and 6.5 where diffusion reaches the walls (2, 4, 5 and 6 at
       the wall itself), and `order / 2 + 1`, that is 2, 3, 4 and 5, where there is transport alone. Derivatives above
-      the second are refused.
+      the second are refused, and so are upwind advection and fluxes (`u.diffusion`), whose rows at walls are others.
+    - `advection`: how `velocity.advect(u)` and `u.directional_derivative(c)` are read: `"central"`, like every
+      derivative, or `"upwind"`, from the points upstream, one order less on the same points (1, 3, 5 or 7): it damps
+      what the grid does not resolve, which central formulae carry about as ripples. Other derivatives stay central.
 
     A node on a Dirichlet wall is held: it has the wall's value, and changes as that does. At a wall with `Outflow`
     derivatives are one-sided.
@@ -41,10 +44,18 @@ class FiniteDifference(eqx.Module):
 
     grid: Grid
     order: int = eqx.field(static=True)
+    advection: str = eqx.field(static=True)
     walls: Walls
     closure: str = eqx.field(static=True)
 
-    def __init__(self, grid: Grid, order: int = 2, boundary: Any = None, closure: str = "ghost values"):
+    def __init__(
+        self,
+        grid: Grid,
+        order: int = 2,
+        boundary: Any = None,
+        advection: str = "central",
+        closure: str = "ghost values",
+    ):
         check_is_grid(grid, "FiniteDifference")
         if "chebyshev" in grid.points:
             raise ValueError(
@@ -60,14 +71,22 @@ class FiniteDifference(eqx.Module):
         if closure not in CLOSURES:
             raise ValueError(f"The closure at walls is {CLOSURES[0]!r} or {CLOSURES[1]!r}, got {closure!r}.")
         if closure == "summation by parts":
+            if advection == "upwind" and not all(grid.periodic):
+                raise ValueError(
+                    'Upwind advection ends at walls with ghost values: closure="ghost values", or advection="central", '
+                    "which is stable between walls that sum by parts."
+                )
             for axis, wraps in enumerate(grid.periodic):
                 if not wraps and grid.points[axis] != "nodes":
                     raise ValueError(
                         f"Summation by parts needs points on the walls, and axis {axis} has {grid.points[axis]!r}: use "
                         'Grid(..., points="nodes") there, or closure="ghost values".'
                     )
+        if advection not in ("central", "upwind"):
+            raise ValueError(f'FiniteDifference reads advection "central" or "upwind", got {advection!r}.')
         self.grid = grid
         self.order = order
+        self.advection = advection
         self.walls = Walls(grid, boundary)
         self.closure = closure
 
@@ -97,7 +116,7 @@ class FiniteDifference(eqx.Module):
         total = equation.linear(state) + equation.nonlinear(t, state)
         if total.num_components != state.num_components:
             raise ValueError(f"`linear` and `nonlinear` must return {state.num_components} component(s), like u.")
-        return self.with_held_rates(equation, t, total.values)
+        return self.with_held_rates(equation, t, total.rate)
 
     def with_held_rates(
         self, equation: EquationLike, t: Any, rate: Float[Array, "channel *space"]

@@ -18,15 +18,15 @@ from pdejax.fields.field import AbstractField, EquationLike, as_state
 Terms = dict[tuple[int, int] | None, Any]
 
 
-def separable_linear(equation: EquationLike, ndim: int) -> tuple[Terms, ...]:
+def separable_linear(equation: EquationLike, ndim: int, advection: str = "central") -> tuple[Terms, ...]:
     """The terms of each component of `equation.linear`.
 
-    Raises `ValueError` when components are coupled, when a term has derivatives along two axes, and when the linear
-    part does more than combine derivatives.
+    Raises `ValueError` when components are coupled, when a term has derivatives along two axes, when transport is read
+    from upstream (which end that is may be traced), and when the linear part does more than combine derivatives.
     """
     names = equation.components(ndim)
     kind = type(equation).__name__
-    state = SeparableField([{(j, None): 1.0} for j in range(len(names))], ndim, kind)
+    state = SeparableField([{(j, None): 1.0} for j in range(len(names))], ndim, kind, advection)
     result = equation.linear(as_state(state, equation))
     if not isinstance(result, SeparableField) or result.num_components != len(names):
         raise ValueError(f"`linear` of {kind} must return a field of {len(names)} component(s), like u.")
@@ -39,11 +39,16 @@ def separable_linear(equation: EquationLike, ndim: int) -> tuple[Terms, ...]:
     return tuple({key: value for (_, key), value in terms.items()} for terms in result.terms)
 
 
+def has_derivatives(equation: EquationLike, ndim: int) -> bool:
+    """Whether `equation.linear`, if it is of this form, differentiates: without, nothing in it is stiff."""
+    return any(key is not None for terms in separable_linear(equation, ndim) for key in terms)
+
+
 class SeparableField(AbstractField):
     """For each component, the coefficient of each (component of the state, derivative)."""
 
-    def __init__(self, terms: Sequence[dict[Any, Any]], ndim: int, kind: str):
-        self.terms, self.ndim, self.kind = list(terms), ndim, kind
+    def __init__(self, terms: Sequence[dict[Any, Any]], ndim: int, kind: str, advection: str):
+        self.terms, self.ndim, self.kind, self.advection = list(terms), ndim, kind, advection
         self.num_components = len(self.terms)
 
     def _derivative(self, axis: int, order: int) -> "SeparableField":
@@ -56,6 +61,15 @@ class SeparableField(AbstractField):
                 "its derivatives along one axis at a time: state the rest in `nonlinear`, or use an explicit solver."
             )
         return {(j, (axis, order)): value for (j, _), value in terms.items()}
+
+    def _transport_derivative(self, axis: int) -> "SeparableField":
+        if self.advection != "central":
+            raise ValueError(
+                f"`linear` of {self.kind} transports, and this discretisation reads transport with upwind formulae, "
+                "which depend on the sign of the velocity: they are not diagonal in one basis. State it in "
+                "`nonlinear`, or use an explicit solver."
+            )
+        return self.derivative(axis)
 
     def laplacian(self) -> "SeparableField":
         total = self._derivative(0, 2)
@@ -105,7 +119,7 @@ class SeparableField(AbstractField):
         return self._new([*self.terms, *(terms for other in others for terms in other.terms)])
 
     def _new(self, terms: Sequence[dict[Any, Any]]) -> "SeparableField":
-        return SeparableField(terms, self.ndim, self.kind)
+        return SeparableField(terms, self.ndim, self.kind, self.advection)
 
     def _refusal(self) -> ValueError:
         return ValueError(

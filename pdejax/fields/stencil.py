@@ -28,8 +28,12 @@ from jaxtyping import Array
 
 from pdejax.boundary import AntiPeriodic, Condition, Dirichlet, Neumann, Outflow, Robin
 from pdejax.fields.field import AbstractField
-from pdejax.fields.stencil_weights import central_weights, ghost_weights, wall_slope_weights
+from pdejax.fields.flux_form import flux_divergence
+from pdejax.fields.stencil_weights import central_weights, fitted_ghost_weights, ghost_weights, wall_slope_weights
 from pdejax.fields.summation_by_parts import add_slope, derivative_by_parts, outward_slope
+from pdejax.fields.upwind import multiplied_damping, stacked_damping, summed_damping, upwind_derivative
+from pdejax.fields.windows import combined as _combined
+from pdejax.fields.windows import window as _slice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,15 +64,24 @@ MetSides = tuple[AntiPeriodic | Unknown | tuple[Met | Unknown, Met | Unknown] | 
 
 
 class StencilField(AbstractField):
-    """A field of point values; `sides` says, for each component, what it meets along each axis."""
+    """A field of point values; `sides` says, for each component, what it meets along each axis.
 
-    def __init__(self, reading: Any, values: Any, sides: tuple[MetSides, ...]):
+    `damping` belongs to transport read from upstream (`upwind.py`): what a tendency adds to the values.
+    """
+
+    def __init__(self, reading: Any, values: Any, sides: tuple[MetSides, ...], damping: Any = None):
         self.reading = reading
         self.grid = reading.grid
         self.ndim = reading.grid.ndim
         self.values = values
         self.num_components = values.shape[0]
         self.sides = sides
+        self.damping = damping
+
+    @property
+    def rate(self) -> Array:
+        """The values as a tendency: with the damping of transport."""
+        return self.values if self.damping is None else self.values + self.damping
 
     def _derivative(self, axis: int, order: int) -> "StencilField":
         if self.reading.closure == "summation by parts" and not self.grid.periodic[axis]:
@@ -91,6 +104,21 @@ class StencilField(AbstractField):
         for axis in range(1, self.ndim):
             total = total + self.derivative(axis, 2)
         return total
+
+    def _diffusion(self, diffusivity: "StencilField", mean: str) -> "StencilField":
+        if self.reading.closure == "summation by parts" and not all(self.grid.periodic):
+            raise ValueError(
+                'A diffusivity that varies is read as fluxes, which end at walls with ghost values: closure="ghost '
+                'values".'
+            )
+        values = flux_divergence(self, diffusivity, mean)
+        return StencilField(self.reading, values, tuple(map(_differentiated, self.sides)))
+
+    def _transport_derivative(self, axis: int) -> "StencilField":
+        if self.reading.advection == "central":
+            return self.derivative(axis)
+        values, damping = upwind_derivative(self, axis)
+        return StencilField(self.reading, values, tuple(map(_differentiated, self.sides)), damping)
 
     def map(self, function: Callable[[Any], Any]) -> "StencilField":
         # Coefficients inside `function` may be of another precision; the state's decides.
@@ -165,6 +193,10 @@ class StencilField(AbstractField):
 
     def _padded(self, axis: int, width: int, order: int) -> Array:
         """The values with `width` more at either end of `axis`, for a derivative of `order`."""
+
+    def _padded(self, axis: int, width: int, order: int, degree: int | None = None, inflow: int | None = None) -> Array:
+        """The values with `width` more at either end of `axis`, for a derivative of `order`; those beyond walls from
+        polynomials of `degree`, by default that of a central formula. `inflow` is the end where transport enters."""
         at = axis + 1
         padded = []
         for component, sides in zip(self.values, self.sides, strict=True):
@@ -179,12 +211,21 @@ class StencilField(AbstractField):
                 low, high = sign * _slice(values, at, n - width, width), sign * _slice(values, at, 0, width)
             else:
                 _check_stated(side, axis, order)
-                low = jnp.flip(self._ghosts(axis, width, order, side[0], values), at)
-                high = self._ghosts(axis, width, order, side[1], jnp.flip(values, at))
+                low = jnp.flip(self._ghosts(axis, width, order, side[0], values, degree, inflow == 0), at)
+                high = self._ghosts(axis, width, order, side[1], jnp.flip(values, at), degree, inflow == -1)
             padded.append(jnp.concatenate([low, values, high], axis=at))
         return padded[0] if len(padded) == 1 else jnp.concatenate(padded)
 
-    def _ghosts(self, axis: int, width: int, derivative: int, wall: Met | Unknown, values: Array) -> Array:
+    def _ghosts(
+        self,
+        axis: int,
+        width: int,
+        derivative: int,
+        wall: Met | Unknown,
+        values: Array,
+        degree: int | None = None,
+        is_inflow: bool = False,
+    ) -> Array:
         """The `width` values beyond the wall at the start of `axis`, nearest first, for a derivative of that order."""
         at, kind, order = axis + 1, self.grid.points[axis], self.reading.order
         spacing = self.grid.spacing[axis].astype(values.dtype)
@@ -193,7 +234,13 @@ class StencilField(AbstractField):
         combined = lambda weights, count: _combined(weights, near(count), at)  # noqa: E731
         condition = Outflow() if isinstance(wall, Unknown) else wall.condition
         has_value = isinstance(wall, Unknown) or isinstance(condition, Dirichlet)
-        degree = order + 1 if derivative > 1 else (order - 1 if has_value else order)
+        if degree is None:
+            of_first = order - 1 if has_value else order
+            return self._ghosts(axis, width, derivative, wall, values, order + 1 if derivative > 1 else of_first)
+        if is_inflow and isinstance(wall, Met) and isinstance(condition, Dirichlet):
+            of_datum, weights = fitted_ghost_weights(kind, degree, 2 * (degree + 1), width)
+            datum = wall.datum.astype(values.dtype)[None]
+            return combined(weights, 2 * (degree + 1)) + _combined(of_datum[:, None], datum, at)
         if isinstance(condition, Outflow) or (has_value and kind == "nodes"):
             _, weights = ghost_weights(kind, None, degree + 1, width)
             return combined(weights, degree + 1)
@@ -223,23 +270,30 @@ class StencilField(AbstractField):
             return tuple(map(scale, side)) if isinstance(side, tuple) else side
 
         sides = tuple(tuple(map(scaled, sides)) for sides in self.sides)
-        return StencilField(self.reading, self.values * factor, sides)
+        damping = None if self.damping is None else self.damping * jnp.abs(factor)
+        return StencilField(self.reading, self.values * factor, sides, damping)
 
     def _plus(self, other: "StencilField") -> "StencilField":
-        return StencilField(self.reading, self.values + other.values, self._paired(other, _summed))
+        damping = summed_damping(self, other)
+        return StencilField(self.reading, self.values + other.values, self._paired(other, _summed), damping)
 
     def _times(self, other: "StencilField") -> "StencilField":
-        return StencilField(self.reading, self.values * other.values, self._paired(other, _multiplied))
+        damping = multiplied_damping(self, other)
+        return StencilField(self.reading, self.values * other.values, self._paired(other, _multiplied), damping)
 
     def _over(self, other: "StencilField") -> "StencilField":
-        return StencilField(self.reading, self.values / other.values, self._paired(other, _multiplied))
+        damping = None if self.damping is None else self.damping / jnp.abs(other.values)
+        return StencilField(self.reading, self.values / other.values, self._paired(other, _multiplied), damping)
 
     def _component(self, index: int) -> "StencilField":
-        return StencilField(self.reading, self.values[index : index + 1], self.sides[index : index + 1])
+        part = slice(index, index + 1)
+        damping = None if self.damping is None else self.damping[part]
+        return StencilField(self.reading, self.values[part], self.sides[part], damping)
 
     def _stacked(self, others: Sequence["StencilField"]) -> "StencilField":
         values = jnp.concatenate([self.values, *(other.values for other in others)])
-        return StencilField(self.reading, values, (*self.sides, *itertools.chain(*(other.sides for other in others))))
+        sides = (*self.sides, *itertools.chain(*(other.sides for other in others)))
+        return StencilField(self.reading, values, sides, stacked_damping((self, *others)))
 
     def _given(self, values: Any) -> "StencilField":
         """A field that is known, and not made from the state."""
@@ -298,15 +352,3 @@ def _multiplied(a: Any, b: Any) -> Any:
     if isinstance(a, Unknown) or isinstance(b, Unknown):
         return Unknown()
     return None if type(a) is type(b) else AntiPeriodic()
-
-
-def _slice(array: Array, axis: int, start: int, count: int) -> Array:
-    index = [slice(None)] * array.ndim
-    index[axis] = slice(start, start + count)
-    return array[tuple(index)]
-
-
-def _combined(weights: np.ndarray, values: Array, at: int) -> Array:
-    """Row by row, the sum of `weights` times the entries of `values` along the axis `at`."""
-    result = jnp.tensordot(jnp.asarray(weights, values.dtype), values, axes=([1], [at]), precision="highest")
-    return jnp.moveaxis(result, 0, at)

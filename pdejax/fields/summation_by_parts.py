@@ -35,6 +35,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pdejax.fields.stencil_weights import exact_central_weights, solve
+from pdejax.fields.windows import combined
 
 Matrix = list[list[Fraction]]
 
@@ -53,7 +54,7 @@ def outward_slope(values: Array, axis: int, end: int, order: int) -> Array:
     length 1, of order `order / 2 + 1`."""
     inward = _slope_at_wall(order)
     near = _nearest(values, axis, end, len(inward))
-    return -_combined(np.asarray([inward], float), near, axis)
+    return -combined(np.asarray([inward], float), near, axis)
 
 
 def derivative_by_parts(values: Array, axis: int, derivative: int, order: int) -> Array:
@@ -71,8 +72,8 @@ def derivative_by_parts(values: Array, axis: int, derivative: int, order: int) -
         for start, weight in enumerate(stencil, count - len(stencil) // 2)
         if weight
     )
-    low = _combined(rows, _nearest(values, axis, 0, width), axis)
-    high = jnp.flip(_combined(rows, _nearest(values, axis, -1, width), axis), axis)
+    low = combined(rows, _nearest(values, axis, 0, width), axis)
+    high = jnp.flip(combined(rows, _nearest(values, axis, -1, width), axis), axis)
     # Seen from the other wall the coordinate runs backwards.
     return jnp.concatenate([low, middle, -high if derivative == 1 else high], axis=axis)
 
@@ -91,11 +92,6 @@ def _nearest(values: Array, axis: int, end: int, count: int) -> Array:
     if end == 0:
         return jax.lax.slice_in_dim(values, 0, count, axis=axis)
     return jnp.flip(jax.lax.slice_in_dim(values, n - count, n, axis=axis), axis)
-
-
-def _combined(weights: np.ndarray, values: Array, axis: int) -> Array:
-    result = jnp.tensordot(jnp.asarray(weights, values.dtype), values, axes=([1], [axis]), precision="highest")
-    return jnp.moveaxis(result, 0, axis)
 
 
 @functools.cache

@@ -7,7 +7,7 @@ import equinox as eqx
 from jaxtyping import Array
 
 from pdejax.equations import Equation
-from pdejax.fields import Chebyshev, Eigenmodes, FiniteDifference, Spectral, bases_of
+from pdejax.fields import Chebyshev, Eigenmodes, FiniteDifference, Spectral, bases_of, has_derivatives
 from pdejax.solvers.etdrk import ETDRK4
 from pdejax.solvers.implicit_explicit import KenCarp4
 from pdejax.solvers.linear_part import AbstractLinearPart, Coupled, Diagonal
@@ -110,9 +110,10 @@ def default_solver(equation: Equation, discretisation: Discretisation) -> tuple[
     if isinstance(discretisation, FiniteDifference) and not all(discretisation.grid.periodic):
         try:
             bases_of(discretisation, equation)
+            why = None if has_derivatives(equation, discretisation.grid.ndim) else "`linear` holds no derivative."
         except ValueError as refusal:
             why = str(refusal)
-        else:
+        if why is None:
             return KenCarp4(), (
                 f"{name} between walls has a linear part that is diagonal in a basis per axis: KenCarp4 solves its "
                 "implicit stages exactly, however stiff, and the rest explicitly with fourth order, with step control."
@@ -129,7 +130,8 @@ def default_solver(equation: Equation, discretisation: Discretisation) -> tuple[
     if not discretisation.has_linear_part(equation):
         return (
             diffrax.Tsit5(),
-            f"{name} has no linear part to treat exactly: Tsit5, explicit, fifth order.",
+            f"{name} has no linear part to treat exactly: Tsit5, explicit, fifth order. Its step is limited by the "
+            "grid: about h / |velocity| for transport and h^2 / (3 ndim max(diffusivity)) where a diffusivity varies.",
         )
     return ETDRK4(), (
         f"{name} has a linear part that Fourier modes diagonalise: ETDRK4 advances it exactly, however stiff, and the "

@@ -17,10 +17,12 @@ from pdejax.equations import (
     Burgers,
     Diffusion,
     FisherKPP,
+    HeterogeneousDiffusion,
     KolmogorovFlow,
     KortewegDeVries,
     KuramotoSivashinsky,
     NavierStokesVorticity,
+    NonlinearDiffusion,
 )
 from pdejax.testing import Manufactured, check_equation
 
@@ -51,6 +53,54 @@ def test_advection_diffusion_in_three_dimensions():
         return decay * jnp.sin((x - 0.5 * t) + 2 * (y + 0.3 * t) - (z - t))
 
     check_equation(AdvectionDiffusion([0.5, -0.3, 1.0], 0.2), exact, extent=TURN, ndim=3, num_points=21)
+
+
+def conductivity(x):
+    """With it `sin x + 0.06 sin 3 x` decays as `exp(-t / 2)`: the flux `F = cos x + 0.02 cos 3 x` and its second
+    derivative vanish at the same places, and `kappa = -F / (2 F'')`."""
+    cosine = 4 * jnp.cos(x[0]) ** 2 - 3  # cos 3 x / cos x
+    return 0.5 * (1 + 0.02 * cosine) / (1 + 0.18 * cosine)
+
+
+def decaying(x, t):
+    return jnp.exp(-t / 2) * (jnp.sin(x) + 0.06 * jnp.sin(3 * x))
+
+
+def test_heat_in_a_heterogeneous_medium_decays_as_its_eigenfunction():
+    check_equation(HeterogeneousDiffusion(conductivity), decaying, extent=TURN, num_points=44)
+
+
+def test_diffusion_that_grows_with_u_matches_its_similarity_solution():
+    """`w = 1 + b u` obeys `w_t = D0 (w w_x)_x`, and `x^2 / (6 D0 (T - t))` solves that."""
+    check_equation(
+        NonlinearDiffusion(0.7, 1.3),
+        lambda x, t: (x**2 / (6 * 0.7 * (3.0 - t)) - 1) / 1.3,
+        extent=1.0,
+        origin=0.4,
+        periodic=False,
+    )
+
+
+def test_heat_in_a_heterogeneous_medium_is_solved_between_walls():
+    """By default explicitly, and it says what limits the step."""
+    grid = pj.Grid(21, np.pi, periodic=False)
+    reading, equation = pj.FiniteDifference(grid, 4, 0.0), HeterogeneousDiffusion(conductivity)
+    text = pj.explain(equation, reading)
+    assert "Tsit5" in text and "h^2 / (2 ndim diffusivity)" in text and "holds no derivative" in text
+    assert "h^2 / (3 ndim max(diffusivity))" in pj.explain(equation, pj.Spectral(pj.Grid(16, TURN)))
+    u = pj.solve(equation, reading, decaying(grid.axes[0], 0.0)[None], [0.0, 1.0]).u[-1, 0]
+    np.testing.assert_allclose(u, decaying(grid.axes[0], 1.0), atol=2e-4)
+
+
+def test_conductivities_that_make_no_sense_are_refused():
+    grid = pj.Grid((8, 9), 1.0)
+    with pytest.raises(ValueError, match="function of position, got 0.3: use Diffusion"):
+        HeterogeneousDiffusion(0.3)
+    with pytest.raises(ValueError, match="must be positive and finite; on this grid it is from -0.3"):
+        HeterogeneousDiffusion(lambda x: x[0] - 0.3).check_grid(grid)
+    with pytest.raises(ValueError, match=r"has shape \(3, 8, 9\): return one value per point, \(8, 9\)"):
+        HeterogeneousDiffusion(lambda x: jnp.ones((3, 8, 9))).check_grid(grid)
+    HeterogeneousDiffusion(lambda x: jnp.ones_like(x)).check_grid(grid)
 
 
 def test_burgers_matches_cole_hopf():

@@ -75,6 +75,9 @@ class Wave:
     def slope(self, x, t):
         return jax.jvp(lambda s: self(s, t), (x,), (jnp.ones_like(x),))[1]
 
+    def rate(self, x, t):
+        return jax.jvp(lambda s: self(x, s), (jnp.asarray(t),), (jnp.ones(()),))[1]
+
 
 def walls_of(kind, u):
     """Data as functions of (x, t); the outward normal points down at the lower wall."""
