@@ -609,6 +609,55 @@ MUTATIONS = [
         "matrix",
         "tests/fields/test_summation_by_parts.py -k eigenmodes",
     ),
+    Mutation(
+        "upwind transport damped with the sign of its factor",
+        "pdejax/fields/stencil.py",
+        "damping = None if self.damping is None else self.damping * jnp.abs(factor)",
+        "damping = None if self.damping is None else self.damping * factor",
+        "tests/fields/test_upwind.py -k spelled",
+    ),
+    Mutation(
+        "transport read from downstream",
+        "pdejax/fields/upwind.py",
+        "-(rightwards - leftwards) / 2",
+        "(rightwards - leftwards) / 2",
+        "tests/fields/test_upwind.py -k mode_of_transport",
+    ),
+    Mutation(
+        "inflow closed by the polynomial through the first points",
+        "pdejax/fields/upwind.py",
+        "u._padded(axis, half, 1, degree, inflow)",
+        "u._padded(axis, half, 1, degree)",
+        "tests/fields/test_upwind.py -k mode_of_transport",
+    ),
+    Mutation(
+        "upwind transport in the linear part diagonalised as central",
+        "pdejax/fields/separable.py",
+        'if self.advection != "central":',
+        "if False:",
+        "tests/fields/test_upwind.py -k centrally",
+    ),
+    Mutation(
+        "diffusivity between points not bounded by its neighbours",
+        "pdejax/fields/flux_form.py",
+        "middle = jnp.where(middle < least, least, jnp.where(middle > most, most, middle))",
+        "middle = middle + 0 * (least + most)",
+        "tests/fields/test_flux_form.py -k positive",
+    ),
+    Mutation(
+        "flux at a wall at nodes points the other way",
+        "pdejax/fields/flux_form.py",
+        "return (1 if end else -1) * window",
+        "return (-1 if end else 1) * window",
+        "tests/fields/test_flux_form.py -k converge",
+    ),
+    Mutation(
+        "harmonic mean taken for arithmetic",
+        "pdejax/fields/flux_form.py",
+        'return middle if mean == "arithmetic" else 1 / middle',
+        'return middle if mean == "harmonic" else 1 / middle',
+        "tests/fields/test_flux_form.py -k layers",
+    ),
 ]
 
 

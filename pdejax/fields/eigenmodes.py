@@ -283,7 +283,7 @@ def _matrix(
     with jax.enable_x64(True), jax.ensure_compile_time_eval():
         grid = Grid(num_points, num_points - (points == "nodes"), periodic=False, points=points, dtype=np.float64)
         low, high = (kind(*weights) for kind, *weights in conditions)
-        reading = FiniteDifference(grid, accuracy, {"x-": low, "x+": high}, closure)
+        reading = FiniteDifference(grid, accuracy, {"x-": low, "x+": high}, closure=closure)
         sides = ((Met(low, jnp.zeros(1)), Met(high, jnp.zeros(1))),)
         derivative = lambda u: StencilField(reading, u[None], (sides,)).derivative(0, order).values[0]  # noqa: E731
         return np.asarray(jax.vmap(derivative, out_axes=1)(jnp.eye(num_points)))

@@ -53,6 +53,7 @@ class FiniteDifference(eqx.Module):
         grid: Grid,
         order: int = 2,
         boundary: Any = None,
+        *,
         advection: str = "central",
         closure: str = "ghost values",
     ):

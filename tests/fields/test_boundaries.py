@@ -221,7 +221,7 @@ def test_in_the_plane_data_vary_along_the_walls_and_in_time(order, points, closu
 
     def error(shape):
         grid = pj.Grid(shape, (1.1, 1.4), periodic=False, origin=(0.2, -0.5), points=points)
-        reading = pj.FiniteDifference(grid, order, boundary, closure)
+        reading = pj.FiniteDifference(grid, order, boundary, closure=closure)
         return np.max(error_of_solution(reading, equation, lambda x, t: u(*x, t)))
 
     less = points == "nodes"

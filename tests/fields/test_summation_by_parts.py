@@ -172,7 +172,7 @@ def test_no_mode_grows_at_any_order_and_transport_stays_bounded():
     ]
 
     def matrix_of(order, equation, walls, closure=BY_PARTS):
-        reading = pj.FiniteDifference(grid, order, walls, closure)
+        reading = pj.FiniteDifference(grid, order, walls, closure=closure)
         return jax.vmap(lambda v: reading.tendency(equation, 0.0, v[None])[0], out_axes=1)(jnp.eye(n))
 
     @jax.jit

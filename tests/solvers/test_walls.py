@@ -44,7 +44,7 @@ def test_the_parts_in_eigenmodes_add_up_to_the_tendency(order, points, closure):
         "u": {"y-": Robin(1.0, 0.2, 0.7), "y+": lambda x, t: jnp.sin(6 * x[0] + t)},
         "v": {"y-": jnp.linspace(0.0, 1.0, 18), "y+": Neumann(0.3)},
     }
-    equation, reading = Pair(), pj.FiniteDifference(grid, order, boundary, closure)
+    equation, reading = Pair(), pj.FiniteDifference(grid, order, boundary, closure=closure)
     modes = Eigenmodes(reading, bases_of(reading, equation))
     assert not modes.symbol(equation)[1]
 
