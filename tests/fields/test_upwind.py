@@ -120,7 +120,7 @@ def growth(points, order, advection, n=40):
         (Dirichlet(), Dirichlet()),
     ]
     boundary = {f"u{index}": {"x-": low, "x+": high} for index, (low, high) in enumerate(stated)}
-    reading = pj.FiniteDifference(pj.Grid(n, 1.0, periodic=False, points=points), order, boundary, advection)
+    reading = pj.FiniteDifference(pj.Grid(n, 1.0, periodic=False, points=points), order, boundary, advection=advection)
     rates = lambda v: reading.tendency(Crossing(tuple(boundary)), 0.0, jnp.stack([v] * len(boundary)))  # noqa: E731
     matrices = np.asarray(jax.jit(jax.vmap(rates, out_axes=2))(jnp.eye(n)))
     return [np.linalg.eigvals(free_part(matrix)).real.max() for matrix in matrices]
