@@ -577,7 +577,7 @@ MUTATIONS = [
     Mutation(
         "weights of a mixture for another spacing",
         "pdejax/fields/eigenmodes.py",
-        "return Robin, float(condition.value_weight) * float(grid.spacing[axis]), float(condition.slope_weight)",
+        "return Robin, float(condition.value_weight) * float(grid.mean_spacing(axis)), float(condition.slope_weight)",
         "return Robin, float(condition.value_weight), float(condition.slope_weight)",
         "tests/solvers/test_walls.py -k series",
     ),
