@@ -12,7 +12,8 @@ Mastin, Numerical Grid Generation (1985), chapter 5; the maps: Vinokur, J. Compu
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from math import comb
 from typing import Any, Literal
 
 import jax
@@ -223,21 +224,24 @@ def _slope(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 @functools.lru_cache(maxsize=128)
 def _coefficients(function: Callable[[Any], Any], order: int, s: tuple[float, ...]) -> np.ndarray:
-    r"""From `d/dx = g d/ds`, g = 1 / m': `a_(n+1,k) = g (a_(n,k)' + a_(n,k-1))`."""
-    slope = _slope(function)
-    rate = lambda at: 1 / slope(at)  # noqa: E731
-    coefficients: list[Callable[[Any], Any]] = [rate]
+    r"""From `d/dx = g d/ds`, g = 1 / m': `a_(n+1,k) = g (a_(n,k)' + a_(n,k-1))`. Each is carried with its derivatives
+    at the points, one less in every round."""
+    slope = [derivatives(function, derivative, s) for derivative in range(1, order + 1)]
+    rate = [1 / slope[0]]
+    for k in range(1, order):
+        rate.append(-sum(comb(k, j) * slope[j] * rate[k - j] for j in range(1, k + 1)) / slope[0])
+    coefficients = [np.stack(rate)]
     for _ in range(order - 1):
-        coefficients = [
-            functools.partial(_next_coefficient, rate, below, here)
-            for below, here in zip([None, *coefficients], [*coefficients, None], strict=True)
-        ]
-    return np.stack([derivatives.__wrapped__(one, 0, s) for one in coefficients])
+        none = np.zeros_like(coefficients[0][:-1])
+        changes = [*(one[1:] for one in coefficients), none]
+        below = [none, *(one[:-1] for one in coefficients)]
+        coefficients = [_product(rate, change + lower) for change, lower in zip(changes, below, strict=True)]
+    return np.stack([one[0] for one in coefficients])
 
 
-def _next_coefficient(rate: Any, below: Any, here: Any, s: Any) -> Any:
-    total = 0.0 if here is None else _slope(here)(s)
-    return rate(s) * (total if below is None else total + below(s))
+def _product(a: Sequence[np.ndarray], b: np.ndarray) -> np.ndarray:
+    """A product with its derivatives, as many as b has, by Leibniz' rule."""
+    return np.stack([sum(comb(k, j) * a[j] * b[k - j] for j in range(k + 1)) for k in range(len(b))])
 
 
 def _keep(map_: Any, name: str, is_right: Callable[[float], bool], what: str) -> None:
