@@ -18,7 +18,24 @@ functions of x and t; the order of the L2 error of the discrete solution between
 and 6 are asserted within 0.2. With order 8 errors are at rounding before they are asymptotic, and those of the walls,
 which fall faster, still have their share: 7.8 to 9 is asserted.
 
-| condition | points | order 2 | order 4 | order 6 | order 8 |
+"""
+STRETCHED = """
+## On stretched points
+
+The same on points that are half as far apart at the walls as in the middle, `Stretched({stretching})`.
+Order 8 is asserted from 7.8 to 9.5. This script asserts all of these figures, the tests one order of each line.
+
+"""
+LAYER = """
+## A thin layer on stretched points
+
+The largest error of the steady solution of `-u_x + 0.01 u_xx = 0`, u(0) = 0, u(1) = 1, whose layer at x = 1 has the
+thickness 0.01; order 4, nodes, uniform and `Stretched({map})`.
+
+| points | uniform | stretched |
+|---|---|---|
+"""
+COLUMNS = """| condition | points | order 2 | order 4 | order 6 | order 8 |
 |---|---|---|---|---|---|
 """
 
@@ -26,16 +43,26 @@ which fall faster, still have their share: 7.8 to 9 is asserted.
 def main() -> None:
     jax.config.update("jax_enable_x64", True)
     sys.path.insert(0, str(REPOSITORY))
-    from tests.fields.test_boundaries import KINDS, SIZES, order_between_walls
+    import pdejax as pj
+    from pdejax.stretching import TowardsWall
+    from tests.fields import test_boundaries as tests
+    from tests.fields.test_stretched import layer_error
 
-    lines = []
-    for kind in KINDS:
-        for points in ("nodes", "centres"):
-            orders = [f"{order_between_walls(order, points, kind):.2f}" for order in SIZES]
-            lines.append(f"| {kind} | {points} | {' | '.join(orders)} |")
-            print(lines[-1], flush=True)
-    sizes = "; ".join(f"order {order}: {n} and {m}" for order, (n, m, _) in SIZES.items())
-    text = HEADER.format(today=date.today().isoformat()) + "\n".join(lines) + f"\n\nPoints: {sizes}.\n"
+    text = HEADER.format(today=date.today().isoformat())
+    for stretched, sizes in ((False, tests.SIZES), (True, tests.STRETCHED_SIZES)):
+        text += (STRETCHED.format(stretching=tests.STRETCHING) if stretched else "") + COLUMNS
+        for kind in tests.KINDS:
+            for points in tests.PLACEMENTS:
+                orders = {order: tests.order_between_walls(order, points, kind, stretched) for order in sizes}
+                for order, observed in orders.items():
+                    tests.assert_order(order, observed, stretched)
+                text += f"| {kind} | {points} | {' | '.join(f'{observed:.2f}' for observed in orders.values())} |\n"
+                print(text.splitlines()[-1], flush=True)
+        text += f"\nPoints: {'; '.join(f'order {order}: {n} and {m}' for order, (n, m, _) in sizes.items())}.\n"
+    towards = TowardsWall(2.5, "upper")
+    text += LAYER.format(map=towards)
+    for n in (20, 40, 80, 160, 320, 640):
+        text += f"| {n} | {layer_error('nodes', n):.1e} | {layer_error(pj.Stretched(towards), n):.1e} |\n"
     (REPOSITORY / "docs" / "orders.md").write_text(text)
 
 
