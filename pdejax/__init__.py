@@ -8,6 +8,7 @@ from pdejax import metrics as metrics
 from pdejax import models as models
 from pdejax import plotting as plotting
 from pdejax import solvers as solvers
+from pdejax import stretching as stretching
 from pdejax.data import Trajectories as Trajectories
 from pdejax.data import generate as generate
 from pdejax.data import read_well as read_well
@@ -24,5 +25,6 @@ from pdejax.rollout import rollout as rollout
 from pdejax.solvers import TimeStepper as TimeStepper
 from pdejax.solvers import explain as explain
 from pdejax.solvers import solve as solve
+from pdejax.stretching import Stretched as Stretched
 from pdejax.training import fit as fit
 from pdejax.training import objectives as objectives

@@ -12,8 +12,10 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Shaped
 
 from pdejax.sizes import size
+from pdejax.stretching import Stretched
 
-Points = Literal["nodes", "centres", "chebyshev"]
+Placement = Literal["nodes", "centres", "chebyshev"]
+Points = Placement | Stretched
 
 
 class Grid(eqx.Module):
@@ -26,15 +28,17 @@ class Grid(eqx.Module):
     - `origin`: the lower corner; one number or one per axis.
     - `points`: `"nodes"` (`x_i = i h`; both ends are points where the axis is not periodic), `"centres"`
       (`x_i = (i + 1/2) h`) or, on axes that are not periodic, `"chebyshev"` (Gauss-Lobatto points, both ends included:
-      `x_i = extent (1 - cos(pi i / (N - 1))) / 2`), all counted from `origin`; one or one per axis. Default: nodes on
-      periodic axes, centres elsewhere.
+      `x_i = extent (1 - cos(pi i / (N - 1))) / 2`), all counted from `origin`; or a `pdejax.Stretched`, the images of
+      nodes or centres under a smooth map of the axis onto itself; one or one per axis. Default: nodes on periodic axes,
+      centres elsewhere.
     - `dtype`: of the fields on it; default float64 when `jax_enable_x64` is on, float32 otherwise.
 
-    The spacing is `h = extent / N`, or `extent / (N - 1)` for nodes on an axis that is not periodic. Chebyshev points
-    have none.
+    The spacing is `h = extent / N`, or `extent / (N - 1)` for nodes on an axis that is not periodic. Chebyshev and
+    stretched points have none.
 
     Raises `ValueError` for fewer than one axis or two points, an extent that is not positive, per-axis arguments of the
-    wrong length, Chebyshev points on a periodic axis, and float64 while `jax_enable_x64` is off.
+    wrong length, Chebyshev points on a periodic axis, stretched points that do not go on smoothly around one or that
+    fall together in this precision, and float64 while `jax_enable_x64` is off.
     """
 
     shape: tuple[int, ...] = eqx.field(static=True)
@@ -68,6 +72,9 @@ class Grid(eqx.Module):
             raise ValueError(f"Grid has {self.ndim} axes but `periodic` has {len(flags)} entries: give one per axis.")
         self.periodic = tuple(bool(flag) for flag in flags)
         self.points = _checked_points(points, self.periodic)
+        for axis, kind in enumerate(self.points):
+            if isinstance(kind, Stretched):
+                _check_stretched(kind, axis, self.shape[axis], self.periodic[axis], self.dtype)
 
     @property
     def ndim(self) -> int:
@@ -76,21 +83,39 @@ class Grid(eqx.Module):
     @property
     def is_uniform(self) -> tuple[bool, ...]:
         """Whether the points along each axis are equally far apart."""
-        return tuple(kind != "chebyshev" for kind in self.points)
+        return tuple(kind in ("nodes", "centres") for kind in self.points)
+
+    @property
+    def placement(self) -> tuple[Placement, ...]:
+        """`points` without their stretching: whether they, or the numbers they are images of, are nodes or centres."""
+        return tuple(kind.kind if isinstance(kind, Stretched) else kind for kind in self.points)
 
     @property
     def spacing(self) -> Float[Array, " ndim"]:
         """Distance between neighbouring points along each axis. Raises `ValueError` where there is no such distance."""
         if not all(self.is_uniform):
+            axis = self.is_uniform.index(False)
             raise ValueError(
-                f"Chebyshev points, along axis {self.is_uniform.index(False)}, have no one spacing: use "
+                f"{_described(self.points[axis]).capitalize()} points, along axis {axis}, have no one spacing: use "
                 "jnp.diff(grid.axes[axis]) for their distances and grid.integrate(u) for a quadrature."
             )
-        return jnp.stack([self._spacing(axis) for axis in range(self.ndim)])
+        return jnp.stack([self.mean_spacing(axis) for axis in range(self.ndim)])
 
-    def _spacing(self, axis: int) -> Float[Array, ""]:
-        ends_are_points = self.points[axis] == "nodes" and not self.periodic[axis]
+    def mean_spacing(self, axis: int) -> Float[Array, ""]:
+        """The extent over the number of distances between points, equal or not, along an axis."""
+        ends_are_points = self.placement[axis] != "centres" and not self.periodic[axis]
         return self.extent[axis] / (self.shape[axis] - ends_are_points)
+
+    def points_per_length(self, axis: int, start: float, count: int) -> Float[Array, " count"]:
+        """`di/dx` along an axis at `count` positions from `start` on, counted in points: the first one is at 0, and
+        halves lie between points. Positions around a periodic axis may lie before its first point."""
+        uniform = jnp.full(count, 1 / self.mean_spacing(axis))
+        points = self.points[axis]
+        if not isinstance(points, Stretched):
+            return uniform
+        _, intervals = points.numbers(self.shape[axis], self.periodic[axis])
+        s = (start + np.arange(count) + (0.5 if points.kind == "centres" else 0.0)) / intervals
+        return uniform / points.slopes(s % 1 if self.periodic[axis] else s).astype(self.dtype)
 
     @property
     def axes(self) -> tuple[Float[Array, " points"], ...]:
@@ -103,7 +128,10 @@ class Grid(eqx.Module):
             # (1 - cos a) / 2 = sin(a / 2)^2, without cancellation at the first points.
             fractions = np.sin(np.pi * np.arange(n) / (2 * (n - 1))) ** 2
             return jnp.asarray(fractions, self.dtype) * self.extent[axis]
-        return (jnp.arange(n, dtype=self.dtype) + (0.5 if kind == "centres" else 0.0)) * self._spacing(axis)
+        if isinstance(kind, Stretched):
+            fractions, _ = kind.placed(n, self.periodic[axis])
+            return jnp.asarray(fractions, self.dtype) * self.extent[axis]
+        return (jnp.arange(n, dtype=self.dtype) + (0.5 if kind == "centres" else 0.0)) * self.mean_spacing(axis)
 
     def coordinates(self) -> Float[Array, "ndim *space"]:
         """The position of every point, component first."""
@@ -118,6 +146,8 @@ class Grid(eqx.Module):
 
         Rectangle rule on periodic axes (exact for every resolved Fourier mode), midpoint rule on centres, trapezoidal
         rule on nodes with both ends, Clenshaw-Curtis rule on Chebyshev points (exact for polynomials of degree N - 1).
+        On stretched points the rule of their nodes or centres for `u dx/ds`, with weights of sum `extent`: of second
+        order between walls, and around a periodic axis of every order, as far as u and the map are smooth.
         """
         if jnp.shape(u)[-self.ndim :] != self.shape:
             raise ValueError(f"This grid has shape {self.shape} but the array ends in {jnp.shape(u)[-self.ndim :]}.")
@@ -127,8 +157,10 @@ class Grid(eqx.Module):
             n, kind = self.shape[axis], self.points[axis]
             if kind == "chebyshev":
                 weights, unit = _clenshaw_curtis_weights(n), self.extent[axis]
+            elif isinstance(kind, Stretched):
+                weights, unit = kind.placed(n, self.periodic[axis])[1], self.extent[axis]
             else:
-                weights, unit = np.ones(n), self._spacing(axis)
+                weights, unit = np.ones(n), self.mean_spacing(axis)
                 if kind == "nodes" and not self.periodic[axis]:
                     weights[[0, -1]] = 0.5
             u = jnp.sum(u * jnp.asarray(weights, u.dtype), axis=-1) * unit.astype(u.dtype)
@@ -193,17 +225,29 @@ def _per_axis(name: str, value: Any, ndim: int, dtype: np.dtype) -> Float[Array,
 def _checked_points(points: Points | Sequence[Points] | None, periodic: tuple[bool, ...]) -> tuple[Points, ...]:
     if points is None:
         return tuple("nodes" if wraps else "centres" for wraps in periodic)
-    kinds: tuple[Any, ...] = (points,) * len(periodic) if isinstance(points, str) else tuple(points)
+    kinds: tuple[Any, ...] = (points,) * len(periodic) if isinstance(points, str | Stretched) else tuple(points)
     if len(kinds) != len(periodic):
         raise ValueError(f"Grid has {len(periodic)} axes but `points` has {len(kinds)} entries: give one per axis.")
-    if unknown := [kind for kind in kinds if kind not in ("nodes", "centres", "chebyshev")]:
-        raise ValueError(f'Grid points must be "nodes", "centres" or "chebyshev", got {unknown[0]!r}.')
+    named = ("nodes", "centres", "chebyshev")
+    if unknown := [kind for kind in kinds if not isinstance(kind, Stretched) and kind not in named]:
+        raise ValueError(f'Grid points must be "nodes", "centres", "chebyshev" or a Stretched, got {unknown[0]!r}.')
     if wrong := [axis for axis, kind in enumerate(kinds) if kind == "chebyshev" and periodic[axis]]:
         raise ValueError(
             f"Chebyshev points are for axes with two ends, and axis {wrong[0]} is periodic: Grid(..., periodic=False) "
             'along it, or points="nodes", on which periodic functions have Fourier series.'
         )
     return kinds
+
+
+def _check_stretched(points: Stretched, axis: int, num_points: int, periodic: bool, dtype: np.dtype) -> None:
+    if periodic:
+        points.check_periodic()
+    fractions = points.placed(num_points, periodic)[0].astype(dtype)
+    if np.any(np.diff(fractions) <= 0):
+        raise ValueError(
+            f"Stretched points along axis {axis} fall together in {dtype}: {points} puts some of its {num_points} "
+            "points closer than rounding. Stretch less, or use fewer points."
+        )
 
 
 @functools.cache
@@ -219,6 +263,20 @@ def _clenshaw_curtis_weights(n: int) -> np.ndarray:
     weights = 2 / last * cosines @ integrals
     weights[[0, -1]] *= 0.5
     return weights
+
+
+def check_uniform(grid: Grid, taker: str, why: str, fix: str) -> None:
+    """Raises `ValueError` where the points of an axis are not equally far apart, and `taker` needs that they are."""
+    if not all(grid.is_uniform):
+        axis = grid.is_uniform.index(False)
+        raise ValueError(
+            f"{taker} needs points at equal distances, {why}, and axis {axis} has {_described(grid.points[axis])} "
+            f"points: {fix}."
+        )
+
+
+def _described(points: Points) -> str:
+    return "stretched" if isinstance(points, Stretched) else {"chebyshev": "Chebyshev"}.get(points, points)
 
 
 def check_is_grid(grid: Any, taker: str) -> None:

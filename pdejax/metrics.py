@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from pdejax.grid import Grid
+from pdejax.grid import Grid, check_uniform
 from pdejax.sizes import safe_sqrt, size
 
 State = Float[Array | np.ndarray, "channel *space"]
@@ -117,10 +117,13 @@ def energy_spectrum(u: State, domain: Grid) -> Float[Array, "channel shell"]:
     Shells beyond (min(shape) - 1) // 2 are cut by the edge of the resolved modes and hold only their corners.
     Energies are squares: in single precision those of fields beyond 1e19 or below 1e-19 are not numbers that it has.
 
-    Raises `ValueError` on a grid that is not periodic.
+    Raises `ValueError` on a grid that is not periodic, and on stretched points.
     """
     if not all(domain.periodic):
         raise ValueError(f"energy_spectrum needs a periodic grid, got periodic={domain.periodic}.")
+    check_uniform(
+        domain, "energy_spectrum", "of which it takes a Fourier transform", "compare fields by relative_l2 or vrmse"
+    )
     domain.check_state(u, jnp.shape(u)[0])
     space = tuple(range(1, domain.ndim + 1))
     coefficients = jnp.fft.rfftn(jnp.asarray(u, jnp.promote_types(u.dtype, jnp.float32)), axes=space, norm="forward")
@@ -147,7 +150,8 @@ def spectrum_error(
     natural. Energies below e = `floor` times the mean square of the truth are noise and count as equal; 1e-10 is above
     the rounding of fields stored in single precision.
 
-    Raises `ValueError` on a grid that is not periodic, or that has two points along an axis and no complete shell.
+    Raises `ValueError` on a grid that is not periodic, on stretched points, and on a grid that has two points along an
+    axis and no complete shell.
     """
     prediction, truth = _checked(prediction, truth, domain)
     if min(domain.shape) < 3:

@@ -27,8 +27,9 @@ def resample(u: Float[Array | np.ndarray, "..."], grid: Grid, target: Grid) -> F
     `u`: `(..., *grid.shape)`, real; the result has shape `(..., *target.shape)` and the dtype of `u`. Axes whose points
     agree on both grids are passed through bit for bit. Each axis costs one real transform there and one back.
 
-    Raises `ValueError` for an axis that is not periodic, for grids of different boxes (not checked for extents that are
-    traced under `jax.jit`), for arrays that do not end in `grid.shape`, and for values that are not real floats.
+    Raises `ValueError` for an axis that is not periodic or whose points are stretched and not the same on both grids,
+    for grids of different boxes (not checked for extents that are traced under `jax.jit`), for arrays that do not end
+    in `grid.shape`, and for values that are not real floats.
     """
     if grid.ndim != target.ndim or not all(grid.periodic + target.periodic):
         raise ValueError(
@@ -42,6 +43,13 @@ def resample(u: Float[Array | np.ndarray, "..."], grid: Grid, target: Grid) -> F
             f"{np.asarray(grid.origin).tolist()} and {np.asarray(target.extent).tolist()} from "
             f"{np.asarray(target.origin).tolist()}; build the target with grid.with_shape({target.shape})."
         )
+    for axis in range(grid.ndim):
+        same = (grid.shape[axis], grid.points[axis]) == (target.shape[axis], target.points[axis])
+        if not same and not (grid.is_uniform[axis] and target.is_uniform[axis]):
+            raise ValueError(
+                f"resample takes Fourier series of points at equal distances, and axis {axis} has stretched points: "
+                "keep the points of this axis, or interpolate locally."
+            )
     if jnp.shape(u)[-grid.ndim :] != grid.shape:
         raise ValueError(f"This grid has shape {grid.shape} but the array ends in {jnp.shape(u)[-grid.ndim :]}.")
     u = jnp.asarray(u)

@@ -124,7 +124,7 @@ def _condition(stated: Any, grid: Grid, axis: int) -> Condition:
             "A boundary condition is a number, an array, a function of (x, t), or one of Dirichlet(...), Neumann(...), "
             f"Robin(...), Outflow(), got {stated!r}."
         )
-    if isinstance(stated, Robin) and grid.points[axis] == "nodes" and not isinstance(stated.slope_weight, Tracer):
+    if isinstance(stated, Robin) and grid.placement[axis] == "nodes" and not isinstance(stated.slope_weight, Tracer):
         if float(stated.slope_weight) == 0:
             raise ValueError("Robin(a, 0.0, v) at points on the wall is Dirichlet(v / a): state it so.")
     return stated if isinstance(stated, Condition) else Dirichlet(stated)

@@ -11,6 +11,7 @@ import jax
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 POINTS = ("nodes", "centres")
+ORDERS = (2, 4, 6, 8)
 HEADER = """# Observed orders between walls
 
 `python scripts/orders.py`, {today}: what `tests/fields/test_boundaries.py` asserts. A manufactured solution of
@@ -19,7 +20,24 @@ functions of x and t; the order of the L2 error of the discrete solution between
 and 6 are asserted within 0.2. With order 8 errors are at rounding before they are asymptotic, and those of the walls,
 which fall faster, still have their share: 7.8 to 9 is asserted.
 
-| condition | points | order 2 | order 4 | order 6 | order 8 |
+"""
+STRETCHED = """
+## On stretched points
+
+The same on points that are half as far apart at the walls as in the middle, `Stretched({stretching})`.
+Order 8 is asserted from 7.8 to 9.5. This script asserts all of these figures, the tests one order of each line.
+
+"""
+LAYER = """
+## A thin layer on stretched points
+
+The largest error of the steady solution of `-u_x + 0.01 u_xx = 0`, u(0) = 0, u(1) = 1, whose layer at x = 1 has the
+thickness 0.01; order 4, nodes, uniform and `Stretched({map})`.
+
+| points | uniform | stretched |
+|---|---|---|
+"""
+COLUMNS = """| condition | points | order 2 | order 4 | order 6 | order 8 |
 |---|---|---|---|---|---|
 """
 BY_PARTS = """
@@ -70,38 +88,52 @@ and its total variation beyond that of the step.
 def main() -> None:
     jax.config.update("jax_enable_x64", True)
     sys.path.insert(0, str(REPOSITORY))
-    from tests.fields import test_flux_form, test_upwind
-    from tests.fields.test_boundaries import KINDS, SIZES, order_between_walls
+    import pdejax as pj
+    from pdejax.stretching import TowardsWall
+    from tests.fields import test_boundaries, test_flux_form, test_upwind
+    from tests.fields.test_stretched import layer_error
     from tests.fields.test_summation_by_parts import NUM_POINTS, orders_by_parts
 
     text = HEADER.format(today=date.today().isoformat())
-    for kind in KINDS:
-        for points in POINTS:
-            text += _row(kind, points, *(f"{order_between_walls(order, points, kind):.2f}" for order in SIZES))
-    text += f"\n{_points(SIZES)}" + BY_PARTS.format(low=NUM_POINTS[0], high=NUM_POINTS[1])
-    by_parts = [orders_by_parts(order) for order in SIZES]
-    for kind in KINDS:
+    for stretched, sizes in ((False, test_boundaries.SIZES), (True, test_boundaries.STRETCHED_SIZES)):
+        text += (STRETCHED.format(stretching=test_boundaries.STRETCHING) if stretched else "") + COLUMNS
+        between_walls = {
+            (points, order): test_boundaries.orders_between_walls(order, points, stretched)
+            for points in POINTS
+            for order in sizes
+        }
+        for kind in test_boundaries.KINDS:
+            for points in POINTS:
+                text += _row(kind, points, *(f"{between_walls[points, order][kind]:.2f}" for order in sizes))
+        text += f"\n{_points(sizes)}"
+    towards = TowardsWall(2.5, "upper")
+    text += LAYER.format(map=towards)
+    for n in (20, 40, 80, 160, 320, 640):
+        text += _row(str(n), *(f"{layer_error(points, n):.1e}" for points in ("nodes", pj.Stretched(towards))))
+    text += BY_PARTS.format(low=NUM_POINTS[0], high=NUM_POINTS[1])
+    by_parts = [orders_by_parts(order) for order in test_boundaries.SIZES]
+    for kind in test_boundaries.KINDS:
         text += _row(kind, *(f"{orders[kind]:.2f}" for orders in by_parts))
     text += FLUX_FORM
     of_flux_form = {
-        (points, order): test_flux_form.flux_form_orders(order, points) for points in POINTS for order in SIZES
+        (points, order): test_flux_form.flux_form_orders(order, points) for points in POINTS for order in ORDERS
     }
     for kind in test_flux_form.KINDS:
         for points in POINTS:
-            text += _row(kind, points, *(f"{of_flux_form[points, order][kind]:.2f}" for order in SIZES))
+            text += _row(kind, points, *(f"{of_flux_form[points, order][kind]:.2f}" for order in ORDERS))
     text += f"\n{_points(test_flux_form.SIZES)}" + UPWIND
-    of_upwind = {(points, order): test_upwind.upwind_orders(order, points) for points in POINTS for order in SIZES}
+    of_upwind = {(points, order): test_upwind.upwind_orders(order, points) for points in POINTS for order in ORDERS}
     for index, way in enumerate(("to the right", "to the left")):
         for points in POINTS:
-            text += _row(way, points, *(f"{of_upwind[points, order][index]:.2f}" for order in SIZES))
+            text += _row(way, points, *(f"{of_upwind[points, order][index]:.2f}" for order in ORDERS))
     text += f"\n{_points(test_upwind.SIZES)}" + GROWTH
     for advection in ("central", "upwind"):
         for points in POINTS:
-            growth = (max(test_upwind.growth(points, order, advection)[:2]) for order in SIZES)
+            growth = (max(test_upwind.growth(points, order, advection)[:2]) for order in ORDERS)
             # Zero but for the rounding of the eigenvalues.
             text += _row(advection, points, *(f"{0.0 if abs(rate) < 0.05 else rate:.1f}" for rate in growth))
     text += STEP
-    for order in SIZES:
+    for order in ORDERS:
         central, upwind = (test_upwind.ringing(test_upwind.carried_step(order, a)[1]) for a in ("central", "upwind"))
         pairs = zip(central, upwind, strict=True)
         text += _row(str(order), *(f"{max(value, 0.0):.2f}" for pair in pairs for value in pair))

@@ -90,22 +90,23 @@ def measured_part(stepper: TimeStepper) -> str:
     fine = refined(stepper)
     if fine.grid.shape != stepper.grid.shape:
         return "of the time step and of the grid"
-    return "of the time step alone: with walls the points are not refined, and the error of the grid is not measured"
+    kept = "with walls" if not all(stepper.grid.periodic) else "on stretched points"
+    return f"of the time step alone: {kept} the points are not refined, and the error of the grid is not measured"
 
 
 def refined(stepper: TimeStepper) -> TimeStepper:
     """The same problem with twice the points per axis and half the solver step; the output interval stays.
 
     An explicit solver takes a quarter of the step, which is what diffusion asks of it on the finer grid. Where there
-    are walls, the points stay and the step alone is refined. A dealiasing mask made for one grid gives way to the
-    default of the finer one.
+    are walls or stretched points, the points stay and the step alone is refined. A dealiasing mask made for one grid
+    gives way to the default of the finer one.
     """
     discretisation, grid = stepper.discretisation, stepper.grid
     fine = grid.with_shape(tuple(2 * n for n in grid.shape))
     if isinstance(discretisation, Spectral):
         dealiasing = "auto" if discretisation.mask is not None else discretisation.dealiasing
         discretisation = Spectral(fine, dealiasing, discretisation.cheap_forms)
-    elif isinstance(discretisation, FiniteDifference) and all(grid.periodic):
+    elif isinstance(discretisation, FiniteDifference) and all(grid.periodic + grid.is_uniform):
         # Anti-periodic axes stay so.
         discretisation = eqx.tree_at(lambda reading: reading.grid, discretisation, fine)
     is_explicit_and_finer = stepper.discretisation.grid.shape != discretisation.grid.shape

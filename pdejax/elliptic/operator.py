@@ -23,7 +23,7 @@ from jaxtyping import Array, Float
 
 from pdejax.boundary import AntiPeriodic, Dirichlet, Neumann, Outflow, Robin, Sides, datum_at
 from pdejax.elliptic.stencil_matrix import Axis, StencilMatrix, padded, window
-from pdejax.grid import Grid
+from pdejax.grid import Grid, check_uniform
 from pdejax.sides import Walls
 
 # Between centres, a is continued linearly to a wall, unless its last change is more than this part of it.
@@ -39,8 +39,8 @@ class EllipticOperator(eqx.Module):
 
     Points that lie on a Dirichlet wall are held: the operator acts on the free points, `free_shape` of them.
 
-    Raises `ValueError` for missing conditions, `Outflow`, a diffusivity that is not positive, and arrays that do not
-    fit the grid.
+    Raises `ValueError` for missing conditions, `Outflow`, points at unequal distances, a diffusivity that is not
+    positive, and arrays that do not fit the grid.
     """
 
     grid: Grid
@@ -51,6 +51,7 @@ class EllipticOperator(eqx.Module):
     singular: bool = eqx.field(static=True)
 
     def __init__(self, grid: Grid, boundary: Any = None, diffusivity: Any = 1.0, reaction: Any = 0.0, time: Any = 0.0):
+        check_uniform(grid, "An elliptic problem", "which its stencil is for", "use nodes or centres")
         self.grid = grid
         (self.sides,) = Walls(grid, boundary).of(("u",), "this problem")
         for side in self.sides:

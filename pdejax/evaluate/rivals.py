@@ -15,7 +15,7 @@ from pdejax.equations import Equation
 from pdejax.evaluate.coefficients import varied
 from pdejax.evaluate.stability import mode_mask, step_limits
 from pdejax.fields import Spectral
-from pdejax.grid import Grid
+from pdejax.grid import Grid, check_uniform
 from pdejax.resample import resample
 from pdejax.solvers import ETDRK2, ETDRK4, IntegratingFactorRK4, TimeStepper
 
@@ -121,13 +121,14 @@ def classical_rivals(
       equation itself (a force that its points do not resolve).
     - `coefficients`: those of the equation that differ between the states.
 
-    Raises `ValueError` on a grid that is not periodic, or on which the equation makes no sense.
+    Raises `ValueError` on a grid that is not periodic, on stretched points, or where the equation makes no sense.
     """
     if not all(grid.periodic):
         raise ValueError(
             f"The classical rivals are spectral and need a periodic grid, got periodic={grid.periodic}: leave "
             "`equation` out and the surrogates are scored without rivals."
         )
+    check_uniform(grid, "The spectral family of classical rivals", "as Spectral does", "leave `equation` out")
     equation = _in_dtype(equation, grid)
     equation.check_grid(grid)
     shapes = [shape for shape in family.shapes(grid) if _reason_against(shape, equation, grid, finest) is None]

@@ -75,7 +75,7 @@ class Rollouts:
                 if first == 0:
                     example[frame : frame + count] = host[0]
                 for wanted in {stated, self.num_steps}:
-                    if wanted is not None and frame <= wanted < frame + count and all(grid.periodic):
+                    if wanted is not None and frame <= wanted < frame + count and all(grid.periodic + grid.is_uniform):
                         found_spectra = spectra(jnp.asarray(host[:, wanted - frame]), grid)
                         spectrum.setdefault(wanted, []).append(np.asarray(found_spectra))
                 frame += count
@@ -109,7 +109,7 @@ class Rollouts:
         return np.asarray(self.test.u[0])
 
     def truth_spectra(self, stated: int) -> dict[int, np.ndarray]:
-        if not all(self.test.grid.periodic):
+        if not all(self.test.grid.periodic + self.test.grid.is_uniform):
             return {}
         found = {}
         for frame in {stated, self.num_steps}:

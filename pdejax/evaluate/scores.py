@@ -83,7 +83,7 @@ def _scores(
             "nrmse": jnp.where(zero, by_size, nrmse(p, u, grid)),
             "correlation": _where_defined(correlation(p, u, grid), varies(u, grid)),
         }
-        if all(grid.periodic) and min(grid.shape) > 2:
+        if all(grid.periodic + grid.is_uniform) and min(grid.shape) > 2:
             found["spectrum_error"] = _where_defined(spectrum_error(p, u, grid), ~zero)
         if common is not None:
             p_common, u_common = resample(p, grid, common), resample(u, grid, common)

@@ -22,6 +22,7 @@ from pdejax.fields.field import AbstractField, EquationLike, Poisson, as_state
 from pdejax.grid import Grid, check_is_grid
 from pdejax.sides import Walls
 from pdejax.sizes import size
+from pdejax.stretching import Stretched
 
 
 class Chebyshev(eqx.Module):
@@ -54,6 +55,11 @@ class Chebyshev(eqx.Module):
             raise ValueError(
                 f"Chebyshev needs Chebyshev points along axes with walls, and axis {other[0]} has "
                 f'{grid.points[other[0]]!r}: use Grid(..., points="chebyshev") there, or FiniteDifference.'
+            )
+        if stretched := [axis for axis, kind in enumerate(grid.points) if isinstance(kind, Stretched)]:
+            raise ValueError(
+                f"Chebyshev reads periodic axes by Fourier series, and axis {stretched[0]} has stretched points: use "
+                "nodes or centres there, or FiniteDifference."
             )
         if few := [axis for axis in walled if grid.shape[axis] < 4]:
             raise ValueError(

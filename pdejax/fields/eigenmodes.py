@@ -9,9 +9,10 @@ solve their linear parts exactly, for the price of two products with a small mat
 diagonalisation": Lynch, Rice & Thomas, Numer. Math. 6 (1964) 185). What the walls add, the data of their conditions and
 the values of held nodes, depends on time alone.
 
-Periodic axes have their Fourier modes. Between walls the eigenvectors of second derivatives are orthogonal or nearly so
-for order 2, and have condition numbers below 20 for orders up to 8, some of whose eigenvalues are complex. Where they
-sum by parts they are orthogonal in its norm, and the eigenvalues real.
+Periodic axes have their Fourier modes; stretched ones are treated like those with walls. Between walls the eigenvectors
+of second derivatives are orthogonal or nearly so for order 2, and have condition numbers below 20 for orders up to 8,
+some of whose eigenvalues are complex; on stretched points they are below 400, with the strongest maps that are allowed.
+Where derivatives sum by parts eigenvectors are orthogonal in the norm of that, and the eigenvalues real.
 """
 
 import functools
@@ -39,7 +40,8 @@ _WORST_CONDITION = 1e4
 
 
 class WallBasis(eqx.Module):
-    """The eigenvectors of a derivative along an axis with walls, for unit spacing; held nodes stand apart."""
+    """The eigenvectors of a derivative of an axis with walls, or a stretched one, for a mean spacing of 1; held nodes
+    stand apart."""
 
     vectors: Inexact[Array, "points modes"]
     inverse: Inexact[Array, "modes points"]
@@ -195,7 +197,7 @@ def _symbol(reading: FiniteDifference, terms: Terms, bases: Sequence[WallBasis |
     for axis, basis in enumerate(bases):
         for order in _orders(terms, axis):
             values = basis.values(order, reading.order) if isinstance(basis, FourierBasis) else basis.eigenvalues
-            scale = coefficient_of(terms, (axis, order), grid.dtype) / grid.spacing[axis] ** order
+            scale = coefficient_of(terms, (axis, order), grid.dtype) / grid.mean_spacing(axis) ** order
             total = total + _broadcast(scale * jnp.asarray(values), axis, grid.ndim)
     dtype = jnp.promote_types(grid.dtype, jnp.complex64) if jnp.iscomplexobj(total) else grid.dtype
     return jnp.broadcast_to(total, grid.shape).astype(dtype)
@@ -207,14 +209,16 @@ def _orders(terms: Terms, axis: int) -> list[int]:
 
 def _basis(reading: FiniteDifference, axis: int, side: Any, terms: Terms) -> WallBasis | FourierBasis:
     grid, orders = reading.grid, _orders(terms, axis)
-    if grid.periodic[axis]:
+    if grid.periodic[axis] and grid.is_uniform[axis]:
         return FourierBasis(grid.shape[axis], 0.5 if isinstance(side, AntiPeriodic) else 0.0)
     if len(orders) > 1:
+        what = "is stretched" if grid.periodic[axis] else "has walls"
         raise ValueError(
-            f"`linear` holds derivatives of the orders {sorted(orders)} along axis {axis}, which has walls: their "
+            f"`linear` holds derivatives of the orders {sorted(orders)} along axis {axis}, which {what}: their "
             "matrices have no common eigenvectors. State one of them in `nonlinear`, or use an explicit solver."
         )
-    conditions = tuple(_homogeneous(condition, grid, axis) for condition in side)
+    ends: tuple[Any, ...] = side if isinstance(side, tuple) else () if side is None else (side,)
+    conditions = tuple(_homogeneous(condition, grid, axis) for condition in ends)
     vectors, inverse, values, is_held = _diagonalised(
         grid.shape[axis], grid.points[axis], reading.order, orders[0] if orders else 0, conditions, reading.closure
     )
@@ -226,29 +230,35 @@ def _homogeneous(condition: Any, grid: Grid, axis: int) -> tuple[Any, ...]:
     """The kind of a condition, with its weights for unit spacing."""
     if not isinstance(condition, Robin):
         return (type(condition),)
-    weights = (condition.value_weight, condition.slope_weight, grid.spacing[axis])
+    weights = (condition.value_weight, condition.slope_weight, grid.mean_spacing(axis))
     if any(isinstance(weight, Tracer) for weight in weights):
         raise TypeError(
             "The weights of a Robin condition, and the extent of its grid, shape the basis in which the linear part is "
             "diagonal: they must be numbers here, and not traced by jit, vmap or grad. Make the stepper outside of "
             "these, or use an explicit solver."
         )
-    return Robin, float(condition.value_weight) * float(grid.spacing[axis]), float(condition.slope_weight)
+    return Robin, float(condition.value_weight) * float(grid.mean_spacing(axis)), float(condition.slope_weight)
 
 
 @functools.lru_cache(maxsize=64)
 def _diagonalised(
     num_points: int, points: Any, accuracy: int, order: int, conditions: tuple[tuple[Any, ...], ...], closure: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[bool, bool]]:
-    """Of a derivative for unit spacing: eigenvectors, their inverse, eigenvalues, and which ends are held."""
-    low, high = (points == "nodes" and kind is Dirichlet for kind, *_ in conditions)
+    """Of a derivative for a mean spacing of 1: eigenvectors, their inverse, eigenvalues, and which ends are held.
+
+    `conditions` are those of two walls, or around a periodic axis the change of sign or none.
+    """
+    periodic = len(conditions) < 2
+    grid = _unit_grid(num_points, points, periodic)
+    held = [grid.placement[0] == "nodes" and kind is Dirichlet for kind, *_ in conditions]
+    low, high = (False, False) if periodic else held
     is_free = _free(num_points, (low, high))
     vectors, inverse, values = np.eye(num_points), np.eye(num_points), np.zeros(num_points)
     if order == 0:
         return vectors, inverse, values, (low, high)
     free = np.ix_(is_free, is_free)
-    matrix = _matrix(num_points, points, accuracy, order, conditions, closure)[free]
-    if closure == "summation by parts" and order == 2:
+    matrix = _matrix(grid, accuracy, order, conditions, closure)[free]
+    if closure == "summation by parts" and order == 2 and not periodic:
         # Symmetric in the norm of H: the eigenvalues are real.
         scale = np.sqrt(quadrature_weights(num_points, accuracy))[is_free]
         symmetric = scale[:, None] * matrix / scale
@@ -258,10 +268,10 @@ def _diagonalised(
         found, columns = np.linalg.eig(matrix)
     condition = np.linalg.cond(columns)
     if not condition < _WORST_CONDITION:
+        where = "around this axis" if periodic else "between these walls"
         raise ValueError(
-            f"The eigenvectors of the derivative of order {order} between these walls are nearly dependent (condition "
-            f"number {condition:.1e}): they are no basis to compute in. State it in `nonlinear`, or use an explicit "
-            "solver."
+            f"The eigenvectors of the derivative of order {order} {where} are nearly dependent (condition number "
+            f"{condition:.1e}): they are no basis to compute in. State it in `nonlinear`, or use an explicit solver."
         )
     dtype = found.dtype
     vectors, inverse, values = vectors.astype(dtype), inverse.astype(dtype), values.astype(dtype)
@@ -276,17 +286,24 @@ def _free(num_points: int, is_held: tuple[bool, bool]) -> np.ndarray:
     return is_free
 
 
-def _matrix(
-    num_points: int, points: Any, accuracy: int, order: int, conditions: tuple[tuple[Any, ...], ...], closure: str
-) -> np.ndarray:
-    """The derivative between homogeneous conditions for unit spacing, from the stencils themselves; float64."""
+def _unit_grid(num_points: int, points: Any, periodic: bool) -> Grid:
+    """An axis with a mean spacing of 1; float64."""
     with jax.enable_x64(True), jax.ensure_compile_time_eval():
-        grid = Grid(num_points, num_points - (points == "nodes"), periodic=False, points=points, dtype=np.float64)
-        low, high = (kind(*weights) for kind, *weights in conditions)
-        reading = FiniteDifference(grid, accuracy, {"x-": low, "x+": high}, closure=closure)
-        sides = ((Met(low, jnp.zeros(1)), Met(high, jnp.zeros(1))),)
-        derivative = lambda u: StencilField(reading, u[None], (sides,)).derivative(0, order).values[0]  # noqa: E731
-        return np.asarray(jax.vmap(derivative, out_axes=1)(jnp.eye(num_points)))
+        grid = Grid(num_points, 1.0, periodic, points=points, dtype=np.float64)
+        return eqx.tree_at(lambda one: one.extent, grid, 1 / grid.mean_spacing(0)[None])
+
+
+def _matrix(grid: Grid, accuracy: int, order: int, conditions: tuple[tuple[Any, ...], ...], closure: str) -> np.ndarray:
+    """The derivative between homogeneous conditions, from the stencils themselves; float64."""
+    with jax.enable_x64(True), jax.ensure_compile_time_eval():
+        ends = [kind(*weights) for kind, *weights in conditions]
+        if len(ends) == 2:
+            reading = FiniteDifference(grid, accuracy, {"x-": ends[0], "x+": ends[1]}, closure=closure)
+            side: Any = (Met(ends[0], jnp.zeros(1)), Met(ends[1], jnp.zeros(1)))
+        else:
+            reading, side = FiniteDifference(grid, accuracy), ends[0] if ends else None
+        derivative = lambda u: StencilField(reading, u[None], ((side,),)).derivative(0, order).values[0]  # noqa: E731
+        return np.asarray(jax.vmap(derivative, out_axes=1)(jnp.eye(grid.shape[0])))
 
 
 def _along(matrix: Array, u: Array, axis: int) -> Array:

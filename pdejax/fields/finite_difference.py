@@ -1,4 +1,4 @@
-"""Finite differences on a uniform grid: the discretisation. How a field is differentiated is in `stencil.py`."""
+"""Finite differences on uniform and stretched grids: the discretisation. How it differentiates is in `stencil.py`."""
 
 from typing import Any
 
@@ -13,13 +13,17 @@ from pdejax.fields.stencil import Met, MetSides, StencilField
 from pdejax.grid import Grid, check_is_grid
 from pdejax.sides import Walls
 from pdejax.sizes import size
+from pdejax.stretching import Stretched
 
 ORDERS = (2, 4, 6, 8)
 CLOSURES = ("ghost values", "summation by parts")
+# By order, by how much neighbouring distances of stretched points may differ. Diffusion between walls had growing modes
+# from 4.5, 2.7, 2.0 and 1.5 on, and none at these figures, with all pairs of conditions, maps and kinds of points.
+_LARGEST_GROWTH = {2: 3.0, 4: 2.2, 6: 1.8, 8: 1.45}
 
 
 class FiniteDifference(eqx.Module):
-    """Central finite differences on a uniform grid.
+    """Central finite differences on points at equal distances, or their images (`pdejax.Stretched`).
 
     - `order`: 2, 4, 6 or 8, the order of accuracy of each derivative; with ghost values, at the walls too.
     - `boundary`: what holds at the walls (`pdejax.boundary`): one condition for all of them, a mapping by side
@@ -38,8 +42,13 @@ class FiniteDifference(eqx.Module):
     A node on a Dirichlet wall is held: it has the wall's value, and changes as that does. At a wall with `Outflow`
     derivatives are one-sided.
 
-    Raises `ValueError` for other orders and closures, summation by parts on centres between walls, a grid with fewer
-    points than a stencil, and walls without a condition; when it reads an equation, also for components that have none.
+    On stretched points derivatives have the same orders; between walls those of order 1 and 2. From an inflow on nodes
+    that are stretched there, transport without diffusion grows with orders 4 and more: use order 2, centres, or
+    diffusion that reaches the wall.
+
+    Raises `ValueError` for other orders and closures, summation by parts on other points than nodes at equal distances,
+    a grid with fewer points than a stencil, stretched points whose distances change too fast for the order, and walls
+    without a condition; when it reads an equation, also for components that have none.
     """
 
     grid: Grid
@@ -60,7 +69,7 @@ class FiniteDifference(eqx.Module):
         check_is_grid(grid, "FiniteDifference")
         if "chebyshev" in grid.points:
             raise ValueError(
-                f"FiniteDifference needs points at equal distances, and axis {grid.points.index('chebyshev')} has "
+                f"FiniteDifference needs uniform or stretched points, and axis {grid.points.index('chebyshev')} has "
                 'Chebyshev points: use Grid(..., points="nodes") or "centres" there, or Chebyshev(grid, ...).'
             )
         if order not in ORDERS:
@@ -80,11 +89,21 @@ class FiniteDifference(eqx.Module):
             for axis, wraps in enumerate(grid.periodic):
                 if not wraps and grid.points[axis] != "nodes":
                     raise ValueError(
-                        f"Summation by parts needs points on the walls, and axis {axis} has {grid.points[axis]!r}: use "
-                        'Grid(..., points="nodes") there, or closure="ghost values".'
+                        f"Summation by parts needs points at equal distances, on the walls, too, and axis {axis} has "
+                        f'{grid.points[axis]!r}: use Grid(..., points="nodes") there, or closure="ghost values".'
                     )
         if advection not in ("central", "upwind"):
             raise ValueError(f'FiniteDifference reads advection "central" or "upwind", got {advection!r}.')
+        for axis, points in enumerate(grid.points):
+            if isinstance(points, Stretched):
+                fractions, _ = points.placed(grid.shape[axis], grid.periodic[axis])
+                growth = np.exp(np.max(np.abs(np.diff(np.log(np.diff(fractions))))))
+                if growth > _LARGEST_GROWTH[order]:
+                    raise ValueError(
+                        f"Along axis {axis} neighbouring distances between points differ by a factor of {growth:.2f}, "
+                        f"and with order {order} by no more than {_LARGEST_GROWTH[order]} or modes of diffusion grow: "
+                        "use more points, a lower order or less stretching."
+                    )
         self.grid = grid
         self.order = order
         self.advection = advection
@@ -99,7 +118,10 @@ class FiniteDifference(eqx.Module):
         return y
 
     def norm(self, y: Float[Array, "channel *space"]) -> Float[Array, ""]:
-        """Root mean square over the points, summed over channels."""
+        """Root mean square over the points, or over the box where these are stretched, summed over channels."""
+        if not all(self.grid.is_uniform):
+            volume = self.grid.volume.astype(y.dtype)
+            return size(y, lambda squares: jnp.sum(self.grid.integrate(squares)) / volume)
         return size(y, jnp.sum) / float(np.sqrt(np.prod(self.grid.shape)))
 
     def hold(self, equation: EquationLike, t: Any, u: Float[Array, "channel *space"]) -> Float[Array, "channel *space"]:
@@ -151,7 +173,7 @@ class FiniteDifference(eqx.Module):
             (component, axis, end, condition)
             for component, sides in enumerate(self.sides_of(equation))
             for axis, pair in enumerate(sides)
-            if isinstance(pair, tuple) and self.grid.points[axis] == "nodes"
+            if isinstance(pair, tuple) and self.grid.placement[axis] == "nodes"
             for end, condition in zip((0, -1), pair, strict=True)
             if isinstance(condition, Dirichlet)
         ]

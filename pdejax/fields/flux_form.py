@@ -25,7 +25,7 @@ from jaxtyping import Array
 
 from pdejax.boundary import AntiPeriodic, Neumann, Robin
 from pdejax.fields.stencil_weights import ghost_weights, midpoint_weights
-from pdejax.fields.windows import combined, window
+from pdejax.fields.windows import along, combined, window
 
 
 def flux_divergence(u: Any, diffusivity: Any, mean: str) -> Array:
@@ -39,17 +39,21 @@ def flux_divergence(u: Any, diffusivity: Any, mean: str) -> Array:
 
 def _along(u: Any, diffusivity: Any, axis: int, mean: str) -> Array:
     order, n, at = u.reading.order, u.grid.shape[axis], axis + 1
-    on_wall = u.grid.points[axis] == "nodes" and not u.grid.periodic[axis]
+    on_wall = u.grid.placement[axis] == "nodes" and not u.grid.periodic[axis]
     # With centres the first and the last face lie on the walls; on a periodic axis they are one face.
     num_faces, width = (n - 1, order // 2 - 1) if on_wall else (n + 1, order // 2)
-    spacing = u.grid.spacing[axis].astype(u.values.dtype)
-    slopes = _weighted(u._padded(axis, width, 2, order if order > 2 else 1), 1, order, at, num_faces) / spacing
+    # How many points there are per length at the faces and at the points: on stretched ones they differ.
+    per_length = lambda start, count: along(  # noqa: E731
+        u.grid.points_per_length(axis, start, count).astype(u.values.dtype), at, u.ndim + 1
+    )
+    slopes = _weighted(u._padded(axis, width, 2, order if order > 2 else 1), 1, order, at, num_faces)
+    slopes = slopes * per_length(0.5 if on_wall else -0.5, num_faces)
     flux = _between(diffusivity, axis, width, num_faces, mean) * slopes
     parts = [
         _continued(u, diffusivity, flux[component : component + 1], component, axis)
         for component in range(u.num_components)
     ]
-    return _weighted(jnp.concatenate(parts), 1, order, at, n) / spacing
+    return _weighted(jnp.concatenate(parts), 1, order, at, n) * per_length(0.0, n)
 
 
 def _between(diffusivity: Any, axis: int, width: int, num_faces: int, mean: str) -> Array:
@@ -61,7 +65,7 @@ def _between(diffusivity: Any, axis: int, width: int, num_faces: int, mean: str)
     values = diffusivity.values if mean == "arithmetic" else 1 / diffusivity.values
     if isinstance(side, tuple):
         count = order + 2 if order > 2 else 2
-        _, weights = ghost_weights(diffusivity.grid.points[axis], None, count, width)
+        _, weights = ghost_weights(diffusivity.grid.placement[axis], None, count, width)
         ghosts = lambda given: combined(weights, window(given, at, 0, count), at)  # noqa: E731
         low, high = jnp.flip(ghosts(values), at), ghosts(jnp.flip(values, at))
         edges = [jnp.repeat(window(values, at, place, 1), width, at) for place in (0, values.shape[at] - 1)]
@@ -90,7 +94,7 @@ def _continued(u: Any, diffusivity: Any, flux: Array, component: int, axis: int)
     ends = []
     for end, condition in enumerate(met.condition for met in side):
         inward = jnp.flip(flux, at) if end else flux
-        if u.grid.points[axis] == "centres":
+        if u.grid.placement[axis] == "centres":
             _, weights = ghost_weights("nodes", None, degree + 1, width - 1)
             ghosts = combined(weights, window(inward, at, 0, degree + 1), at)
         elif not isinstance(condition, Neumann | Robin):

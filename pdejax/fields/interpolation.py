@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from pdejax.fields.chebyshev_polynomials import chebyshev_coefficients
 from pdejax.grid import Grid
+from pdejax.stretching import Stretched
 
 
 def interpolate(u: Float[Array, "..."], grid: Grid, points: Any) -> Float[Array, "..."]:
@@ -27,6 +28,11 @@ def interpolate(u: Float[Array, "..."], grid: Grid, points: Any) -> Float[Array,
             raise ValueError(
                 f"interpolate evaluates polynomials on Chebyshev points and Fourier series on periodic axes, and axis "
                 f"{axis} has {kind!r} between walls."
+            )
+        if isinstance(kind, Stretched):
+            raise ValueError(
+                f"interpolate takes the Fourier series of uniform points, and axis {axis} has stretched ones: "
+                "interpolate between its points with jnp.interp, or solve on nodes or centres."
             )
     u, points = jnp.asarray(u), jnp.asarray(points, grid.dtype)
     if jnp.shape(u)[-grid.ndim :] != grid.shape:

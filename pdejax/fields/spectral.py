@@ -25,7 +25,7 @@ from jaxtyping import Array, Bool, Complex, Float, Inexact
 from pdejax.fields.field import AbstractField, EquationLike, as_state
 from pdejax.fields.growth import without_growth
 from pdejax.fields.reach import reach_of_linear
-from pdejax.grid import Grid, check_is_grid
+from pdejax.grid import Grid, check_is_grid, check_uniform
 from pdejax.sizes import size
 
 Dealiasing = float | Literal["auto"] | None | Bool[Array, "..."] | np.ndarray
@@ -41,8 +41,8 @@ class Spectral(eqx.Module):
       one dimension as `(u^2 / 2)_x`, and the advection of the vorticity of a plane stream function by 2 + 2 transforms
       in place of 4 + 1 (Basdevant, J. Comput. Phys. 50 (1983) 209). Equal on resolved fields.
 
-    Raises `ValueError` on a grid that is not periodic, a fraction outside (0, 1], or a mask of the wrong shape, and
-    `TypeError` for a class in place of a grid.
+    Raises `ValueError` on a grid that is not periodic or has stretched points, a fraction outside (0, 1], or a mask of
+    the wrong shape, and `TypeError` for a class in place of a grid.
     """
 
     grid: Grid
@@ -58,6 +58,9 @@ class Spectral(eqx.Module):
                 f"Spectral needs a periodic grid, but axes {walls} are not periodic: use Grid(..., periodic=True), "
                 "Chebyshev or FiniteDifference."
             )
+        check_uniform(
+            grid, "Spectral", "of which it takes Fourier transforms", "use nodes or centres, or FiniteDifference"
+        )
         self.grid = grid
         self.cheap_forms = cheap_forms
         self.mask = None

@@ -33,6 +33,18 @@ def exact_central_weights(derivative: int, order: int) -> list[Fraction]:
     return solve(moments, target)
 
 
+def stretched_weights(coefficients: np.ndarray, order: int) -> np.ndarray:
+    """The weights `(offset, point)` of `sum over k of coefficients[k - 1] d^k/di^k`, by the central formulas of each
+    derivative; the offsets are those of the highest."""
+    highest = len(coefficients)
+    half_width = central_weights(highest, order)[0][-1]
+    total = np.zeros((2 * half_width + 1, coefficients.shape[1]))
+    for derivative, coefficient in enumerate(coefficients, start=1):
+        offsets, weights = central_weights(derivative, order)
+        total[offsets + half_width] += np.outer(weights, coefficient)
+    return total
+
+
 @functools.cache
 def ghost_weights(
     points: str, derivative_order: int | None, num_interior: int, num_ghosts: int

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from pdejax.fields.stencil_weights import upwind_weights
-from pdejax.fields.windows import window
+from pdejax.fields.windows import along, window
 
 
 def upwind_derivative(u: Any, axis: int) -> tuple[Array, Array]:
@@ -32,7 +32,7 @@ def upwind_derivative(u: Any, axis: int) -> tuple[Array, Array]:
     order, n = u.reading.order, u.grid.shape[axis]
     offsets, weights = upwind_weights(order)
     half, degree = order // 2, max(order - 2, 1)
-    spacing = u.grid.spacing[axis].astype(u.values.dtype)
+    per_length = along(u.grid.points_per_length(axis, 0.0, n).astype(u.values.dtype), axis + 1, u.ndim + 1)
     sums = []
     for inflow, sign in ((0, 1), (-1, -1)):
         padded = u._padded(axis, half, 1, degree, inflow)
@@ -41,7 +41,7 @@ def upwind_derivative(u: Any, axis: int) -> tuple[Array, Array]:
             for offset, weight in zip(offsets, weights, strict=True)
             if weight != 0.0
         ]
-        sums.append(sum(weight * window(padded, axis + 1, start, n) for weight, start in taken) / spacing)
+        sums.append(sum(weight * window(padded, axis + 1, start, n) for weight, start in taken) * per_length)
     rightwards, leftwards = sums
     return (rightwards + leftwards) / 2, -(rightwards - leftwards) / 2
 

@@ -16,17 +16,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, Int, PRNGKeyArray
 
-from pdejax.grid import Grid
+from pdejax.grid import Grid, check_uniform
 from pdejax.keys import checked_key
 
 
 def mode_numbers(grid: Grid, law: str, cutoff: int | None = None) -> Int[Array, "ndim *block"]:
     """The modes up to `cutoff` along every axis, or all modes that the grid holds.
 
-    Raises `ValueError` when the grid is not periodic or does not hold the modes up to `cutoff`.
+    Raises `ValueError` when the grid is not periodic, has stretched points or does not hold the modes up to `cutoff`.
     """
     if not all(grid.periodic):
         raise ValueError(f"{law} is a Fourier series and needs a periodic grid, got periodic={grid.periodic}.")
+    check_uniform(grid, law, "on which it evaluates a Fourier series", "use nodes or centres")
     held = [(n - 1) // 2 for n in grid.shape]
     for axis, most in enumerate(held):
         if cutoff is not None and cutoff > most:

@@ -16,13 +16,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pdejax import stretching
 from pdejax.grid import Grid
 from pdejax.nn import Modes
 
 _MAGIC = b"pdejax model\n"
 _FORMAT_VERSION = 1
 # Only classes and functions of these packages are looked up by name, so that a file cannot name anything else.
-_CLASSES = ("pdejax.models.", "pdejax.nn.", "pdejax.grid")
+_CLASSES = ("pdejax.models.", "pdejax.nn.", "pdejax.grid", "pdejax.stretching.")
 _FUNCTIONS = {"jax.nn": jax.nn, "jax.numpy": jnp}
 
 
@@ -174,7 +175,7 @@ def _describe(value: Any) -> Any:
         return {"dtype": value.name}
     if isinstance(value, jax.Array | np.ndarray | np.generic):
         return {"array": np.asarray(value).tolist(), "dtype": np.asarray(value).dtype.name}
-    if isinstance(value, eqx.Module | Modes):
+    if isinstance(value, eqx.Module | Modes) or type(value).__module__ == stretching.__name__:
         kind = type(value)
         name = f"{kind.__module__}.{kind.__qualname__}"
         if not name.startswith(_CLASSES):

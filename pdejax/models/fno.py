@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pdejax.grid import Grid
+from pdejax.grid import Grid, check_uniform
 from pdejax.keys import checked_key
 from pdejax.nn import ChannelMap, Modes, SpectralConvolution
 
@@ -40,7 +40,7 @@ class FNO(eqx.Module):
 
     Raises `ValueError` for sizes that make no sense and a seed in place of the key; at trace time for a wrong number of
     channels or axes, frequencies that the grid does not resolve, a missing parameter, coordinates without a domain, and
-    a domain that contradicts `periodic`.
+    a domain that contradicts `periodic` or whose points are not at equal distances.
     Source: Li et al., Fourier Neural Operator for Parametric Partial Differential Equations (ICLR 2021), section 4.
     Two departures: spectral weights start centred, and coordinates are periodic and off by default.
     """
@@ -147,6 +147,13 @@ class FNO(eqx.Module):
         """The channels that are not the state: harmonics of the position, then the parameters."""
         if domain is not None and domain.shape != space:
             raise ValueError(f"The state has space {space} but the domain has shape {domain.shape}.")
+        if domain is not None:
+            check_uniform(
+                domain,
+                "FNO",
+                "whose layers convolve in space by Fourier transforms",
+                "interpolate the states onto a Grid of nodes or centres",
+            )
         if any(self.coordinates):
             # Guessing would give a model that was trained with walls other inputs when it is used.
             if domain is None and self.periodic is None:

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from pdejax.grid import Grid
-from pdejax.plotting.fields import draw_image
+from pdejax.plotting.fields import draw_image, redraw
 from pdejax.plotting.style import COLOURS, colour_limits, house_style, labelled, new_figure
 
 
@@ -116,7 +116,7 @@ def _image_panels(
 
     def draw(index: int) -> None:
         for image, frames in zip(images, values.values(), strict=True):
-            image.set_data(np.where(np.isfinite(frames[index]), frames[index], np.nan).T)
+            redraw(image, np.where(np.isfinite(frames[index]), frames[index], np.nan))
 
     return figure, draw
 

@@ -1,10 +1,12 @@
 """Fields in space, and one-dimensional fields in space and time."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Array, Float
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
@@ -75,22 +77,14 @@ def plot_space_time(
         raise ValueError(f"plot_space_time needs fields of shape (time, points) = {expected}, got {shapes}.")
     low, high, map_name = colour_limits(*(np.asarray(values) for values in fields.values()))
     step = (times[-1] - times[0]) / max(1, times.size - 1) or 1.0
-    left, right = _edges(grid)[0]
+    (across,) = _edges(grid)
+    between = times[0] + step * (np.arange(times.size + 1) - 0.5)
     with house_style():
         figure = new_figure(0.8 + 2.6 * len(fields), 3.6)
         panels = figure.subplots(1, len(fields), sharey=True, squeeze=False)[0]
         image = None
         for panel, (title, values) in zip(panels, fields.items(), strict=True):
-            image = panel.imshow(
-                np.asarray(values),
-                origin="lower",
-                aspect="auto",
-                extent=(left, right, times[0] - step / 2, times[-1] + step / 2),
-                cmap=colour_map(map_name),
-                vmin=low,
-                vmax=high,
-                interpolation="nearest",
-            )
+            image = _cells(panel, np.asarray(values), (across, between), (low, high, map_name), "auto")
             panel.set_title(title)
             panel.set_xlabel(labelled("x", length_unit))
         panels[0].set_ylabel(labelled("time", time_unit))
@@ -107,23 +101,36 @@ def draw_image(
     *,
     axes: tuple[int, int] = (0, 1),
     length_unit: str = "",
-) -> AxesImage:
+) -> AxesImage | QuadMesh:
     """Values on two axes of the grid, the first to the right and the second upwards, each point a cell of its size."""
-    low, high, map_name = limits
     edges = _edges(grid)
-    image = panel.imshow(
-        values.T,
-        origin="lower",
-        extent=(*edges[axes[0]], *edges[axes[1]]),
-        cmap=colour_map(map_name),
-        vmin=low,
-        vmax=high,
-        aspect="equal",
-        interpolation="nearest",
-    )
+    image = _cells(panel, values.T, (edges[axes[0]], edges[axes[1]]), limits, "equal")
     panel.set_xlabel(labelled(AXIS_NAMES[axes[0]], length_unit))
     panel.set_ylabel(labelled(AXIS_NAMES[axes[1]], length_unit))
     return image
+
+
+def redraw(image: AxesImage | QuadMesh, values: Float[np.ndarray, "first second"]) -> None:
+    """Other values in the cells of `draw_image`."""
+    image.set_data(values.T) if isinstance(image, AxesImage) else image.set_array(values.T)
+
+
+def _cells(
+    panel: Axes,
+    values: Float[np.ndarray, "up right"],
+    edges: tuple[np.ndarray, np.ndarray],
+    limits: tuple[float, float, str],
+    aspect: Literal["auto", "equal"],
+) -> AxesImage | QuadMesh:
+    """One cell of its own size for each value: an image where all are equally large, which is smaller in a file."""
+    low, high, map_name = limits
+    colours = {"cmap": colour_map(map_name), "vmin": low, "vmax": high}
+    right, up = edges
+    if all(np.allclose(np.diff(one), one[1] - one[0], rtol=1e-3, atol=0) for one in edges):
+        extent = (right[0], right[-1], up[0], up[-1])
+        return panel.imshow(values, origin="lower", extent=extent, aspect=aspect, interpolation="nearest", **colours)
+    panel.set_aspect(aspect)
+    return panel.pcolormesh(right, up, values, **colours)
 
 
 def _lines(values: np.ndarray, grid: Grid, names: Sequence[str], units: Sequence[str], length_unit: str) -> Figure:
@@ -133,7 +140,7 @@ def _lines(values: np.ndarray, grid: Grid, names: Sequence[str], units: Sequence
         panel.plot(np.asarray(grid.axes[0]), values[c], color=COLOURS[1])
         panel.set_ylabel(labelled(names[c], units[c]))
         panel.grid(True)
-        panel.set_xlim(*(_edges(grid)[0] if grid.is_uniform[0] else np.asarray(grid.axes[0])[[0, -1]]))
+        panel.set_xlim(*_edges(grid)[0][[0, -1]])
     panels[-1].set_xlabel(labelled("x", length_unit))
     return figure
 
@@ -169,15 +176,20 @@ def _images(values: np.ndarray, grid: Grid, names: Sequence[str], units: Sequenc
     return figure
 
 
-def _edges(grid: Grid) -> list[tuple[float, float]]:
-    """Where the cells around the first and the last point of each axis end."""
-    if not all(grid.is_uniform):
-        raise ValueError(
-            "Fields are drawn on points at equal distances, and this grid has Chebyshev points: draw "
-            "pdejax.interpolate(u, grid, uniform.coordinates()) on a Grid of the same box with other points."
-        )
-    spacing = np.asarray(grid.spacing, float)
-    return [(float(x[0]) - h / 2, float(x[-1]) + h / 2) for x, h in zip(grid.axes, spacing, strict=True)]
+def _edges(grid: Grid) -> list[np.ndarray]:
+    """Along each axis where the cells around its points end: halfway between them, and at either end half a distance
+    beyond, but not beyond a wall where the points are not equally far apart."""
+    edges = []
+    for x, uniform, wraps, low, length in zip(
+        grid.axes, grid.is_uniform, grid.periodic, np.asarray(grid.origin), np.asarray(grid.extent), strict=True
+    ):
+        x = np.asarray(x, float)
+        halves = np.diff(x) / 2
+        ends = [x[0] - halves[0], x[-1] + halves[-1]]
+        if not uniform and not wraps:
+            ends = [float(low), float(low + length)]
+        edges.append(np.r_[ends[0], x[:-1] + halves, ends[1]])
+    return edges
 
 
 def _per_channel(what: str, given: Sequence[str] | None, default: list[str]) -> list[str]:

@@ -100,14 +100,15 @@ def terms_for(solver: diffrax.AbstractSolver, equation: Equation, space: Space, 
 
 def default_solver(equation: Equation, discretisation: Discretisation) -> tuple[diffrax.AbstractSolver, str]:
     """The solver that suits an equation on a discretisation, and why."""
-    name = type(equation).__name__
+    name, grid = type(equation).__name__, discretisation.grid
+    where = "on stretched points" if all(grid.periodic) else "between walls"
     if isinstance(discretisation, Chebyshev):
         return diffrax.Tsit5(), (
             f"{name} between Chebyshev points is explicit: Tsit5, fifth order. The points at the walls limit its step: "
             "about 18 extent / (ndim N^2 |velocity|) for transport and 18 extent^2 / (ndim N^4 diffusivity) for "
             "diffusion."
         )
-    if isinstance(discretisation, FiniteDifference) and not all(discretisation.grid.periodic):
+    if isinstance(discretisation, FiniteDifference) and not all(grid.periodic + grid.is_uniform):
         try:
             bases_of(discretisation, equation)
             why = None if has_derivatives(equation, discretisation.grid.ndim) else "`linear` holds no derivative."
@@ -115,11 +116,11 @@ def default_solver(equation: Equation, discretisation: Discretisation) -> tuple[
             why = str(refusal)
         if why is None:
             return KenCarp4(), (
-                f"{name} between walls has a linear part that is diagonal in a basis per axis: KenCarp4 solves its "
+                f"{name} {where} has a linear part that is diagonal in a basis per axis: KenCarp4 solves its "
                 "implicit stages exactly, however stiff, and the rest explicitly with fourth order, with step control."
             )
         return diffrax.Tsit5(), (
-            f"{name} between these walls is explicit: Tsit5, fifth order; its step is limited by the grid, about h / "
+            f"{name} {where} is explicit: Tsit5, fifth order; its step is limited by the grid, about h / "
             f"|velocity| for transport and h^2 / (2 ndim diffusivity) for diffusion. Not implicit, because: {why}"
         )
     if isinstance(discretisation, FiniteDifference):

@@ -10,6 +10,7 @@ import pytest
 
 from pdejax.data import Trajectories, WellWriter, read_well, write_well
 from pdejax.grid import Grid
+from pdejax.stretching import Stretched, TowardsPoint
 
 
 def random_trajectories(names=("velocity_y", "p", "velocity_x"), shape=(6, 9), dtype=np.float32, **options):
@@ -50,6 +51,21 @@ def test_writing_and_reading_return_the_same_bits(tmp_path, names, shape, dtype)
         np.testing.assert_array_equal(back.parameters[name], values)
     assert (back.grid.shape, back.grid.periodic, back.grid.points) == (shape, data.grid.periodic, data.grid.points)
     np.testing.assert_array_equal(back.grid.extent, data.grid.extent)
+
+
+def test_stretched_points_are_read_back_and_functions_refused(tmp_path):
+    points = ("nodes", Stretched(TowardsPoint(0.3, 4.0), "centres"))
+    grid = Grid((6, 9), (2.0, 3.0), (True, False), (0.5, -1.0), points, np.float32)
+    data = dataclasses.replace(random_trajectories(("u",), (6, 9)), grid=grid)
+    path = write_well(data, tmp_path / "a.hdf5")
+    assert read_well(path).grid.points == points
+    with h5py.File(path, "r") as file:
+        np.testing.assert_allclose(file["dimensions/y"][()], grid.axes[1], rtol=1e-6)
+    square = Stretched(lambda s: (s + s**2) / 2)
+    own = dataclasses.replace(data, grid=Grid((6, 9), 1.0, (True, False), points=("nodes", square), dtype=np.float32))
+    with pytest.raises(ValueError, match="stretched by a function of yours: use one of TowardsWalls"):
+        write_well(own, tmp_path / "b.hdf5")
+    assert [found.name for found in tmp_path.iterdir()] == ["a.hdf5"]
 
 
 def test_the_layout_is_that_of_the_well(tmp_path):

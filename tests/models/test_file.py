@@ -9,6 +9,7 @@ import pytest
 
 from pdejax.grid import Grid
 from pdejax.models import FNO, Normalised, Statistics, load, save
+from pdejax.stretching import Stretched, TowardsWall
 
 
 def example():
@@ -26,6 +27,12 @@ def example():
     )
     into, out = Statistics([0.1, -3.0], [1 / 3, 7.0]), Statistics([0.0, 0.0], [0.2, 0.3])
     return Normalised(network, into, out, residual=True, parameters={"drag": Statistics(0.1, 0.3)})
+
+
+def test_a_stretched_grid_is_saved_with_its_model(tmp_path):
+    grid = Grid(12, 1.0, False, points=Stretched(TowardsWall(1.5, "upper"), "centres"), dtype=jnp.float32)
+    save(tmp_path / "model.pdejax", example(), names=("u", "v"), grid=grid, dt=0.2)
+    assert eqx.tree_equal(grid, load(tmp_path / "model.pdejax").grid)
 
 
 def test_what_is_saved_is_what_is_loaded(tmp_path):

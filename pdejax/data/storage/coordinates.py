@@ -1,5 +1,6 @@
 """Grids and times from the coordinates of a file in The Well's layout, and grids as plain numbers."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -10,18 +11,48 @@ import numpy as np
 
 from pdejax.data.storage.stored import HDF5
 from pdejax.grid import Grid
+from pdejax.stretching import Sine, Stretched, TowardsPoint, TowardsWall, TowardsWalls
+
+# The maps that numbers and words describe: a function of the user's own is neither.
+_MAPS = {kind.__name__: kind for kind in (TowardsWalls, TowardsWall, TowardsPoint, Sine)}
 
 
 def grid_to_json(grid: Grid) -> dict[str, Any]:
-    """A grid as plain numbers and words; `Grid(**...)` of it is the same grid."""
+    """A grid as plain numbers and words; `grid_from_json` of it is the same grid.
+
+    Raises `ValueError` for points stretched by a function of the user's own.
+    """
     return {
         "shape": list(grid.shape),
         "extent": np.asarray(grid.extent).tolist(),
         "periodic": list(grid.periodic),
         "origin": np.asarray(grid.origin).tolist(),
-        "points": list(grid.points),
+        "points": [_points_to_json(points) for points in grid.points],
         "dtype": grid.dtype.name,
     }
+
+
+def grid_from_json(given: Mapping[str, Any]) -> Grid:
+    return Grid(**{**given, "points": [_points_from_json(points) for points in given["points"]]})
+
+
+def _points_to_json(points: Any) -> Any:
+    if not isinstance(points, Stretched):
+        return points
+    mapping: Any = points.map
+    if type(points.map) is not _MAPS.get(type(points.map).__name__):
+        raise ValueError(
+            f"A file holds grids in numbers and words, and {points} is stretched by a function of yours: use one of "
+            f"{', '.join(_MAPS)}, or store the arrays by themselves."
+        )
+    return {"map": type(points.map).__name__, **dataclasses.asdict(mapping), "kind": points.kind}
+
+
+def _points_from_json(given: Any) -> Any:
+    if isinstance(given, str):
+        return given
+    numbers = {name: value for name, value in given.items() if name not in ("map", "kind")}
+    return Stretched(_MAPS[given["map"]](**numbers), given["kind"])
 
 
 def read_grid(path: Path, file: HDF5, layout: Mapping[str, Any]) -> tuple[Grid, dict[str, np.ndarray]]:
@@ -30,7 +61,7 @@ def read_grid(path: Path, file: HDF5, layout: Mapping[str, Any]) -> tuple[Grid, 
         given = dict(layout["grid"])
         if given["dtype"] == "float64" and not jax.config.read("jax_enable_x64"):
             given["dtype"] = "float32"  # reading data must not need double precision
-        return Grid(**given), {}
+        return grid_from_json(given), {}
     if (kind := file.attrs.get("grid_type", "cartesian")) != "cartesian":
         _no_grid(path, f"its grid is {kind}")
     axes = text_attribute(file["dimensions"], "spatial_dims")

@@ -42,7 +42,8 @@ class WellWriter:
     Until `finish` has returned, the samples lie in a hidden file beside it, which an error removes. A file that had the
     name before stays as it was until then.
 
-    Raises `ValueError` for a suffix that `the_well` does not look for, and for a `finish` before all is written.
+    Raises `ValueError` for a suffix that `the_well` does not look for, points stretched by a function of your own, and
+    for a `finish` before all is written.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class WellWriter:
         self.path = Path(path)
         if self.path.suffix not in (".hdf5", ".h5"):
             raise ValueError(f"{self.path.name}: name the file *.hdf5 or *.h5, readers of The Well look for these.")
+        grid_to_json(grid)  # what cannot be described should be refused before anything is solved
         self.grid, self.names, self.times = grid, as_names(names), np.asarray(times, np.float64)
         self.units = ("",) * len(self.names) if units is None else as_names(units)
         self.num_samples, self.num_written = num_samples, 0
