@@ -107,6 +107,11 @@ class Chebyshev(eqx.Module):
         sides, auxiliary = self._sides(equation, t, u)
         return as_state(ChebyshevField(self, self._imposed(sides, t, u), t, auxiliary), equation)
 
+    def sides_of(self, equation: EquationLike) -> tuple[Sides, ...]:
+        """The conditions of each component."""
+        at_rest = jnp.zeros((len(equation.components(self.grid.ndim)), *self.grid.shape), self.grid.dtype)
+        return self._sides(equation, 0.0, at_rest)[0]
+
     def _sides(self, equation: EquationLike, t: Any, u: Array) -> tuple[tuple[Sides, ...], dict[str, Sides]]:
         """The conditions of each component, and of each auxiliary field by name."""
         names = equation.components(self.grid.ndim)

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from pdejax.solvers.exponential import AbstractExponentialSolver
 from pdejax.solvers.linear_part import AbstractLinearPart
 from pdejax.solvers.semilinear import AbstractSemilinearSolver, SemilinearTerm
 
@@ -30,10 +29,10 @@ class AbstractMultistepSolver(AbstractSemilinearSolver):
     """One evaluation of N per step, from a history of equal steps. Fixed steps: no error is estimated.
 
     The first steps are taken by `starter`, and so are those after a change of the step size. It has the order of the
-    method, so nothing is lost. `num_values` of N and `num_changes` of y are kept.
+    method or more, so nothing is lost. `num_values` of N and `num_changes` of y are kept.
     """
 
-    starter: ClassVar[AbstractExponentialSolver]
+    starter: ClassVar[AbstractSemilinearSolver]
     num_values: ClassVar[int]
     num_changes: ClassVar[int] = 0
 
