@@ -158,8 +158,8 @@ class FrozenField(AbstractField):
 
     def _refusal(self) -> ValueError:
         return ValueError(
-            f"`linear` of {self.kind} is no combination of u and its derivatives with coefficients that are known: what "
-            "is no linear function of u belongs in `nonlinear`."
+            f"`linear` of {self.kind} is no combination of u and its derivatives with coefficients that are known: "
+            "what is no linear function of u belongs in `nonlinear`."
         )
 
 

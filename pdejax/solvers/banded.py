@@ -37,7 +37,7 @@ class Line(eqx.Module):
         return jnp.moveaxis(self.blocks.apply(jnp.moveaxis(y, self.axis, 0)), 0, self.axis)
 
     def factors(self, step: Array, symbol: Array) -> Factors:
-        """Of `1 - step (symbol + matrix)`; the symbol does not change along the axis, but that it is zero at held ends."""
+        """Of `1 - step (symbol + matrix)`; along the axis the symbol changes only in that it is zero at held ends."""
         return self.blocks.factors(step, 1 - step * jnp.take(symbol, 1, axis=self.axis).ravel())
 
     def solve(self, factors: Factors, r: Array) -> Array:

@@ -46,7 +46,7 @@ class AbstractMultistepSolver(AbstractSemilinearSolver):
     ) -> Array:
         """The change of y over a step from a whole history."""
 
-    def coefficients(self, linear: AbstractLinearPart, h: Array) -> tuple[dict[str, Any], dict[str, Any]]:
+    def coefficients(self, linear: AbstractLinearPart, h: Array) -> tuple[Any, dict[str, Any]]:
         return self.starter.coefficients(linear, h), self.multistep_coefficients(linear, h)
 
     def start(self, term: SemilinearTerm, t: Any, y: Array) -> History:
@@ -62,7 +62,7 @@ class AbstractMultistepSolver(AbstractSemilinearSolver):
     def advance(
         self,
         term: SemilinearTerm,
-        coefficients: tuple[dict[str, Any], dict[str, Any]],
+        coefficients: tuple[Any, dict[str, Any]],
         t: Array,
         h: Array,
         y: Array,

@@ -81,8 +81,8 @@ def implicit_bases(equation: Equation, discretisation: FiniteDifference | Chebys
     except (ValueError, TypeError):
         pass
     return NearBases.of(discretisation, equation), (
-        "neither diagonal in a basis per axis nor a matrix along one: {} solves its implicit stages by a Krylov method, "
-        "preconditioned by its diagonal part"
+        "neither diagonal in a basis per axis nor a matrix along one: {} solves its implicit stages by a Krylov "
+        "method, preconditioned by its diagonal part"
     )
 
 
