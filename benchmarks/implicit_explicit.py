@@ -9,7 +9,7 @@ alone. Of rows with walls they are those for the whole tendency at the points, w
 step. All advance in float32 by `TimeStepper`; compilation is apart. A repeat times each once, so that a change of the
 machine's speed meets both; the ratio of times is taken repeat by repeat.
 
-A second table has the time of one stage solve, `(1 - h L)^-1 r`, along an axis between walls: in eigenmodes, by the LU
+A second table has the time of one stage solve, `(1 - h L)^-1 r`, along an axis between walls: in eigenmodes, by the
 factors of a banded line, by the inverse of the whole matrix made beforehand, and by a dense solve.
 """
 
@@ -193,7 +193,7 @@ def table(results: list[dict]) -> str:
 
 
 def measure_solves(shape: tuple[int, ...], repeats: int) -> dict:
-    """One stage solve along the last axis, of `shape` points, the other axis periodic; finite differences of order 4."""
+    """One stage solve along the last axis, of `shape` points, the others periodic; finite differences of order 4."""
     n, num_solves = shape[-1], 100
     grid = pj.Grid(shape, 1.0, (True,) * (len(shape) - 1) + (False,), dtype=jnp.float32)
     side = "xy"[len(shape) - 1]
@@ -207,7 +207,7 @@ def measure_solves(shape: tuple[int, ...], repeats: int) -> dict:
 
     diagonal, y = part(pj.equations.Diffusion(0.1))
     banded, z = part(pj.equations.AdvectionDiffusion(velocity, 0.1))
-    along = jax.vmap(banded.lines[0].blocks.apply, in_axes=1, out_axes=1)(jnp.eye(n, dtype=jnp.float32))
+    along = banded.lines[0].blocks.apply(jnp.eye(n, dtype=jnp.float32))
     symbols = jnp.moveaxis(banded.symbol[0], -1, 0)[n // 2].ravel()
     systems = (1 - step * symbols)[:, None, None] * jnp.eye(n) - step * along
     columns = z[0].reshape(-1, n)[..., None]
@@ -234,7 +234,7 @@ def measure_solves(shape: tuple[int, ...], repeats: int) -> dict:
 
 def table_of_solves(results: list[dict]) -> str:
     lines = [
-        "| points | eigenmodes, us | banded LU, us | inverse made beforehand, us | dense solve, us |",
+        "| points | eigenmodes, us | banded, us | inverse made beforehand, us | dense solve, us |",
         "|---|---|---|---|---|",
     ]
     for result in results:

@@ -197,7 +197,8 @@ class Eigenmodes(eqx.Module):
         """For each component, the axis that keeps its points and the matrix along it (`line.bands`), or None."""
         terms = separable_linear(equation, self.grid.ndim)
         found: list[Any] = []
-        for sides, of_component, bases in zip(self.reading.sides_of(equation), terms, self.bases, strict=True):
+        stated: tuple[Any, ...] = self.reading.sides_of(equation)
+        for sides, of_component, bases in zip(stated, terms, self.bases, strict=True):
             axes = [axis for axis, basis in enumerate(bases) if isinstance(basis, PointBasis)]
             for axis in axes:
                 coefficients = {order: of_component[axis, order] for order in _orders(of_component, axis)}

@@ -2,8 +2,8 @@
 
     A V_k = V_(k+1) H_k,    x = V_k y,    |r| = min over y of |beta e_1 - H_k y|
 
-A left null vector z of H_k, with `z_0 = 1`, has the entries `z_(j+1) = -(sum over i <= j of z_i h_ij) / h_(j+1, j)`, and
-the smallest residual is the projection of `beta e_1` on it, `beta / |z|`: so the iteration stops without solving for y
+A left null vector z of H_k, with `z_0 = 1`, has the entries `z_(j+1) = -(sum over i <= j of z_i h_ij) / h_(j+1, j)`.
+The smallest residual is the projection of `beta e_1` on it, `beta / |z|`. So the iteration stops without solving for y
 in each step. A is applied in one place of the program. Saad & Schultz, SIAM J. Sci. Stat. Comput. 7 (1986) 856.
 """
 

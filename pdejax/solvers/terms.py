@@ -76,7 +76,7 @@ def implicit_bases(equation: Equation, discretisation: FiniteDifference | Chebys
         pass
     try:
         return bases_of(discretisation, equation, lines=True), (
-            "a matrix along one axis: {} solves its implicit stages exactly, by LU factors made once per step size"
+            "a matrix along one axis: {} solves its implicit stages exactly, by factors made once per step size"
         )
     except (ValueError, TypeError):
         pass
@@ -177,6 +177,7 @@ def default_solver(equation: Equation, discretisation: Discretisation) -> tuple[
             f"{name} on finite differences is explicit: Tsit5, fifth order. Its step is limited by the grid: "
             "about h / |velocity| for transport and h^2 / (2 ndim diffusivity) for diffusion."
         )
+    assert isinstance(discretisation, Spectral)
     if not discretisation.has_linear_part(equation):
         return (
             diffrax.Tsit5(),
