@@ -569,9 +569,9 @@ MUTATIONS = [
     ),
     Mutation(
         "rate of the lift of walls forgotten",
-        "pdejax/fields/eigenmodes.py",
-        "self._shift(equation) * lift - lift_rate",
-        "self._shift(equation) * lift",
+        "pdejax/solvers/lift.py",
+        "return lift, self.shift * lift - rate",
+        "return lift, self.shift * lift",
         "tests/solvers/test_walls.py -k followed_by_both",
     ),
     Mutation(
@@ -605,7 +605,7 @@ MUTATIONS = [
     Mutation(
         "weights of a mixture for another spacing",
         "pdejax/fields/eigenmodes.py",
-        "return Robin, float(condition.value_weight) * float(grid.mean_spacing(axis)), float(condition.slope_weight)",
+        "return Robin, float(condition.value_weight) * float(unit), float(condition.slope_weight)",
         "return Robin, float(condition.value_weight), float(condition.slope_weight)",
         "tests/solvers/test_walls.py -k series",
     ),
@@ -685,6 +685,34 @@ MUTATIONS = [
         'return middle if mean == "arithmetic" else 1 / middle',
         'return middle if mean == "harmonic" else 1 / middle',
         "tests/fields/test_flux_form.py -k layers",
+    ),
+    Mutation(
+        "Chebyshev derivatives counted in extents in place of halves",
+        "pdejax/fields/line.py",
+        "(1 if reading.grid.periodic[axis] else 2)",
+        "1",
+        "tests/solvers/test_walls.py -k add_up",
+    ),
+    Mutation(
+        "cyclic reduction forgets what the upper neighbour takes off",
+        "pdejax/solvers/cyclic_reduction.py",
+        " - _product(c, _shifted(low, distance))",
+        "",
+        "tests/solvers/test_implicit_between_walls.py -k factors",
+    ),
+    Mutation(
+        "Krylov stages with the data of the walls in the operator",
+        "pdejax/fields/point_values.py",
+        "without_data(self.reading).field",
+        "self.reading.field",
+        "tests/solvers/test_walls.py -k add_up",
+    ),
+    Mutation(
+        "an iteration that fails is silent",
+        "pdejax/solvers/krylov.py",
+        "~converged,",
+        "jnp.zeros_like(converged),",
+        "tests/solvers/test_implicit_between_walls.py -k converge",
     ),
 ]
 

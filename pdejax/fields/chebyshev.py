@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from pdejax.boundary import AntiPeriodic, Sides
 from pdejax.fields.chebyshev_poisson import axis_derivative, laplacian, solve_poisson
 from pdejax.fields.chebyshev_walls import imposed
-from pdejax.fields.field import AbstractField, EquationLike, Poisson, as_state
+from pdejax.fields.field import AbstractField, EquationLike, Poisson, as_state, right_hand_side
 from pdejax.grid import Grid, check_is_grid
 from pdejax.sides import Walls
 from pdejax.sizes import size
@@ -96,11 +96,7 @@ class Chebyshev(eqx.Module):
         """`du/dt` at the points: linear and nonlinear part together; at walls with a condition, the rate with which
         their values go on meeting it. The wall values of u do not enter."""
         self.grid.check_state(u, len(equation.components(self.grid.ndim)))
-        state = self.field(equation, t, u)
-        total = equation.linear(state) + equation.nonlinear(t, state)
-        if total.num_components != state.num_components:
-            raise ValueError(f"`linear` and `nonlinear` must return {state.num_components} component(s), like u.")
-        return self.with_held_rates(equation, t, total.values)
+        return self.with_held_rates(equation, t, right_hand_side(equation, t, self.field(equation, t, u)).values)
 
     def with_held_rates(
         self, equation: EquationLike, t: Any, rate: Float[Array, "channel *space"]
@@ -112,6 +108,11 @@ class Chebyshev(eqx.Module):
         """The state at time t as the equation sees it: with the wall values that meet the conditions."""
         sides, auxiliary = self._sides(equation, t, u)
         return as_state(ChebyshevField(self, self._imposed(sides, t, u), t, auxiliary), equation)
+
+    def sides_of(self, equation: EquationLike) -> tuple[Sides, ...]:
+        """The conditions of each component."""
+        at_rest = jnp.zeros((len(equation.components(self.grid.ndim)), *self.grid.shape), self.grid.dtype)
+        return self._sides(equation, 0.0, at_rest)[0]
 
     def _sides(self, equation: EquationLike, t: Any, u: Array) -> tuple[tuple[Sides, ...], dict[str, Sides]]:
         """The conditions of each component, and of each auxiliary field by name."""
@@ -140,6 +141,11 @@ class ChebyshevField(AbstractField):
 
     def _derivative(self, axis: int, order: int) -> "ChebyshevField":
         return self._new(axis_derivative(self.values, self.reading.grid, axis, order))
+
+    @property
+    def rate(self) -> Any:
+        """The values as a tendency."""
+        return self.values
 
     def laplacian(self) -> "ChebyshevField":
         return self._new(laplacian(self.values, self.reading.grid))

@@ -314,6 +314,14 @@ def as_state(field: Any, equation: EquationLike) -> Any:
     return field
 
 
+def right_hand_side(equation: EquationLike, t: Any, state: Any) -> Any:
+    """`linear + nonlinear` of a state. Raises `ValueError` unless it has as many components."""
+    total = equation.linear(state) + equation.nonlinear(t, state)
+    if total.num_components != state.num_components:
+        raise ValueError(f"`linear` and `nonlinear` must return {state.num_components} component(s), like u.")
+    return total
+
+
 def _is_scalar(value: Any) -> bool:
     is_scalar = isinstance(value, numbers.Number) or (
         not isinstance(value, AbstractField) and hasattr(value, "dtype") and jnp.ndim(value) == 0

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pdejax.boundary import Condition, Dirichlet, datum_at, datum_rate
-from pdejax.fields.field import EquationLike, as_state
+from pdejax.fields.field import EquationLike, as_state, right_hand_side
 from pdejax.fields.stencil import Met, MetSides, StencilField
 from pdejax.grid import Grid, check_is_grid
 from pdejax.sides import Walls
@@ -135,11 +135,7 @@ class FiniteDifference(eqx.Module):
     ) -> Float[Array, "channel *space"]:
         """`du/dt` at the points: linear and nonlinear part together. At held nodes, the rate of the wall's value."""
         self.grid.check_state(u, len(equation.components(self.grid.ndim)))
-        state = self.field(equation, t, u)
-        total = equation.linear(state) + equation.nonlinear(t, state)
-        if total.num_components != state.num_components:
-            raise ValueError(f"`linear` and `nonlinear` must return {state.num_components} component(s), like u.")
-        return self.with_held_rates(equation, t, total.rate)
+        return self.with_held_rates(equation, t, right_hand_side(equation, t, self.field(equation, t, u)).rate)
 
     def with_held_rates(
         self, equation: EquationLike, t: Any, rate: Float[Array, "channel *space"]

@@ -39,11 +39,6 @@ def separable_linear(equation: EquationLike, ndim: int, advection: str = "centra
     return tuple({key: value for (_, key), value in terms.items()} for terms in result.terms)
 
 
-def has_derivatives(equation: EquationLike, ndim: int) -> bool:
-    """Whether `equation.linear`, if it is of this form, differentiates: without, nothing in it is stiff."""
-    return any(key is not None for terms in separable_linear(equation, ndim) for key in terms)
-
-
 class SeparableField(AbstractField):
     """For each component, the coefficient of each (component of the state, derivative)."""
 

@@ -4,15 +4,14 @@ from typing import Any, ClassVar
 
 from jaxtyping import Array
 
-from pdejax.solvers.etdrk import ETDRK2
-from pdejax.solvers.exponential import AbstractExponentialSolver
+from pdejax.solvers.implicit_explicit import KenCarp3
 from pdejax.solvers.linear_part import AbstractLinearPart
 from pdejax.solvers.multistep import AbstractMultistepSolver, History
-from pdejax.solvers.semilinear import SemilinearTerm
+from pdejax.solvers.semilinear import AbstractSemilinearSolver, SemilinearTerm
 
 
 class BDF2(AbstractMultistepSolver):
-    """Second order, one evaluation of N and one implicit solve per step; begins with one step of ETDRK2.
+    """Second order, one evaluation of N and one implicit solve per step; begins with one step of KenCarp3.
 
         (3/2 y_(n+1) - 2 y_n + 1/2 y_(n-1)) / h = L y_(n+1) + 2 N_n - N_(n-1)
 
@@ -20,7 +19,8 @@ class BDF2(AbstractMultistepSolver):
     after a few steps. Source: Ascher, Ruuth & Wetton, SIAM J. Numer. Anal. 32 (1995) 797, there SBDF.
     """
 
-    starter: ClassVar[AbstractExponentialSolver] = ETDRK2()
+    needs_functions: ClassVar[bool] = False
+    starter: ClassVar[AbstractSemilinearSolver] = KenCarp3()
     num_values: ClassVar[int] = 2
     num_changes: ClassVar[int] = 1
     num_starting_steps: ClassVar[int] = 1

@@ -4,8 +4,8 @@ Over one step h of `y' = L y + N(t, y)`, with two tableaux of the same nodes c,
 
     Y_i = y + sum over j < i of (a_ij h N_j + b_ij h L Y_j) + b_ii h L Y_i,    N_j = N(t + c_j h, Y_j)
 
-and Y_1 = y. Each stage is one application of `(1 - b_ii h L)^-1`, exact: no Jacobian, no iteration. Solved for is the
-difference `D_i = Y_i - y`, from
+and Y_1 = y. Each stage is one application of `(1 - b_ii h L)^-1`, exact: no Jacobian, and where L is diagonal or banded
+no iteration. Solved for is the difference `D_i = Y_i - y`, from
 
     (1 - b_ii h L) D_i = R_i,    R_i = b_ii K_1 + sum over j < i of (a_ij h N_j + b_ij K_j),    K_j = h L Y_j
 
@@ -154,14 +154,15 @@ class AbstractImplicitExplicitSolver(AbstractSemilinearSolver):
     rounding.
     """
 
+    needs_functions: ClassVar[bool] = False
     tableau: ClassVar[Tableau]
 
-    def coefficients(self, linear: AbstractLinearPart, h: Array) -> dict[Any, Array]:
+    def coefficients(self, linear: AbstractLinearPart, h: Array) -> dict[Any, Any]:
         # Stages with one diagonal share their inverse.
         return {row[-1]: linear.inverse(float(row[-1]) * h) for row in self.tableau.implicit[1:]}
 
     def advance(
-        self, term: SemilinearTerm, coefficients: dict[Any, Array], t: Array, h: Array, y: Array, memory: Array
+        self, term: SemilinearTerm, coefficients: dict[Any, Any], t: Array, h: Array, y: Array, memory: Array
     ) -> tuple[Array, Array, Array | None]:
         explicit, implicit, weights, error = self.tableau
         times = term.linear.multiply
@@ -229,6 +230,7 @@ class CrankNicolsonRK4(AbstractSemilinearSolver):
     applied anew.
     """
 
+    needs_functions: ClassVar[bool] = False
     a: ClassVar[Row] = (
         0,
         F(-567301805773, 1357537059087),
@@ -255,11 +257,11 @@ class CrankNicolsonRK4(AbstractSemilinearSolver):
     def order(self, terms: Any) -> int:
         return 2
 
-    def coefficients(self, linear: AbstractLinearPart, h: Array) -> list[Array]:
+    def coefficients(self, linear: AbstractLinearPart, h: Array) -> list[Any]:
         return [linear.inverse(half * h) for half in self._halves()]
 
     def advance(
-        self, term: SemilinearTerm, coefficients: list[Array], t: Array, h: Array, y: Array, memory: Array
+        self, term: SemilinearTerm, coefficients: list[Any], t: Array, h: Array, y: Array, memory: Array
     ) -> tuple[Array, Array, None]:
         source, slope, total = h * memory, h * term.linear.apply(y), jnp.zeros_like(y)
         for k, half in enumerate(self._halves()):

@@ -1,9 +1,11 @@
 """The stiff linear part of a semilinear system, and the functions of it that integrators ask for.
 
-Among Fourier modes every mode has its own number, or its own small matrix.
+Among Fourier modes every mode has its own number, or its own small matrix. Between walls it may be a matrix along an
+axis (`banded.py`), or known by its action alone (`krylov.py`).
 """
 
 import abc
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -13,22 +15,23 @@ from pdejax.solvers import phi_functions
 
 
 class AbstractLinearPart(eqx.Module):
-    """A linear operator L whose functions can be computed and applied exactly.
+    """A linear operator L, its inverse in implicit stages and, where it has a basis, its functions.
 
     These five methods are all that integrators know of it. Functions of L come as factors: arrays of one shape, whose
-    sums and multiples are the factors of the sums and multiples, in whatever basis `multiply` takes them.
+    sums and multiples are the factors of the sums and multiples, in whatever basis `multiply` takes them. An inverse is
+    only handed back to `multiply`, and may be anything: LU factors, or what an iteration begins with.
     """
 
     @abc.abstractmethod
-    def multiply(self, factor: Array, y: Array) -> Array:
+    def multiply(self, factor: Any, y: Array) -> Array:
         """Applies a function of this operator, as returned by `functions` or `inverse`, to a state."""
 
     @abc.abstractmethod
     def functions(self, step: Array, count: int) -> list[Array]:
-        """`exp(step L) - 1, phi_1(step L), ..., phi_count(step L)`."""
+        """`exp(step L) - 1, phi_1(step L), ..., phi_count(step L)`. `ValueError` where L has no basis to compute in."""
 
     @abc.abstractmethod
-    def inverse(self, step: Array) -> Array:
+    def inverse(self, step: Array) -> Any:
         """`(1 - step L)^-1`, what an implicit stage is solved with.
 
         Stages are solved for their difference to y (see `implicit_explicit`), so that nothing is gained by taking the
@@ -42,6 +45,13 @@ class AbstractLinearPart(eqx.Module):
     @abc.abstractmethod
     def scaled(self, factor: Array) -> "AbstractLinearPart":
         """The operator `factor L`."""
+
+
+def no_functions(what: str) -> ValueError:
+    return ValueError(
+        f"This linear part {what}: implicit stages are solved with it, but it has no exponential. Use an "
+        "implicit-explicit solver such as KenCarp4 or BDF2 in place of an exponential one."
+    )
 
 
 class AbstractSymbol(AbstractLinearPart):

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from pdejax.solvers.exponential import AbstractExponentialSolver
 from pdejax.solvers.linear_part import AbstractLinearPart
 from pdejax.solvers.semilinear import AbstractSemilinearSolver, SemilinearTerm
 
@@ -30,10 +29,10 @@ class AbstractMultistepSolver(AbstractSemilinearSolver):
     """One evaluation of N per step, from a history of equal steps. Fixed steps: no error is estimated.
 
     The first steps are taken by `starter`, and so are those after a change of the step size. It has the order of the
-    method, so nothing is lost. `num_values` of N and `num_changes` of y are kept.
+    method or more, so nothing is lost. `num_values` of N and `num_changes` of y are kept.
     """
 
-    starter: ClassVar[AbstractExponentialSolver]
+    starter: ClassVar[AbstractSemilinearSolver]
     num_values: ClassVar[int]
     num_changes: ClassVar[int] = 0
 
@@ -47,7 +46,7 @@ class AbstractMultistepSolver(AbstractSemilinearSolver):
     ) -> Array:
         """The change of y over a step from a whole history."""
 
-    def coefficients(self, linear: AbstractLinearPart, h: Array) -> tuple[dict[str, Any], dict[str, Any]]:
+    def coefficients(self, linear: AbstractLinearPart, h: Array) -> tuple[Any, dict[str, Any]]:
         return self.starter.coefficients(linear, h), self.multistep_coefficients(linear, h)
 
     def start(self, term: SemilinearTerm, t: Any, y: Array) -> History:
@@ -63,7 +62,7 @@ class AbstractMultistepSolver(AbstractSemilinearSolver):
     def advance(
         self,
         term: SemilinearTerm,
-        coefficients: tuple[dict[str, Any], dict[str, Any]],
+        coefficients: tuple[Any, dict[str, Any]],
         t: Array,
         h: Array,
         y: Array,

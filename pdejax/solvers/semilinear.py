@@ -44,6 +44,8 @@ class AbstractSemilinearSolver(diffrax.AbstractSolver):
 
     term_structure: ClassVar = SemilinearTerm
     interpolation_cls: ClassVar[Callable[..., Any]] = diffrax.ThirdOrderHermitePolynomialInterpolation
+    # Whether `coefficients` asks for functions of h L, or for inverses alone.
+    needs_functions: ClassVar[bool] = True
     # Steps at the beginning that another method takes.
     num_starting_steps: ClassVar[int] = 0
 

@@ -4,18 +4,24 @@ from typing import Any
 
 import diffrax
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array
 
 from pdejax.equations import Equation
-from pdejax.fields import Chebyshev, Eigenmodes, FiniteDifference, Spectral, bases_of, has_derivatives
+from pdejax.fields import Chebyshev, Eigenmodes, FiniteDifference, NearBases, PointValues, Spectral, bases_of
+from pdejax.fields.frozen import frozen_linear
+from pdejax.solvers.banded import Banded, Line
 from pdejax.solvers.etdrk import ETDRK4
 from pdejax.solvers.implicit_explicit import KenCarp4
+from pdejax.solvers.krylov import Krylov
+from pdejax.solvers.lift import Lift
 from pdejax.solvers.linear_part import AbstractLinearPart, Coupled, Diagonal
 from pdejax.solvers.semilinear import AbstractSemilinearSolver, SemilinearTerm
 
 Discretisation = Spectral | FiniteDifference | Chebyshev
-# What a solver steps in: the discretisation itself, or the basis in which its linear part is diagonal.
-Space = Discretisation | Eigenmodes
+# What a solver steps in: the discretisation itself, the basis in which its linear part is diagonal (but for one axis),
+# or point values with such a basis near by.
+Space = Discretisation | Eigenmodes | PointValues
 
 
 def check_problem(equation: Any, discretisation: Any) -> None:
@@ -48,52 +54,95 @@ def check_num_steps(solver: Any, num_steps: int, advice: str) -> None:
 
 
 def bases_for(solver: diffrax.AbstractSolver, equation: Equation, discretisation: Discretisation) -> Any:
-    """The bases that `solver` steps finite differences in, if it asks for a linear part that is diagonal; or None.
+    """The bases that `solver` steps a discretisation by points in, if it asks for a linear part; or None.
 
     Computed where geometry and conditions are known numbers, outside of compiled programs.
     """
-    if isinstance(solver, AbstractSemilinearSolver) and isinstance(discretisation, FiniteDifference):
+    if not isinstance(solver, AbstractSemilinearSolver) or isinstance(discretisation, Spectral):
+        return None
+    if solver.needs_functions:
         return bases_of(discretisation, equation)
-    return None
+    return implicit_bases(equation, discretisation)[0]
+
+
+def implicit_bases(equation: Equation, discretisation: FiniteDifference | Chebyshev) -> tuple[Any, str]:
+    """Bases in which implicit stages can be solved, by the cheapest way there is, and how they are.
+
+    Raises `ValueError` where there is none.
+    """
+    try:
+        return bases_of(discretisation, equation), "diagonal in a basis per axis: {} solves its implicit stages exactly"
+    except (ValueError, TypeError):
+        pass
+    try:
+        return bases_of(discretisation, equation, lines=True), (
+            "a matrix along one axis: {} solves its implicit stages exactly, by factors made once per step size"
+        )
+    except (ValueError, TypeError):
+        pass
+    return NearBases.of(discretisation, equation), (
+        "neither diagonal in a basis per axis nor a matrix along one: {} solves its implicit stages by a Krylov "
+        "method, preconditioned by its diagonal part"
+    )
 
 
 def space_of(discretisation: Discretisation, bases: Any) -> Space:
     """What a solver steps in, with the `bases` of `bases_for`."""
-    return discretisation if bases is None else Eigenmodes(discretisation, bases)  # pyright: ignore[reportArgumentType]
+    if bases is None or isinstance(discretisation, Spectral):
+        return discretisation
+    if isinstance(bases, NearBases):
+        return PointValues(Eigenmodes(discretisation, bases.bases))
+    return Eigenmodes(discretisation, bases)
 
 
 def encoded(space: Space, equation: Equation, t: Any, u: Array) -> Array:
     """A state at time t in the representation that is stepped. Walls that state values get them."""
-    if isinstance(space, Eigenmodes):
-        return space.into(equation, t, u)
+    if isinstance(space, Eigenmodes | PointValues):
+        return space.encode(u) - _lift(equation, space).at(t)
     return space.encode(space.hold(equation, t, u))
 
 
 def decoded(space: Space, equation: Equation, t: Any, y: Array) -> Array:
     """The state at time t, from the representation that is stepped."""
-    if isinstance(space, Eigenmodes):
-        return space.out_of(equation, t, y)
+    if isinstance(space, Eigenmodes | PointValues):
+        return space.reading.hold(equation, t, space.decode(y + _lift(equation, space).at(t)))
     return space.hold(equation, t, space.decode(y))
 
 
 def semilinear_term(equation: Equation, space: Space, start: Any = 0.0) -> SemilinearTerm:
-    """`dy/dt = L y + N(start + t, y)` for the coefficients y of the modes of L.
+    """`dy/dt = L y + N(start + t, y)` for the representation y that is stepped.
 
     Drivers count time from `start`: far from zero, float32 could not tell the ends of short steps apart.
     """
-    if not isinstance(space, Spectral | Eigenmodes):
+    if isinstance(space, Spectral):
+        symbol, coupled = space.symbol(equation)
+        linear: AbstractLinearPart = Coupled(symbol) if coupled else Diagonal(symbol)
+        return SemilinearTerm(linear, _Nonlinear(equation, space, start))
+    if not isinstance(space, Eigenmodes | PointValues):
         raise ValueError(
-            "Exponential and implicit-explicit solvers need the linear part mode by mode, as Spectral and "
-            f"FiniteDifference give it; with {type(space).__name__} use an explicit solver such as diffrax.Tsit5()."
+            f"Exponential and implicit-explicit solvers step {type(space).__name__} in bases of the linear part "
+            "(`bases_for`), and none are given here; without them use an explicit solver such as diffrax.Tsit5()."
         )
-    symbol, coupled = space.symbol(equation)
-    linear: AbstractLinearPart = Coupled(symbol) if coupled else Diagonal(symbol)
-    return SemilinearTerm(linear, _Nonlinear(equation, space, start))
+    lift = _lift(equation, space)
+    linear = lift.part
+    if isinstance(space, PointValues):
+        linear = Krylov(equation, space, lift.part, jnp.ones((), space.grid.dtype))
+    return SemilinearTerm(linear, _LiftedNonlinear(lift, start))
+
+
+def _lift(equation: Equation, space: Eigenmodes | PointValues) -> Lift:
+    if isinstance(space, PointValues):
+        return Lift(equation, space, Diagonal(space.modes.symbol(space.frozen(equation))))
+    symbol, lines = space.symbol(equation), space.lines(equation)
+    if not any(lines):
+        return Lift(equation, space, Diagonal(symbol))
+    parts = [line and Line.of(*line, symbol[0].size // line[1].shape[0]) for line in lines]
+    return Lift(equation, space, Banded(symbol, tuple(parts)))
 
 
 def terms_for(solver: diffrax.AbstractSolver, equation: Equation, space: Space, start: Any = 0.0) -> Any:
-    """The terms that `solver` takes: semilinear where a symbol exists, otherwise the whole right-hand side."""
-    if isinstance(space, Spectral | Eigenmodes) or isinstance(solver, AbstractSemilinearSolver):
+    """The terms that `solver` takes: semilinear where the linear part is apart, otherwise the whole right-hand side."""
+    if isinstance(space, Spectral | Eigenmodes | PointValues) or isinstance(solver, AbstractSemilinearSolver):
         return semilinear_term(equation, space, start)
     return diffrax.ODETerm(_Tendency(equation, space, start))
 
@@ -101,33 +150,35 @@ def terms_for(solver: diffrax.AbstractSolver, equation: Equation, space: Space, 
 def default_solver(equation: Equation, discretisation: Discretisation) -> tuple[diffrax.AbstractSolver, str]:
     """The solver that suits an equation on a discretisation, and why."""
     name, grid = type(equation).__name__, discretisation.grid
-    where = "on stretched points" if all(grid.periodic) else "between walls"
-    if isinstance(discretisation, Chebyshev):
-        return diffrax.Tsit5(), (
-            f"{name} between Chebyshev points is explicit: Tsit5, fifth order. The points at the walls limit its step: "
+    where = "on stretched points" if all(grid.periodic) else "between these walls"
+    if isinstance(discretisation, Chebyshev | FiniteDifference) and not all(grid.periodic + grid.is_uniform):
+        limit = (
             "about 18 extent / (ndim N^2 |velocity|) for transport and 18 extent^2 / (ndim N^4 diffusivity) for "
-            "diffusion."
+            "diffusion"
+            if isinstance(discretisation, Chebyshev)
+            else "about h / |velocity| for transport and h^2 / (2 ndim diffusivity) for diffusion"
         )
-    if isinstance(discretisation, FiniteDifference) and not all(grid.periodic + grid.is_uniform):
         try:
-            bases_of(discretisation, equation)
-            why = None if has_derivatives(equation, discretisation.grid.ndim) else "`linear` holds no derivative."
+            _, how = implicit_bases(equation, discretisation)
+            why = "" if _is_stiff(equation, discretisation) else "its linear part has no diffusion that limits steps."
         except ValueError as refusal:
-            why = str(refusal)
-        if why is None:
+            how, why = "", str(refusal)
+        if not why:
             return KenCarp4(), (
-                f"{name} {where} has a linear part that is diagonal in a basis per axis: KenCarp4 solves its "
-                "implicit stages exactly, however stiff, and the rest explicitly with fourth order, with step control."
+                f"{name} {where} has a linear part that is {how.format('KenCarp4')}, however stiff it is, "
+                f"and the rest explicitly with fourth order, with step control. (Explicit steps would be limited to "
+                f"{limit}.)"
             )
         return diffrax.Tsit5(), (
-            f"{name} {where} is explicit: Tsit5, fifth order; its step is limited by the grid, about h / "
-            f"|velocity| for transport and h^2 / (2 ndim diffusivity) for diffusion. Not implicit, because: {why}"
+            f"{name} {where} is explicit: Tsit5, fifth order; its step is limited by the grid, {limit}. "
+            f"Not implicit, because {why}"
         )
     if isinstance(discretisation, FiniteDifference):
         return diffrax.Tsit5(), (
             f"{name} on finite differences is explicit: Tsit5, fifth order. Its step is limited by the grid: "
             "about h / |velocity| for transport and h^2 / (2 ndim diffusivity) for diffusion."
         )
+    assert isinstance(discretisation, Spectral)
     if not discretisation.has_linear_part(equation):
         return (
             diffrax.Tsit5(),
@@ -140,13 +191,31 @@ def default_solver(equation: Equation, discretisation: Discretisation) -> tuple[
     )
 
 
+def _is_stiff(equation: Equation, discretisation: FiniteDifference | Chebyshev) -> bool:
+    """Whether the linear part holds derivatives beyond the first, along one axis at least."""
+    terms = frozen_linear(equation, discretisation.grid)
+    return any(key is not None and key[1] > 1 for of_component in terms for key in of_component)
+
+
 class _Nonlinear(eqx.Module):
     equation: Equation
-    space: Spectral | Eigenmodes
+    space: Spectral
     start: Any
 
     def __call__(self, t: Any, y: Array) -> Array:
         return self.space.nonlinear(self.equation, self.start + t, y)
+
+
+class _LiftedNonlinear(eqx.Module):
+    """`nonlinear` at the state `y + g(t)`, and what the lift g leaves of the data."""
+
+    lift: Lift
+    start: Any
+
+    def __call__(self, t: Any, y: Array) -> Array:
+        t = self.start + t
+        lift, rest = self.lift.with_rest(t)
+        return self.lift.space.nonlinear(self.lift.equation, t, y + lift) + rest
 
 
 class _Tendency(eqx.Module):

@@ -1,0 +1,126 @@
+"""Banded matrices as block-tridiagonal ones, solved by parallel cyclic reduction: what a stage between walls asks for.
+
+    L_k x_(k-s) + D_k x_k + U_k x_(k+s) = r_k    for k = 1 ... K, blocks of one size, s = 1 at first
+
+Each block takes its neighbours' equations off its own and is left with those at twice the distance:
+
+    a_k = L_k D_(k-s)^-1,    c_k = U_k D_(k+s)^-1,    r_k <- r_k - a_k r_(k-s) - c_k r_(k+s)
+
+and so on, until after `log2 K` levels every block stands alone. The a, c and the last inverses are made once; a solve
+is then a few products over all blocks at a time, where elimination row by row would be one long run. Pivots are sought
+inside the blocks alone: what is inverted are Schur complements, regular for `1 - h L` with L dissipative, whatever h.
+
+Hockney, J. ACM 12 (1965) 95; Sweet, SIAM J. Numer. Anal. 25 (1988) 761 (parallel cyclic reduction).
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Inexact
+
+
+class Blocks(eqx.Module):
+    """A banded matrix, cut into blocks; rows of zeros fill up the last ones.
+
+    The axes of blocks are (row, column, block): products run over many blocks at once, in the last axes.
+    """
+
+    lower: Inexact[Array, "size size block"]
+    diagonal: Inexact[Array, "size size block"]
+    upper: Inexact[Array, "size size block"]
+    num_rows: int = eqx.field(static=True)
+
+    @classmethod
+    def of(cls, bands: Inexact[Array, "points band"], size: int) -> "Blocks":
+        """From rows of the band (`pdejax.fields.line.bands`); `size` is at least its half width, or all rows."""
+        n, width = bands.shape[0], bands.shape[1] // 2
+        assert size >= min(width, n)
+        count = -(-n // size)
+        rows = jnp.pad(bands, [(0, count * size - n), (0, 0)]).reshape(count, size, 2 * width + 1)
+        row, column = np.arange(size)[:, None], np.arange(size)
+
+        def blocks(distance: int) -> Array:
+            offset = distance * size + column - row + width
+            inside = (offset >= 0) & (offset <= 2 * width)
+            taken = jnp.where(jnp.asarray(inside), rows[:, row, np.clip(offset, 0, 2 * width)], 0)
+            return jnp.moveaxis(taken, 0, -1)
+
+        return cls(blocks(-1), blocks(0), blocks(1), n)
+
+    def apply(self, u: Inexact[Array, "points mode"]) -> Inexact[Array, "points mode"]:
+        """The product with each column of u."""
+        parts = _cut(u, *self.diagonal.shape[1:])
+        products = [(self.lower, -1), (self.diagonal, 0), (self.upper, 1)]
+        return _joined(sum(_acting(m[..., None], _shifted(parts, by)) for m, by in products), self.num_rows)
+
+    def factors(self, step: Any, shifts: Inexact[Array, " mode"]) -> "Factors":
+        """Of `shift - step * matrix`, for each of the shifts."""
+        size, _, count = self.diagonal.shape
+        step = jnp.asarray(step, self.diagonal.dtype)
+        middle = (shifts * jnp.eye(size, dtype=self.diagonal.dtype)[..., None, None]) - (step * self.diagonal)[
+            ..., None
+        ]
+        low, up = (
+            jnp.broadcast_to(-step * part[..., None], middle.shape).astype(middle.dtype)
+            for part in (self.lower, self.upper)
+        )
+        levels, distance = [], 1
+        while distance < count:
+            inverse = _inverse(middle)
+            a, c = _product(low, _shifted(inverse, -distance)), _product(up, _shifted(inverse, distance))
+            levels.append((a, c))
+            middle = middle - _product(a, _shifted(up, -distance)) - _product(c, _shifted(low, distance))
+            low, up = -_product(a, _shifted(low, -distance)), -_product(c, _shifted(up, distance))
+            distance *= 2
+        return Factors(tuple(levels), _inverse(middle), self.num_rows)
+
+
+class Factors(eqx.Module):
+    """a and c of each level, and what the last one inverts; axes (row, column, block, mode)."""
+
+    levels: tuple[tuple[Inexact[Array, "size size block mode"], Inexact[Array, "size size block mode"]], ...]
+    inverse: Inexact[Array, "size size block mode"]
+    num_rows: int = eqx.field(static=True)
+
+    def solve(self, r: Inexact[Array, "points mode"]) -> Inexact[Array, "points mode"]:
+        """x for each mode's right-hand side."""
+        parts, distance = _cut(r, *self.inverse.shape[1:3]), 1
+        for a, c in self.levels:
+            parts = parts - (_acting(a, _shifted(parts, -distance)) + _acting(c, _shifted(parts, distance)))
+            distance *= 2
+        return _joined(_acting(self.inverse, parts), self.num_rows)
+
+
+def _shifted(blocks: Array, by: int) -> Array:
+    """Entry k is that of block k + by, or zero where there is none."""
+    n = blocks.shape[-2]
+    if by == 0 or n <= abs(by):
+        return blocks if by == 0 else jnp.zeros_like(blocks)
+    padding = [(0, 0)] * (blocks.ndim - 2) + [(max(-by, 0), max(by, 0)), (0, 0)]
+    return jnp.pad(blocks, padding)[..., max(by, 0) : max(by, 0) + n, :]
+
+
+# Sums of products where the blocks are small and many; full precision, which accelerators would round to half the digits.
+def _acting(matrices: Array, vectors: Array) -> Array:
+    if matrices.shape[2] == 1:
+        return jnp.einsum("ijkm,jkm->ikm", matrices, vectors, precision="highest")
+    return jnp.sum(matrices * vectors[None], axis=1)
+
+
+def _product(a: Array, b: Array) -> Array:
+    return jnp.sum(a[:, :, None] * b[None], axis=1)
+
+
+def _inverse(blocks: Array) -> Array:
+    return jnp.moveaxis(jnp.linalg.inv(jnp.moveaxis(blocks, (0, 1), (-2, -1))), (-2, -1), (0, 1))
+
+
+def _cut(u: Array, size: int, count: int) -> Array:
+    padded = jnp.pad(u, [(0, count * size - u.shape[0]), (0, 0)])
+    return jnp.swapaxes(padded.reshape(count, size, u.shape[1]), 0, 1)
+
+
+def _joined(parts: Array, num_rows: int) -> Array:
+    return jnp.swapaxes(parts, 0, 1).reshape(-1, parts.shape[2])[:num_rows]
