@@ -137,10 +137,10 @@ def bases_of(reading: Reading, equation: EquationLike, lines: bool = False) -> B
     """The bases in which `equation.linear` is diagonal on `reading`; with `lines`, but for one axis per component.
 
     Raises `ValueError` when the linear part couples components, transports with upwind formulae, differentiates along
-    two axes at once or with two orders along one with walls, and when the eigenvectors are nearly dependent (as of transport between walls); with
-    `lines` the last two are met by keeping the points of that axis. `TypeError` when the weights of a Robin condition
-    or, with one, the extent are traced: they shape the basis, and must be known numbers here (with `lines` they need
-    not be along that axis).
+    two axes at once or with two orders along one with walls, and when the eigenvectors are nearly dependent (as of
+    transport between walls); with `lines` the last two are met by keeping the points of that axis. `TypeError` when the
+    weights of a Robin condition or, with one, the extent are traced: they shape the basis, and must be known numbers
+    here (with `lines` they need not be along that axis).
     """
     terms = _terms(reading, equation)
     return tuple(

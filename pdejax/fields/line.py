@@ -1,4 +1,4 @@
-"""One axis of a reading by itself: derivatives along a line between two walls with homogeneous conditions, or around it.
+"""One axis of a reading by itself: derivatives along a line between homogeneous conditions at two walls, or around it.
 
 They are the reading's own, of one dimension less: whatever a stencil or a polynomial does at a wall, the matrices here
 do as well.

@@ -281,7 +281,7 @@ class StencilField(AbstractField):
         has_value = isinstance(wall, Unknown) or isinstance(condition, Dirichlet)
         if degree is None:
             of_first = order - 1 if has_value else order
-            return self._ghosts(axis, width, derivative, wall, values, order + 1 if derivative > 1 else of_first)
+            degree = order + 1 if derivative > 1 else of_first
         if is_inflow and isinstance(wall, Met) and isinstance(condition, Dirichlet):
             of_datum, weights = fitted_ghost_weights(kind, degree, 2 * (degree + 1), width)
             datum = wall.datum.astype(values.dtype)[None]

@@ -102,7 +102,7 @@ def _shifted(blocks: Array, by: int) -> Array:
     return jnp.pad(blocks, padding)[..., max(by, 0) : max(by, 0) + n, :]
 
 
-# Sums of products where the blocks are small and many; full precision, which accelerators would round to half the digits.
+# Sums of products where the blocks are small and many; in full precision, half of which accelerators would drop.
 def _acting(matrices: Array, vectors: Array) -> Array:
     if matrices.shape[2] == 1:
         return jnp.einsum("ijkm,jkm->ikm", matrices, vectors, precision="highest")
