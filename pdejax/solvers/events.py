@@ -2,7 +2,8 @@
 
 An event looks at the state after every step, rejected ones aside. What it says is either true or false, and then the
 solve ends with the step, or a number, and then it ends where that changes its sign, found between the steps on the
-solver's own interpolant.
+solver's own interpolant. (In a list that has both, on a float32 grid while x64 is on, diffrax cannot look between the
+steps: numbers end the solve with the step, too.)
 """
 
 from collections.abc import Callable, Sequence
@@ -100,7 +101,8 @@ class Condition(eqx.Module):
                 f"A condition of `until` must return one truth value or one real number, got {value.dtype} of shape "
                 f"{value.shape}: reduce it, for example by jnp.any or jnp.max."
             )
-        return value
+        # Diffrax compares it with zeros of the default precision.
+        return value if value.dtype == bool else value.astype(jnp.result_type(float))
 
     def _is_steady(self, t: Any, y: Any, terms: Any) -> Bool[Array, ""]:
         event = self.event
@@ -132,7 +134,7 @@ def checked_events(until: Any) -> tuple[Any, ...]:
 
 
 def diffrax_event(
-    events: tuple[Any, ...], equation: Equation, space: Space, start: Array, duration: Array
+    events: tuple[Any, ...], equation: Equation, space: Space, start: Array, duration: Array, terms: Any, y: Array
 ) -> diffrax.Event | None:
     """What diffrax looks at. `NotFinite` is none of it: that is the step control's to say."""
     conditions = [
@@ -140,8 +142,9 @@ def diffrax_event(
     ]
     if not conditions:
         return None
-    may_be_a_number = any(not isinstance(condition.event, SteadyState | BlowUp) for condition in conditions)
-    return diffrax.Event(conditions, root_finder=FirstCrossing() if may_be_a_number else None)
+    says = [eqx.filter_eval_shape(condition, duration, y, None, terms=terms).dtype != bool for condition in conditions]
+    is_located = all(says) or (any(says) and duration.dtype == jnp.result_type(float))
+    return diffrax.Event(conditions, root_finder=FirstCrossing() if is_located else None)
 
 
 def ended_by(events: tuple[Any, ...], mask: Any, result: Any) -> Array:

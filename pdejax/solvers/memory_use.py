@@ -103,7 +103,8 @@ def solve_bytes(equation: Equation, space: Space, solver: diffrax.AbstractSolver
 
         held = num_bytes(eqx.filter_eval_shape(working, scalar, y)) + 2 * num_bytes(y)
     else:
-        stages = len(solver.tableau.b_sol) if isinstance(solver, diffrax.AbstractERK) else 1
+        tableau: Any = getattr(solver, "tableau", None)
+        stages = len(tableau.b_sol) if isinstance(solver, diffrax.AbstractERK) else 1
         held = (stages + 2) * num_bytes(y)
     return num_frames * (num_bytes(u) + num_bytes(y)), held
 

@@ -260,7 +260,7 @@ def _solve(
             saveat=diffrax.SaveAt(subs=subs if has_end else frames, solver_state=True, controller_state=True),
             stepsize_controller=controller,
             adjoint=adjoint,
-            event=diffrax_event(events, equation, space, start, elapsed[-1] - elapsed[0]),
+            event=diffrax_event(events, equation, space, start, elapsed[-1] - elapsed[0], terms, y0),
             progress_meter=meter,
             max_steps=max_steps,
             throw=False,

@@ -114,14 +114,18 @@ def _largest(equation: Equation, space: Space, solver: Any, u: Array, t: Array) 
     """Modulus and angle of the largest eigenvalue, and how large `linear` and `nonlinear` are on its eigenvector."""
     terms = terms_for(solver, equation, space, t)
     explicit, zero = ExplicitPart.of(solver, terms), jnp.zeros_like(t)
-    y = encoded(space, equation, t, u)
+    y: Any = encoded(space, equation, t, u)
     _, derivative = jax.linearize(lambda v: explicit(zero, v), y)
     radius, vector = spectral_radius(derivative, disturbance(equation, space, t), _ITERATIONS)
     _, angle, _ = dominant_pair(derivative, vector)
     if explicit.is_semilinear:
         return radius, angle, jnp.zeros_like(radius), jnp.ones_like(radius)
     if isinstance(space, FiniteDifference | Chebyshev):
-        part = lambda v: space.with_held_rates(equation, t, equation.linear(space.field(equation, t, v)).values)  # noqa: E731
+
+        def part(v: Array) -> Array:
+            linear: Any = equation.linear(space.field(equation, t, v))
+            return space.with_held_rates(equation, t, linear.values)
+
     else:
         part = terms.linear.apply
     linear, whole = jax.jvp(part, (y,), (vector,))[1], derivative(vector)

@@ -54,7 +54,7 @@ def _of_tableau(tableau: Any, z: np.ndarray) -> np.ndarray:
     return np.abs(value)
 
 
-def _by_stepping(solver: AbstractSemilinearSolver, z: np.ndarray) -> np.ndarray:
+def _by_stepping(solver: Any, z: np.ndarray) -> np.ndarray:
     """Growth per step, of the later ones of many; what overflows is NaN, and not stable."""
     with jax.ensure_compile_time_eval():
         y = jnp.ones((1, *z.shape), jnp.result_type(complex))
