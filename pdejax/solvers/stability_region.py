@@ -55,7 +55,7 @@ def _of_tableau(tableau: Any, z: np.ndarray) -> np.ndarray:
 
 
 def _by_stepping(solver: Any, z: np.ndarray) -> np.ndarray:
-    """Growth per step, of the later ones of many; what overflows is NaN, and not stable."""
+    """Growth per step, of the later ones of many. What overflows is NaN, and not stable; what underflows is stable."""
     with jax.ensure_compile_time_eval():
         y = jnp.ones((1, *z.shape), jnp.result_type(complex))
         factor = jnp.asarray(z[None], y.dtype)
@@ -74,4 +74,5 @@ def _by_stepping(solver: Any, z: np.ndarray) -> np.ndarray:
 
         sizes = np.asarray(run())[:, 0]
     with np.errstate(all="ignore"):
-        return (sizes[-1] / sizes[_STEPS // 2 - 1]) ** (1 / (_STEPS // 2))
+        later = (sizes[-1] / sizes[_STEPS // 2 - 1]) ** (1 / (_STEPS // 2))
+        return np.where(sizes[-1] == 0, 0, later)

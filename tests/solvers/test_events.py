@@ -77,8 +77,8 @@ def test_under_jit_and_vmap_the_last_frame_is_repeated_and_the_time_of_an_event_
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize(("walls", "options"), [(False, {"dt": 0.02}), (True, {"rtol": 1e-8})])
-def test_a_steady_state_ends_where_the_rate_says(walls, options):
+@pytest.mark.parametrize("walls", [False, True])
+def test_a_steady_state_ends_where_the_rate_says(walls):
     """`u = 1 + e^-t sin x`: |du/dt| = e^-t |sin x|. Between walls what is stepped is not u but what a lift leaves."""
     if walls:
         grid = pj.Grid(33, np.pi, periodic=False, points="nodes")
@@ -87,11 +87,10 @@ def test_a_steady_state_ends_where_the_rate_says(walls, options):
         grid = pj.Grid(16, 2 * np.pi)
         reading = pj.Spectral(grid)
     u0 = 1 + jnp.sin(grid.coordinates())
-    solution = pj.solve(Diffusion(1.0), reading, u0, [0.0, 50.0], until=SteadyState(rtol=1e-2, time=1.0), **options)
+    solution = pj.solve(Diffusion(1.0), reading, u0, [0.0, 50.0], until=SteadyState(rtol=1e-2, time=1.0), dt=0.02)
     exact = np.log(100 * np.sqrt(0.5))  # to first order in e^-t
     assert int(solution.ended_by) == 0
-    # Steps are of up to half a unit.
-    assert exact - 0.02 < float(solution.t_end) < exact + (0.05 if "dt" in options else 1.0), solution.t_end
+    assert exact - 0.02 < float(solution.t_end) < exact + 0.05, solution.t_end
 
 
 def test_events_that_make_no_sense_are_named():
