@@ -232,9 +232,6 @@ class StencilField(AbstractField):
             return (datum - value_weight * node) / slope_weight
         return outward_slope(values, at, end, self.reading.order) / self.grid.mean_spacing(axis).astype(values.dtype)
 
-    def _padded(self, axis: int, width: int, order: int) -> Array:
-        """The values with `width` more at either end of `axis`, for a derivative of `order`."""
-
     def _padded(self, axis: int, width: int, order: int, degree: int | None = None, inflow: int | None = None) -> Array:
         """The values with `width` more at either end of `axis`, for a derivative of `order`; those beyond walls from
         polynomials of `degree`, by default that of a central formula. `inflow` is the end where transport enters."""
@@ -279,9 +276,8 @@ class StencilField(AbstractField):
         combined = lambda weights, count: _combined(weights, near(count), at)  # noqa: E731
         condition = Outflow() if isinstance(wall, Unknown) else wall.condition
         has_value = isinstance(wall, Unknown) or isinstance(condition, Dirichlet)
-        if degree is None:
-            of_first = order - 1 if has_value else order
-            degree = order + 1 if derivative > 1 else of_first
+        of_first = order - 1 if has_value else order
+        degree = degree if degree is not None else (order + 1 if derivative > 1 else of_first)
         if is_inflow and isinstance(wall, Met) and isinstance(condition, Dirichlet):
             of_datum, weights = fitted_ghost_weights(kind, degree, 2 * (degree + 1), width)
             datum = wall.datum.astype(values.dtype)[None]

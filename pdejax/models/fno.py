@@ -168,7 +168,7 @@ class FNO(eqx.Module):
         periodic = (True,) * self.ndim if self.periodic is None else self.periodic
         channels = []
         for axis, count in enumerate(self.coordinates):
-            kind = (periodic[axis], "nodes") if domain is None else (domain.periodic[axis], domain.points[axis])
+            kind = (periodic[axis], "nodes") if domain is None else (domain.periodic[axis], domain.placement[axis])
             harmonics = _harmonics(space[axis], count, *kind).astype(self.dtype)
             along_axis = (-1, *(space[axis] if a == axis else 1 for a in range(self.ndim)))
             channels.append(jnp.broadcast_to(harmonics.reshape(along_axis), (2 * count, *space)))

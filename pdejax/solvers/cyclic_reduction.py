@@ -52,8 +52,11 @@ class Blocks(eqx.Module):
     def apply(self, u: Inexact[Array, "points mode"]) -> Inexact[Array, "points mode"]:
         """The product with each column of u."""
         parts = _cut(u, *self.diagonal.shape[1:])
-        products = [(self.lower, -1), (self.diagonal, 0), (self.upper, 1)]
-        return _joined(sum(_acting(m[..., None], _shifted(parts, by)) for m, by in products), self.num_rows)
+        below, here, above = (
+            _acting(blocks[..., None], _shifted(parts, by))
+            for blocks, by in ((self.lower, -1), (self.diagonal, 0), (self.upper, 1))
+        )
+        return _joined(below + here + above, self.num_rows)
 
     def factors(self, step: Any, shifts: Inexact[Array, " mode"]) -> "Factors":
         """Of `shift - step * matrix`, for each of the shifts."""
