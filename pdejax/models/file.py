@@ -1,14 +1,10 @@
 """A trained model in one file: a JSON header that says what it is, then its arrays. No pickle: nothing is executed."""
 
 import dataclasses
-import hashlib
 import importlib
 import inspect
-import json
 import os
-import struct
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -16,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pdejax import leaf_file
 from pdejax.grid import Grid
 from pdejax.nn import Modes
 
@@ -64,9 +61,6 @@ def save(
     Raises `ValueError` for a model that cannot be described: a class outside pdejax, a constructor argument that is not
     kept, an activation that is not from `jax.nn` or `jax.numpy`.
     """
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(eqx.filter(model, eqx.is_array))]
-    leaves = [leaf.astype(leaf.dtype.newbyteorder("<"), order="C") for leaf in leaves]
-    payload = b"".join(leaf.tobytes() for leaf in leaves)
     header = {
         "format_version": _FORMAT_VERSION,
         "model": _describe(model),
@@ -75,20 +69,8 @@ def save(
         "grid": _describe(grid),
         "dt": None if dt is None else float(dt),
         "provenance": dict(provenance or {}),
-        "leaves": [{"shape": list(leaf.shape), "dtype": leaf.dtype.name} for leaf in leaves],
-        "sha256": hashlib.sha256(payload).hexdigest(),
     }
-    encoded = json.dumps(header, indent=1).encode()
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with open(partial, "wb") as file:
-            file.write(_MAGIC + struct.pack("<Q", len(encoded)) + encoded + payload)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    leaf_file.write(path, _MAGIC, header, jax.tree.leaves(eqx.filter(model, eqx.is_array)))
 
 
 def load(path: str | os.PathLike) -> SavedModel:
@@ -97,13 +79,10 @@ def load(path: str | os.PathLike) -> SavedModel:
     Raises `ValueError` for a file that is not a model of this package, that is truncated or altered, that a newer
     version wrote, or whose arrays do not fit the class it names, and where there is no file.
     """
-    if Path(path).is_dir():
-        raise ValueError(f"{path} is a folder: name the model file in it.")
-    if not Path(path).is_file():
-        raise ValueError(f"{path}: there is no such file.")
-    content = Path(path).read_bytes()
-    header, payload = _split(path, content)
-    model = _fill(path, _rebuild(header["model"]), header["leaves"], payload)
+    header, arrays = leaf_file.read(
+        path, _MAGIC, _FORMAT_VERSION, "model", "Copy or train it again.", "pdejax.models.save"
+    )
+    model = _fill(path, _rebuild(header["model"]), arrays)
     return SavedModel(
         model=model,
         names=tuple(header["names"]),
@@ -114,52 +93,15 @@ def load(path: str | os.PathLike) -> SavedModel:
     )
 
 
-def _split(path: Any, content: bytes) -> tuple[dict[str, Any], bytes]:
-    if not content.startswith(_MAGIC):
-        raise ValueError(f"{path} is not a pdejax model file; pdejax.models.save writes one.")
-    start = len(_MAGIC) + 8
-    if len(content) < start:
-        raise ValueError(f"{path} is truncated: it ends inside the header. Copy or train it again.")
-    end = start + struct.unpack("<Q", content[len(_MAGIC) : start])[0]
-    if len(content) < end:
-        raise ValueError(f"{path} is truncated: it ends inside the header. Copy or train it again.")
-    try:
-        header = json.loads(content[start:end])
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: its header is not readable. Copy or train it again.") from error
-    if header["format_version"] > _FORMAT_VERSION:
-        raise ValueError(
-            f"{path} has format version {header['format_version']} but this pdejax reads up to {_FORMAT_VERSION}; "
-            "update pdejax."
-        )
-    payload = content[end:]
-    expected = sum(_num_bytes(leaf) for leaf in header["leaves"])
-    if len(payload) != expected:
-        raise ValueError(f"{path} is truncated: {len(payload)} of {expected} bytes of arrays. Copy or train it again.")
-    if hashlib.sha256(payload).hexdigest() != header["sha256"]:
-        raise ValueError(f"{path} is damaged: its arrays do not match their checksum. Copy or train it again.")
-    return header, payload
-
-
-def _fill(path: Any, skeleton: Any, leaves: list[dict[str, Any]], payload: bytes) -> Any:
+def _fill(path: Any, skeleton: Any, stored: list[np.ndarray]) -> Any:
     arrays, rest = eqx.partition(skeleton, eqx.is_array)
     expected, structure = jax.tree.flatten(arrays)
-    stored = [(tuple(leaf["shape"]), leaf["dtype"]) for leaf in leaves]
-    if [leaf.shape for leaf in expected] != [shape for shape, _ in stored]:
+    if [leaf.shape for leaf in expected] != [leaf.shape for leaf in stored]:
         raise ValueError(
-            f"{path} holds arrays of shapes {[shape for shape, _ in stored]} but its class has "
+            f"{path} holds arrays of shapes {[leaf.shape for leaf in stored]} but its class has "
             f"{[leaf.shape for leaf in expected]}: it belongs to another version of that class."
         )
-    filled, offset = [], 0
-    for shape, dtype in stored:
-        values = np.frombuffer(payload, np.dtype(dtype).newbyteorder("<"), int(np.prod(shape)), offset).reshape(shape)
-        offset += values.nbytes
-        filled.append(jnp.asarray(values.astype(dtype)))
-    return eqx.combine(jax.tree.unflatten(structure, filled), rest)
-
-
-def _num_bytes(leaf: dict[str, Any]) -> int:
-    return int(np.prod(leaf["shape"])) * np.dtype(leaf["dtype"]).itemsize
+    return eqx.combine(jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in stored]), rest)
 
 
 def _describe(value: Any) -> Any:
