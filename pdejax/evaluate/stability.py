@@ -13,6 +13,7 @@ from pdejax.equations import Equation
 from pdejax.evaluate.coefficients import with_coefficients
 from pdejax.fields import Spectral
 from pdejax.fields.growth import growth_rate
+from pdejax.fields.power_iteration import spectral_radius
 from pdejax.grid import Grid
 
 # Where Runge-Kutta methods of fourth order stop being stable on the imaginary axis: h |lambda| = 2.83.
@@ -39,8 +40,7 @@ def step_limits(
     """The largest steps, one for each mask, with which fourth order follows the nonlinear part N(t, u).
 
     Two limits. Stability: of the derivative of N at the states, each at its own time, the spectral radius among the
-    kept modes must stay within the limit of Runge-Kutta methods. Power iteration; the eigenvalues of transport come in
-    pairs, so single growth factors oscillate and their geometric mean over the second half is taken. The linear part is
+    kept modes must stay within the limit of Runge-Kutta methods (`fields/power_iteration.py`). The linear part is
     exact, but where it grows N balances it, and that much more is asked of the step.
 
     Resolution: `h^2 |dN/dt|` is what a step misses that takes N as it is at its start, and is at most as many times
@@ -65,14 +65,7 @@ def step_limits(
             nonlinear = lambda t, v: spectral.decode(spectral.nonlinear(solved, t, spectral.encode(v)))  # noqa: E731
             _, derivative = jax.linearize(lambda v: nonlinear(t, v), keep(u))
 
-            def iterate(v: Array, _: None) -> tuple[Array, Array]:
-                image = derivative(keep(v))
-                growth = jnp.linalg.norm(image) / jnp.maximum(jnp.linalg.norm(v), jnp.finfo(v.dtype).tiny)
-                return image / jnp.maximum(jnp.linalg.norm(image), jnp.finfo(v.dtype).tiny), growth
-
-            _, growths = jax.lax.scan(iterate, start, None, length=num_iterations)
-            later = growths[-(num_iterations // 4 * 2) :]  # an even number: pairs of eigenvalues alternate
-            radius = jnp.where(jnp.all(later > 0), jnp.exp(jnp.mean(jnp.log(jnp.where(later > 0, later, 1.0)))), 0.0)
+            radius, _ = spectral_radius(lambda v: derivative(keep(v)), start, num_iterations)
             symbol, coupled = spectral.symbol(solved)
             growth = jnp.max(growth_rate(symbol) if coupled else symbol.real, initial=0.0)
             # Within the interval too: the frames may all meet an oscillating force at its turning points.
