@@ -351,6 +351,27 @@ MUTATIONS = [
         "tests/solvers/test_solve.py -k as_it_is_held",
     ),
     Mutation(
+        "step control forgets what it proposed",
+        "pdejax/solvers/output_times.py",
+        "proposed, inner = self.controller.resumed(t0, *state)",
+        "proposed, inner = t0 + 0.01, state[0]",
+        "tests/solvers/test_restart.py -k bits_of_one",
+    ),
+    Mutation(
+        "steady state without the lift of the walls",
+        "pdejax/solvers/events.py",
+        "if isinstance(self.space, Eigenmodes):\n            # Stepped",
+        "if False:\n            # Stepped",
+        "tests/solvers/test_events.py -k steady_state",
+    ),
+    Mutation(
+        "steps of a flow that never change",
+        "pdejax/solvers/courant.py",
+        "stays = (0.8 * limit <= h) & (h <= limit)",
+        "stays = h > 0",
+        "tests/solvers/test_courant.py -k follow_the_flow",
+    ),
+    Mutation(
         "rounding of a constant taken for its deviation",
         "pdejax/metrics.py",
         "jnp.where(varies(truth, domain), deviation, 0.0)",

@@ -22,6 +22,7 @@ from pdejax.grid import Grid, Points, same_box
 from pdejax.keys import checked_key
 from pdejax.progress import ProgressBar
 from pdejax.solvers import TimeStepper
+from pdejax.solvers.memory_use import num_bytes, readable, refuse_more_than_free
 
 
 def generate(
@@ -77,7 +78,7 @@ def generate(
 
     Raises `ValueError` for options that make no sense and for a file that exists, and `FloatingPointError`, naming the
     trajectory and the time, when a solution does not stay finite; then no file is left. `TypeError` for a class in
-    place of a stepper or an initial law.
+    place of a stepper or an initial law, and `MemoryError` where what is held exceeds the free memory.
     """
     counts = {"num_samples": num_samples, "num_steps": num_steps, "store_every": store_every, "chunk_size": chunk_size}
     for name, value in counts.items():
@@ -118,6 +119,7 @@ def generate(
             f"The states have {outcome.frames.shape[2]} channels but there are {len(names)} names: {names}."
         )
     check_parameter_names(outcome.parameters)
+    _check_memory(shape, dtype, outcome, in_memory=path is None)
     # A few say whether they differ; of large arrays, all samples at once could be more than there is memory.
     some = jnp.arange(min(num_samples, 16) if is_varied(stepper) else 1)
     apart = {name: np.asarray(values) for name, values in apart_of(stepper, key, some).items()}
@@ -171,6 +173,19 @@ def generate(
         units=("",) * len(names) if units is None else units,
         parameters=parameters,
         provenance=provenance,
+    )
+
+
+def _check_memory(shape: tuple[int, ...], dtype: np.dtype, chunk: Any, in_memory: bool) -> None:
+    """Raises `MemoryError` where the frames and a chunk of them exceed the free memory: from shapes, and at least."""
+    held = int(np.prod(shape)) * dtype.itemsize if in_memory else 0
+    size = num_bytes(chunk)
+    refuse_more_than_free(
+        held + size,
+        f"generate holds {shape[0]} trajectories of {shape[1]} frames ({readable(held)}) and a chunk of "
+        f"{chunk.frames.shape[0]} ({readable(size)})",
+        "Write to a file (path=), store on fewer points (store=) or fewer frames (store_every=), or take a smaller "
+        "chunk_size.",
     )
 
 

@@ -1,9 +1,13 @@
 """Integrators and the two drivers that run them."""
 
 from pdejax.solvers.backward_differentiation import BDF2 as BDF2
+from pdejax.solvers.courant import CourantLimited as CourantLimited
 from pdejax.solvers.etdrk import ETDRK2 as ETDRK2
 from pdejax.solvers.etdrk import ETDRK3 as ETDRK3
 from pdejax.solvers.etdrk import ETDRK4 as ETDRK4
+from pdejax.solvers.events import BlowUp as BlowUp
+from pdejax.solvers.events import NotFinite as NotFinite
+from pdejax.solvers.events import SteadyState as SteadyState
 from pdejax.solvers.exponential import AbstractExponentialSolver as AbstractExponentialSolver
 from pdejax.solvers.exponential_multistep import ExponentialAdamsBashforth2 as ExponentialAdamsBashforth2
 from pdejax.solvers.exponential_multistep import ExponentialAdamsBashforth3 as ExponentialAdamsBashforth3
@@ -15,6 +19,11 @@ from pdejax.solvers.implicit_explicit import Sil3 as Sil3
 from pdejax.solvers.integrating_factor import IntegratingFactorRK4 as IntegratingFactorRK4
 from pdejax.solvers.linear_part import Coupled as Coupled
 from pdejax.solvers.linear_part import Diagonal as Diagonal
+from pdejax.solvers.memory_use import Memory as Memory
+from pdejax.solvers.memory_use import memory as memory
+from pdejax.solvers.restart import Restart as Restart
+from pdejax.solvers.restart import load_restart as load_restart
+from pdejax.solvers.restart import save_restart as save_restart
 from pdejax.solvers.semilinear import AbstractSemilinearSolver as AbstractSemilinearSolver
 from pdejax.solvers.semilinear import SemilinearTerm as SemilinearTerm
 from pdejax.solvers.solve import Solution as Solution

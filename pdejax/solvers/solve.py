@@ -1,6 +1,5 @@
 """The adaptive, differentiable driver: `diffrax.diffeqsolve`, with what fields on a grid need around it."""
 
-import itertools
 import warnings
 from typing import Any
 
@@ -10,9 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from pdejax.equations import Equation
+from pdejax.solvers.courant import CourantLimited, courant_controller
+from pdejax.solvers.events import checked_events, diffrax_event, ended_by
+from pdejax.solvers.memory_use import check_memory
+from pdejax.solvers.output_times import FixedSteps, OutputTimes, check_resolved, checked_times, fixed_steps
+from pdejax.solvers.restart import Restart, described
+from pdejax.solvers.stability import check_step
 from pdejax.solvers.step_size import FieldNormController
 from pdejax.solvers.terms import (
     Discretisation,
@@ -32,9 +37,13 @@ from pdejax.solvers.terms import (
 class Solution(eqx.Module):
     """What `solve` returns.
 
-    - `ts (time,)` and `u (time, channel, *space)`: the states at the times asked for.
+    - `ts (time,)` and `u (time, channel, *space)`: the states at the times asked for; where an event ended the solve,
+      at those before it and at the event, the last of them.
     - `num_steps`, `num_rejected`: steps taken, and those of them that were too large and repeated.
     - `result`: diffrax's verdict; of interest with `throw=False`.
+    - `t_end`: the time that was reached.
+    - `ended_by`: the number, in `until`, of the event that ended the solve; -1 where none did. `event`: it in words.
+    - `resume`: what `solve(..., resume=...)` goes on from, bit for bit; `save_restart` keeps it in a file.
     """
 
     ts: Float[Array, " time"]
@@ -42,18 +51,29 @@ class Solution(eqx.Module):
     num_steps: Int[Array, ""]
     num_rejected: Int[Array, ""]
     result: Any
+    t_end: Float[Array, ""]
+    ended_by: Int[Array, ""]
+    resume: Restart
+    events: tuple[str, ...] = eqx.field(static=True)
+
+    @property
+    def event(self) -> str | None:
+        """The event that ended the solve, or None; not under jit or vmap, where that is not known yet."""
+        return None if int(self.ended_by) < 0 else self.events[int(self.ended_by)]
 
 
 def solve(
     equation: Equation,
     discretisation: Discretisation,
-    u0: Float[Array, "channel *space"],
+    u0: Float[Array, "channel *space"] | None,
     ts: Any,
     *,
     solver: diffrax.AbstractSolver | None = None,
     rtol: float | None = None,
     atol: float | None = None,
-    dt: float | None = None,
+    dt: float | CourantLimited | None = None,
+    until: Any = (),
+    resume: Restart | None = None,
     adjoint: diffrax.AbstractAdjoint | None = None,
     progress: bool = False,
     throw: bool = True,
@@ -69,65 +89,108 @@ def solve(
       Default: adaptive with rtol 1e-6 (float64) or 1e-4 (float32), and `atol = rtol |u0|`, or `rtol` where u0 = 0: the
       same steps in whatever units u is. The norm is that of all components together: one that is a millionth of another
       adds nothing to it and is as exact as it happens to be. Choose units in which the components are of like size.
-    - `dt`: fixed steps instead, at most this long (each output interval is cut evenly). Not together with tolerances.
+    - `dt`: fixed steps instead, at most this long (each output interval is cut evenly), or `CourantLimited(...)`: steps
+      as long as the flow at the time allows. Not together with tolerances. A fixed step that is unstable at `u0` is
+      refused before it is taken.
+    - `until`: what ends the solve before `ts[-1]`: `pdejax.solvers.SteadyState(...)`, `BlowUp(...)`, `NotFinite()`, a
+      function of (t, u) that returns a truth value or a number (the solve ends where that changes its sign, located on
+      the solver's interpolant), or a list of them. One that holds at the start ends the solve there. The last frame is
+      then the state at the event. Under jit and vmap, where the number of frames cannot depend on it, that frame is
+      repeated to the end of `ts` and `u`.
+    - `resume`: `solution.resume` of an earlier solve of the same problem; u0 is None then, and ts begin where that one
+      ended. The two together give the bits of one solve.
     - `adjoint`: how to differentiate; default `diffrax.RecursiveCheckpointAdjoint()`.
     - `progress`: a progress bar.
-    - `throw`: raise when the solve fails; otherwise look at `Solution.result`, and expect NaN in `u`.
+    - `throw`: raise when the solve fails; otherwise look at `Solution.result`, and expect NaN in `u` after `t_end`.
 
     Raises `ValueError` for times that do not increase (also once rounded to the grid's precision), dt <= 0, tolerances
-    that are not positive, a state of another shape, values that are not finite or not so in the grid's precision, and
-    grids on which the equation makes no sense; and `FloatingPointError` when the solution blows up or the step limit is
-    reached, naming the time. Under an outer `jit` these become run-time errors of the compiled program.
+    that are not positive, a state of another shape, values that are not finite or not so in the grid's precision, a
+    fixed step over the limit of stability, a restart of another problem, and grids on which the equation makes no
+    sense; `MemoryError` where the frames do not fit the free memory; and `FloatingPointError` when the solution blows
+    up or the step limit is reached, naming the time. Under an outer `jit` these become run-time errors of the compiled
+    program; the limit of the step and the memory are not looked at there.
     """
     check_problem(equation, discretisation)
     grid = discretisation.grid
-    grid.check_state(u0, len(equation.components(grid.ndim)), "The initial state u0")
-    if not isinstance(u0, Tracer):
-        _check_finite(u0, grid.dtype)
+    if (u0 is None) == (resume is None):
+        raise ValueError("A solve begins at a state u0 or goes on from resume=: give one of the two, and None for u0.")
+    if u0 is not None:
+        grid.check_state(u0, len(equation.components(grid.ndim)), "The initial state u0")
+        if not isinstance(u0, Tracer):
+            _check_finite(u0, grid.dtype)
     if isinstance(ts, Tracer):
         raise ValueError(
             "The output times `ts` must be known when the program is traced: pass a NumPy array or a list."
         )
-    times = np.asarray(ts, dtype=float)
-    if times.ndim != 1 or len(times) < 2 or not np.all(np.isfinite(times)) or not np.all(np.diff(times) > 0):
-        raise ValueError(
-            f"ts must be at least two finite, increasing times, got {np.array2string(times, threshold=6)}."
-        )
+    times = checked_times(ts)
     if solver is not None:
         check_solver(solver)
-    elapsed = times - times[0]
-    _check_resolved(elapsed, times, grid.dtype, "output times")
+    events = checked_events(until)
+    origin = float(times[0]) if resume is None else resume.start
+    elapsed = times - origin
+    check_resolved(elapsed, origin, grid.dtype, "output times")
     solver = default_solver(equation, discretisation)[0] if solver is None else solver
-    u0 = jnp.asarray(u0, grid.dtype)
     space = space_of(discretisation, bases_for(solver, equation, discretisation))
-    if dt is not None:
-        if rtol is not None or atol is not None:
-            raise ValueError("Give either dt (fixed steps) or rtol/atol (adaptive steps), not both.")
-        if not (np.isfinite(dt) and dt > 0):
-            raise ValueError(f"dt must be positive and finite, got {dt}.")
-        steps = _fixed_steps(elapsed, float(dt))
-        _check_resolved(steps, times, grid.dtype, f"steps of dt = {dt}")
-        controller: Any = diffrax.StepTo(jnp.asarray(steps, grid.dtype))
-        check_num_steps(solver, len(steps) - 1, "take a smaller dt")
-        max_steps = len(steps)
+    start, outputs = jnp.asarray(origin, grid.dtype), jnp.asarray(elapsed, grid.dtype)
+    if u0 is not None:
+        u0 = jnp.asarray(u0, grid.dtype)
+        if not isinstance(u0, Tracer):
+            check_memory(equation, space, solver, len(times))
+
+    controller: Any
+    if dt is not None and (rtol is not None or atol is not None):
+        raise ValueError("Give either dt (fixed steps, or CourantLimited) or rtol/atol (adaptive steps), not both.")
+    if isinstance(dt, CourantLimited):
+        kind, controller = "limited by the flow", courant_controller(dt, equation, space, solver, start, outputs)
+    elif dt is not None:
+        steps = _fixed(dt, elapsed, origin, solver, grid.dtype)
+        kind, controller, max_steps = "fixed", FixedSteps(jnp.asarray(steps, grid.dtype)), len(steps)
+        if u0 is not None:
+            check_step(equation, space, solver, u0, start, float(np.max(np.diff(steps))))
     else:
-        if not isinstance(solver, diffrax.AbstractAdaptiveSolver):
-            raise ValueError(f"{type(solver).__name__} estimates no error, so it cannot adapt its step: give dt.")
-        rtol = (1e-6 if grid.dtype == np.float64 else 1e-4) if rtol is None else rtol
-        if not (rtol > 0 and (atol is None or atol > 0)):
-            raise ValueError(f"rtol and atol must be positive, got {rtol} and {atol}.")
-        norm = _Norm(space)
-        size = discretisation.norm(discretisation.encode(jax.lax.stop_gradient(u0)))
-        floor = rtol * jnp.where(size > 0, size, 1.0) if atol is None else atol
-        controller = diffrax.ClipStepSizeController(
-            FieldNormController(norm, jnp.asarray(rtol, grid.dtype), jnp.asarray(floor, grid.dtype)),
-            step_ts=jnp.asarray(elapsed, grid.dtype),
-        )
+        kind, controller = "adaptive", _by_tolerance(discretisation, space, solver, u0, rtol, atol)
+    if kind != "fixed":
+        controller = OutputTimes(controller, outputs)
+
     adjoint = diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint
     meter = diffrax.TqdmProgressMeter() if progress else diffrax.NoProgressMeter()
-    start, elapsed = jnp.asarray(times[0], grid.dtype), jnp.asarray(elapsed, grid.dtype)
-    solution = _solve(equation, space, u0, start, elapsed, solver, controller, adjoint, meter, max_steps)
-    solution = eqx.tree_at(lambda s: s.ts, solution, jnp.asarray(times, grid.dtype))
+    options = (space, start, outputs, solver, events, adjoint, meter, max_steps)
+    problem = (
+        ("equation", described(equation)),
+        ("grid", described(grid)),
+        ("discretisation", described(discretisation)),
+        ("solver", described(solver)),
+        ("kind of steps", kind),
+    )
+    past = None
+    if resume is not None:
+        resume.check(problem, float(times[0]))
+        blank = jax.ShapeDtypeStruct((len(equation.components(grid.ndim)), *grid.shape), grid.dtype)
+        past = resume.unflattened(eqx.filter_eval_shape(_solve, equation, blank, None, controller, *options).memory)
+        if kind == "adaptive" and atol is None:
+            # Relative to the state that the first of the solves began with.
+            controller = eqx.tree_at(lambda c: c.controller.atol, controller, past.floor)
+    outcome = _solve(equation, u0, past, controller, *options)
+    t_end = start + outcome.t_end
+    solution = Solution(
+        # Times that were reached as they were asked for: counted from the start and back they would be rounded.
+        ts=jnp.where(outcome.is_reached, jnp.asarray(times, grid.dtype), t_end),
+        u=outcome.u,
+        num_steps=outcome.num_steps,
+        num_rejected=outcome.num_rejected,
+        result=outcome.result,
+        t_end=jnp.where(outcome.is_reached[-1], jnp.asarray(times[-1], grid.dtype), t_end),
+        ended_by=outcome.ended_by,
+        resume=Restart(
+            tuple(jax.tree.leaves(outcome.memory)), outcome.is_reached[-1], origin, float(times[-1]), problem
+        ),
+        events=tuple(described(event) for event in events),
+    )
+    if not isinstance(solution.u, Tracer) and int(solution.ended_by) >= 0:
+        # The frames up to the event, and the one at it, unless that is the last of them.
+        count = int(np.sum(outcome.is_reached))
+        count += bool(outcome.t_end > outputs[count - 1])
+        solution = eqx.tree_at(lambda s: (s.ts, s.u), solution, (solution.ts[:count], solution.u[:count]))
     return _checked(solution, discretisation, solver, times, max_steps) if throw else solution
 
 
@@ -136,20 +199,54 @@ def explain(equation: Equation, discretisation: Discretisation) -> str:
     return default_solver(equation, discretisation)[1]
 
 
+class _Memory(eqx.Module):
+    """What steps remember: all that a restart holds.
+
+    `frame` is y as it was saved, by the solver's interpolant at the end of its step: that differs by its rounding.
+    """
+
+    y: Any
+    frame: Any
+    solver: Any
+    controller: Any
+    floor: Any
+
+
+class _Outcome(eqx.Module):
+    u: Float[Array, "time channel *space"]
+    is_reached: Bool[Array, " time"]
+    t_end: Array
+    num_steps: Array
+    num_rejected: Array
+    result: Any
+    ended_by: Array
+    memory: _Memory
+
+
 @eqx.filter_jit
 def _solve(
     equation: Equation,
+    u0: Any,
+    past: _Memory | None,
+    controller: Any,
     space: Space,
-    u0: Array,
     start: Array,
     elapsed: Array,
     solver: Any,
-    controller: Any,
+    events: tuple[Any, ...],
     adjoint: Any,
     meter: Any,
     max_steps: int,
-) -> Solution:
+) -> _Outcome:
     terms = terms_for(solver, equation, space, start)
+    floor = getattr(getattr(controller, "controller", None), "atol", None)
+    y0: Any = encoded(space, equation, start + elapsed[0], u0) if past is None else past.y
+    controller_state = None
+    if past is not None and isinstance(controller, OutputTimes):
+        controller, controller_state = controller.resumed(elapsed[0], past.controller)
+    # The backsolve adjoint takes one kind of output alone, and no events: its last frame is the end.
+    frames, has_end = diffrax.SubSaveAt(ts=elapsed[1:]), not isinstance(adjoint, diffrax.BacksolveAdjoint)
+    subs = (frames, diffrax.SubSaveAt(t1=True)) if has_end else (frames,)
     with warnings.catch_warnings():
         # Checked in this project's tests: its explicit solvers and ours, step control and gradients are right.
         warnings.filterwarnings("ignore", message="Complex dtype support in Diffrax")
@@ -159,21 +256,71 @@ def _solve(
             t0=elapsed[0],
             t1=elapsed[-1],
             dt0=None,
-            y0=encoded(space, equation, start, u0),
-            saveat=diffrax.SaveAt(ts=elapsed),
+            y0=y0,
+            saveat=diffrax.SaveAt(subs=subs if has_end else frames, solver_state=True, controller_state=True),
             stepsize_controller=controller,
             adjoint=adjoint,
+            event=diffrax_event(events, equation, space, start, elapsed[-1] - elapsed[0], terms, y0),
             progress_meter=meter,
             max_steps=max_steps,
             throw=False,
+            solver_state=None if past is None else past.solver,
+            controller_state=controller_state,
         )
-    return Solution(
-        ts=elapsed,
-        u=jax.vmap(lambda t, y: decoded(space, equation, start + t, y))(elapsed, outcome.ys),
+    saved_ts, saved_ys = (outcome.ts[0], outcome.ys[0]) if has_end else (outcome.ts, outcome.ys)
+    t_end, y_end = (outcome.ts[1][0], outcome.ys[1][0]) if has_end else (elapsed[-1], saved_ys[-1])
+    # Before any step the state is what the discretisation makes of u0, whatever becomes of the step.
+    ts, ys = (
+        jnp.concatenate([elapsed[:1], saved_ts]),
+        jnp.concatenate([(y0 if past is None else past.frame)[None], saved_ys]),
+    )
+    index = ended_by(events, outcome.event_mask, outcome.result)
+    is_reached = jnp.isfinite(ts)
+    if events:
+        is_filled = ~is_reached & (index >= 0)
+        ts = jnp.where(is_filled, t_end, ts)
+        ys = jnp.where(is_filled.reshape(-1, *[1] * y_end.ndim), y_end, ys)
+    remembered = eqx.filter(
+        _Memory(y_end, saved_ys[-1], outcome.solver_state, outcome.controller_state, floor),
+        eqx.is_array_like,
+    )
+    return _Outcome(
+        u=jax.vmap(lambda t, y: decoded(space, equation, start + t, y))(ts, ys),
+        is_reached=is_reached,
+        t_end=t_end,
         num_steps=outcome.stats["num_steps"],
         num_rejected=outcome.stats["num_rejected_steps"],
         result=outcome.result,
+        ended_by=index,
+        memory=jax.tree.map(jnp.asarray, remembered),
     )
+
+
+def _fixed(dt: Any, elapsed: np.ndarray, origin: float, solver: Any, dtype: np.dtype) -> np.ndarray:
+    if not (np.isfinite(dt) and dt > 0):
+        raise ValueError(f"dt must be positive and finite, got {dt}.")
+    steps = fixed_steps(elapsed, float(dt))
+    check_resolved(steps, origin, dtype, f"steps of dt = {dt}")
+    check_num_steps(solver, len(steps) - 1, "take a smaller dt")
+    return steps
+
+
+def _by_tolerance(
+    discretisation: Discretisation, space: Space, solver: Any, u0: Any, rtol: Any, atol: Any
+) -> FieldNormController:
+    dtype = discretisation.grid.dtype
+    if not isinstance(solver, diffrax.AbstractAdaptiveSolver):
+        raise ValueError(
+            f"{type(solver).__name__} estimates no error, so it cannot adapt its step: give dt, a number or "
+            "CourantLimited(...)."
+        )
+    rtol = (1e-6 if dtype == np.float64 else 1e-4) if rtol is None else rtol
+    if not (rtol > 0 and (atol is None or atol > 0)):
+        raise ValueError(f"rtol and atol must be positive, got {rtol} and {atol}.")
+    if atol is None:
+        size = jnp.ones(()) if u0 is None else discretisation.norm(discretisation.encode(jax.lax.stop_gradient(u0)))
+        atol = rtol * jnp.where(size > 0, size, 1.0)
+    return FieldNormController(_Norm(space), jnp.asarray(rtol, dtype), jnp.asarray(atol, dtype))
 
 
 def _check_finite(u0: Any, dtype: np.dtype) -> None:
@@ -197,24 +344,6 @@ class _Norm(eqx.Module):
         return self.space.norm(y)
 
 
-def _fixed_steps(times: np.ndarray, dt: float) -> np.ndarray:
-    """Every step's end: each output interval in equal parts no longer than dt (but for rounding)."""
-    counts = [max(1, int(np.ceil((b - a) / dt * (1 - 1e-9)))) for a, b in itertools.pairwise(times)]
-    parts = [np.linspace(a, b, n + 1)[1:] for a, b, n in zip(times[:-1], times[1:], counts, strict=True)]
-    return np.concatenate([times[:1], *parts])
-
-
-def _check_resolved(elapsed: np.ndarray, times: np.ndarray, dtype: np.dtype, what: str) -> None:
-    """Raises `ValueError` where neighbouring times, counted from the first, are one number in `dtype`."""
-    same = np.flatnonzero(np.diff(elapsed.astype(dtype)) <= 0)
-    if len(same):
-        first, a, b = [float(time) for time in (times[0], *(times[0] + elapsed[same[0] : same[0] + 2]))]
-        raise ValueError(
-            f"The {what} are too close for {dtype}: {a!r} and {b!r} are one number, counted from {first!r}. Use a "
-            "float64 grid (with jax_enable_x64), longer steps, or several solves one after another."
-        )
-
-
 def _checked(
     solution: Solution, discretisation: Discretisation, solver: Any, times: np.ndarray, max_steps: int
 ) -> Solution:
@@ -225,23 +354,25 @@ def _checked(
             lambda s: s.u, solution, eqx.error_if(solution.u, ~jnp.all(jnp.isfinite(solution.u)), message)
         )
     finite = np.all(np.isfinite(np.asarray(solution.u)), axis=tuple(range(1, solution.u.ndim)))
-    if not finite.all():
-        first = int(np.argmin(finite))
-        if first == 0:
-            # Before any step: u0 itself is finite, so it is what the discretisation makes of it.
-            raise ValueError(
-                f"The initial state, at t = {times[0]:.6g}, is not finite once {type(discretisation).__name__} holds "
-                "it, though u0 is: check the values on the walls, and that a sum over all points of u0 does not "
-                f"overflow {discretisation.grid.dtype}."
-            )
-        if solution.result != diffrax.RESULTS.successful:
-            raise FloatingPointError(
-                f"The solve stopped between t = {times[first - 1]:.6g} and t = {times[first]:.6g} after "
-                f"{int(solution.num_steps)} of at most {max_steps} steps with {type(solver).__name__}, "
-                f"{int(solution.num_rejected)} of them rejected. {advice} max_steps= raises the limit."
-            )
-        raise FloatingPointError(
-            f"The solution is no longer finite at t = {times[first]:.6g} (it was at t = {times[first - 1]:.6g}, with "
-            f"largest value {np.max(np.abs(np.asarray(solution.u[first - 1]))):.3g}). {advice}"
+    if finite.all():
+        return solution
+    first = int(np.argmin(finite))
+    if first == 0:
+        # Before any step: u0 itself is finite, so it is what the discretisation makes of it.
+        raise ValueError(
+            f"The initial state, at t = {times[0]:.6g}, is not finite once {type(discretisation).__name__} holds "
+            "it, though u0 is: check the values on the walls, and that a sum over all points of u0 does not "
+            f"overflow {discretisation.grid.dtype}."
         )
-    return solution
+    where = f"between t = {times[first - 1]:.6g} and t = {times[first]:.6g}, at t = {float(solution.t_end):.6g}"
+    taken = f"{int(solution.num_steps)} of at most {max_steps} steps with {type(solver).__name__}"
+    if solution.result == diffrax.RESULTS.max_steps_reached:
+        raise FloatingPointError(
+            f"The solve stopped {where}, after {taken}, {int(solution.num_rejected)} of them rejected. {advice} "
+            "max_steps= raises the limit."
+        )
+    raise FloatingPointError(
+        f"The solution is no longer finite {where}: no step leads on to a finite state, after {taken}. (At "
+        f"t = {times[first - 1]:.6g} its largest value is "
+        f"{np.max(np.abs(np.asarray(solution.u[first - 1]))):.3g}.) {advice}"
+    )

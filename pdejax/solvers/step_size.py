@@ -57,7 +57,12 @@ class FieldNormController(diffrax.AbstractAdaptiveStepSizeController):
         size = jnp.maximum(self._size(y0), self._size(y1_candidate))
         zero = jnp.zeros_like(size)
         scaled = self._size(y_error) / (self.atol + self.rtol * size)
+        # A candidate that is not finite asks for a shorter step; NaN would be the length of all that follow.
+        scaled = jnp.where(jnp.isnan(scaled), jnp.inf, scaled)
         return self.pid.adapt_step_size(t0, t1, zero, zero, args, scaled, error_order, controller_state)
+
+    def resumed(self, t0: Any, state: Any, proposed: Any) -> tuple[Any, Any]:
+        return proposed, state
 
     def _size(self, y: Any) -> Array:
         return self.norm(jax.lax.stop_gradient(y))

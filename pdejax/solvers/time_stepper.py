@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from pdejax.equations import Equation
 from pdejax.grid import Grid
 from pdejax.solvers.semilinear import AbstractSemilinearSolver
+from pdejax.solvers.stability import check_step
 from pdejax.solvers.terms import (
     Discretisation,
     bases_for,
@@ -40,6 +41,7 @@ class TimeStepper(eqx.Module):
       condition they hold its weights and the spacing; to change these, make another stepper.
 
     `stepper(u, t=t)` returns u at `t + dt`; `u (channel, *grid.shape)`. Not jitted by itself; jit, vmap and grad apply.
+    `stepper.check_step(u)` says beforehand whether the step is stable at u.
 
     Raises `ValueError` for dt that is not positive, `substeps` below one (or too few for a multistep solver to begin),
     a state of another shape, and grids on which the equation makes no sense (`Equation.check_grid`); `TypeError` for a
@@ -118,6 +120,18 @@ class TimeStepper(eqx.Module):
             state = solver.init(terms, jnp.zeros_like(h), h, y, None)
             (y, _), _ = jax.lax.scan(explicit, (y, state), steps)
         return decoded(space, self.equation, t + self.dt, y)
+
+    def check_step(self, u: Float[Array, "channel *space"], *, t: Any = 0.0) -> None:
+        """Raises `ValueError` where the step is unstable at the state u, at time t, before it is taken.
+
+        The message names the limit, the part of the equation that sets it and the substeps that are needed. A power
+        iteration on the right-hand side's derivative; not under jit, vmap or grad, where nothing is looked at.
+        """
+        self.grid.check_state(u, len(self.equation.components(self.grid.ndim)))
+        if isinstance(self.dt, Tracer):
+            return
+        u, space = jnp.asarray(u, self.grid.dtype), space_of(self.discretisation, self.bases)
+        check_step(self.equation, space, self.solver, u, t, float(self.dt) / self.substeps)
 
     def explain(self) -> str:
         """Which solver this is, why it was chosen, and what limits its step."""
