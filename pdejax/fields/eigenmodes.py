@@ -14,7 +14,7 @@ of finite differences are orthogonal or nearly so for second derivatives of orde
 for orders up to 8, some of whose eigenvalues are complex; on stretched points up to 3000 was seen, with the strongest
 maps that are allowed. Where derivatives sum by parts they are orthogonal in the norm of that, and eigenvalues real.
 Those of second derivatives on Chebyshev points have condition numbers below 5 up to 128 points, whatever the walls, and
-real eigenvalues. Where an axis has no such basis it may keep its points (`PointBasis`): then the linear part is a matrix
+real eigenvalues. Where an axis has no such basis it may keep its points (`PointBasis`): the linear part is a matrix
 along that axis, for each mode of the others.
 """
 
