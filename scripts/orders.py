@@ -71,7 +71,7 @@ and to the left. `tests/fields/test_upwind.py` asserts orders 1, 3 and 5 within 
 |---|---|---|---|---|---|
 """
 GROWTH = """
-The largest growth rate between an inflow and an outflow, in crossings of the box by 40 points (`u_t = -u_x`, extent 1):
+The largest growth rate of `u_t = -u_x` between an inflow and an outflow, extent 1, 40 points:
 
 | advection | points | order=2 | order=4 | order=6 | order=8 |
 |---|---|---|---|---|---|
