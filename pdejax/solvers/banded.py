@@ -20,7 +20,7 @@ from pdejax.solvers.linear_part import AbstractLinearPart, no_functions
 # Points up to which the inverse of the whole line is used, where it serves many modes and where it serves one: on a CPU
 # one product with 256 rows took 5, cyclic reduction 17 microseconds.
 WHOLE_UP_TO = 32
-WHOLE_ALONE_UP_TO = 256
+WHOLE_ALONE_UP_TO = 512
 
 
 class Line(eqx.Module):

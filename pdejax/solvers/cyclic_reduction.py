@@ -52,11 +52,11 @@ class Blocks(eqx.Module):
     def apply(self, u: Inexact[Array, "points mode"]) -> Inexact[Array, "points mode"]:
         """The product with each column of u."""
         parts = _cut(u, *self.diagonal.shape[1:])
-        below, here, above = (
-            _acting(blocks[..., None], _shifted(parts, by))
-            for blocks, by in ((self.lower, -1), (self.diagonal, 0), (self.upper, 1))
-        )
-        return _joined(below + here + above, self.num_rows)
+        total = _acting(self.diagonal[..., None], parts)
+        if parts.shape[1] > 1:
+            total = total + _acting(self.lower[..., None], _shifted(parts, -1))
+            total = total + _acting(self.upper[..., None], _shifted(parts, 1))
+        return _joined(total, self.num_rows)
 
     def factors(self, step: Any, shifts: Inexact[Array, " mode"]) -> "Factors":
         """Of `shift - step * matrix`, for each of the shifts."""
@@ -105,10 +105,10 @@ def _shifted(blocks: Array, by: int) -> Array:
     return jnp.pad(blocks, padding)[..., max(by, 0) : max(by, 0) + n, :]
 
 
-# Sums of products where the blocks are small and many; in full precision, half of which accelerators would drop.
+# Sums of products and no dot_general where blocks are small and many: accelerators would round to half the digits.
 def _acting(matrices: Array, vectors: Array) -> Array:
-    if matrices.shape[2] == 1:
-        return jnp.einsum("ijkm,jkm->ikm", matrices, vectors, precision="highest")
+    if matrices.shape[2:] == (1, 1):
+        return jnp.matmul(matrices[..., 0, 0], vectors[:, 0], precision="highest")[:, None]
     return jnp.sum(matrices * vectors[None], axis=1)
 
 
