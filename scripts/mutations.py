@@ -157,15 +157,15 @@ MUTATIONS = [
     Mutation(
         "outward slope taken as inward",
         "pdejax/fields/stencil.py",
-        "datum = -wall.slope",
-        "datum = wall.slope",
+        "datum = -datum * spacing",
+        "datum = datum * spacing",
         "tests/fields/test_stencil.py -k walls",
     ),
     Mutation(
         "axes of the grid exchanged in the spacing",
         "pdejax/fields/stencil.py",
-        "spacing = self.reading.grid.spacing[axis]",
-        "spacing = self.reading.grid.spacing[0]",
+        "spacing = self.grid.spacing[axis].astype(self.values.dtype)",
+        "spacing = self.grid.spacing[0].astype(self.values.dtype)",
         "tests/fields/test_stencil.py -k periodic",
     ),
     Mutation(
@@ -261,9 +261,9 @@ MUTATIONS = [
     ),
     Mutation(
         "conditions of a multiple of the state left unscaled",
-        "pdejax/boundary.py",
-        "return Neumann(self.slope * factor)",
-        "return Neumann(self.slope)",
+        "pdejax/fields/stencil.py",
+        "return Met(self.condition, self.datum * factor)",
+        "return Met(self.condition, self.datum)",
         "tests/fields/test_stencil.py -k multiple",
     ),
     Mutation(
