@@ -19,7 +19,7 @@ class AbstractLinearPart(eqx.Module):
 
     These five methods are all that integrators know of it. Functions of L come as factors: arrays of one shape, whose
     sums and multiples are the factors of the sums and multiples, in whatever basis `multiply` takes them. An inverse is
-    only handed back to `multiply`, and may be anything: LU factors, or what an iteration begins with.
+    only handed back to `multiply`, and may be anything: factors of a matrix, or what an iteration begins with.
     """
 
     @abc.abstractmethod
