@@ -735,6 +735,20 @@ MUTATIONS = [
         "jnp.zeros_like(converged),",
         "tests/solvers/test_implicit_between_walls.py -k converge",
     ),
+    Mutation(
+        "Poisson equation between walls without their data",
+        "pdejax/fields/stencil_poisson.py",
+        "(modes.encode(component[None]) - added)",
+        "(modes.encode(component[None]) - 0 * added)",
+        "tests/fields/test_stencil_poisson.py -k source",
+    ),
+    Mutation(
+        "auxiliary fields between walls meet the conditions of the first component",
+        "pdejax/fields/finite_difference.py",
+        "sides = self.walls.of((name, *names, *self._others((name, *names))), type(equation).__name__)[0]",
+        "sides = self.walls.of((name, *names, *self._others((name, *names))), type(equation).__name__)[1]",
+        "tests/fields/test_stencil_poisson.py -k plane_flow",
+    ),
 ]
 
 

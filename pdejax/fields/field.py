@@ -28,8 +28,8 @@ class EquationLike(Protocol):
 class Poisson:
     """The constraint that defines an auxiliary field `q`: `Laplacian(q) = source`, with zero mean on periodic boxes.
 
-    Fourier divides by `-|k|^2`; finite differences divide by the symbol of their own Laplacian; Chebyshev collocation
-    solves with the conditions that `boundary` states for q by its name; a coordinate network outputs `q` and is
+    Fourier divides by `-|k|^2`; finite differences invert their own Laplacian, and Chebyshev collocation its, between
+    walls with the conditions that `boundary` states for q by its name; a coordinate network outputs `q` and is
     penalised by `Laplacian(q) - source`.
     """
 

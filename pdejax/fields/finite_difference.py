@@ -3,6 +3,7 @@
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -148,11 +149,44 @@ class FiniteDifference(eqx.Module):
     def field(self, equation: EquationLike, t: Any, u: Float[Array, "channel *space"]) -> StencilField:
         """The state at time t as the equation sees it."""
         sides = tuple(self._met(sides, t) for sides in self.sides_of(equation))
-        return as_state(StencilField(self, self.hold(equation, t, u), sides), equation)
+        state = StencilField(self, self.hold(equation, t, u), sides)
+        state.solve_auxiliary = eqx.Partial(self._solved_auxiliary, equation, t)
+        return as_state(state, equation)
 
     def sides_of(self, equation: EquationLike) -> tuple[Any, ...]:
         """What is stated for each component (`pdejax.boundary.Sides`)."""
-        return self.walls.of(equation.components(self.grid.ndim), type(equation).__name__)
+        names = equation.components(self.grid.ndim)
+        sides = self.walls.of((*names, *self._others(names)), type(equation).__name__)[: len(names)]
+        if self._others(names):
+            # What is stated for a name that is no component must be meant for an auxiliary field.
+            self.walls.of((*names, *self._auxiliary_names(equation, sides)), type(equation).__name__)
+        return sides
+
+    def _others(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(name for name in self.walls.by_component if name not in (*names, "*"))
+
+    def _auxiliary_names(self, equation: EquationLike, sides: tuple[Any, ...]) -> list[str]:
+        found: list[str] = []
+
+        def read() -> None:
+            nothing = jnp.zeros((len(sides), *self.grid.shape), self.grid.dtype)
+            state = StencilField(self, nothing, tuple(self._met(of_component, 0.0) for of_component in sides))
+            found.extend(equation.auxiliary(as_state(state, equation)))
+
+        jax.eval_shape(read)
+        return found
+
+    def _solved_auxiliary(self, equation: EquationLike, t: Any, name: str, source: StencilField) -> StencilField:
+        """The auxiliary field of this name: its source through the inverse of this reading's own Laplacian."""
+        # Eigenmodes are made from readings like this one.
+        from pdejax.fields.stencil_poisson import solve_poisson
+
+        names = equation.components(self.grid.ndim)
+        sides = self.walls.of((name, *names, *self._others((name, *names))), type(equation).__name__)[0]
+        if all(self.grid.periodic) and all(self.grid.is_uniform) and not any(sides):
+            return source.solve_poisson()
+        values = solve_poisson(source.values, self, sides, t)
+        return StencilField(self, values, (self._met(sides, t),) * values.shape[0])
 
     def _met(self, sides: Any, t: Any) -> MetSides:
         def at(axis: int, end: int, condition: Condition) -> Met:

@@ -33,7 +33,7 @@ import numpy as np
 from jaxtyping import Array
 
 from pdejax.boundary import AntiPeriodic, Condition, Dirichlet, Neumann, Outflow, Robin
-from pdejax.fields.field import AbstractField
+from pdejax.fields.field import AbstractField, Poisson
 from pdejax.fields.flux_form import flux_divergence
 from pdejax.fields.stencil_weights import (
     central_weights,
@@ -91,6 +91,8 @@ class StencilField(AbstractField):
         self.num_components = values.shape[0]
         self.sides = sides
         self.damping = damping
+        # Of a state: from the name and the source of an auxiliary field to the field, which has conditions of its own.
+        self.solve_auxiliary: Callable[[str, Any], Any] | None = None
 
     @property
     def rate(self) -> Array:
@@ -168,13 +170,21 @@ class StencilField(AbstractField):
     def constant(self, value: Any) -> "StencilField":
         return self._given(jnp.full((1, *self.grid.shape), value, self.values.dtype))
 
+    def _solved(self, name: str, constraint: Poisson) -> Any:
+        if self.solve_auxiliary is None:
+            return super()._solved(name, constraint)
+        if name not in self._cache:
+            self._cache[name] = self.solve_auxiliary(name, constraint.source)
+        return self._cache[name]
+
     def solve_poisson(self) -> "StencilField":
         """Inverts this reading's own Laplacian, whose symbol is a cosine sum, by a Fourier transform."""
         grid = self.grid
         if not all(grid.periodic):
             raise ValueError(
-                "Finite differences solve the Poisson equation of an auxiliary field on periodic grids only; this grid "
-                f"has walls along axes {[a for a, wraps in enumerate(grid.periodic) if not wraps]}."
+                "Which conditions the solution of this Poisson equation meets is not known: make it an auxiliary field "
+                "of the equation. (This grid has walls along axes "
+                f"{[axis for axis, wraps in enumerate(grid.periodic) if not wraps]}.)"
             )
         if any(side is not None for sides in self.sides for side in sides):
             raise ValueError(
@@ -277,20 +287,20 @@ class StencilField(AbstractField):
         condition = Outflow() if isinstance(wall, Unknown) else wall.condition
         has_value = isinstance(wall, Unknown) or isinstance(condition, Dirichlet)
         of_first = order - 1 if has_value else order
-        degree = degree if degree is not None else (order + 1 if derivative > 1 else of_first)
+        reach = degree if degree is not None else (order + 1 if derivative > 1 else of_first)
         if is_inflow and isinstance(wall, Met) and isinstance(condition, Dirichlet):
-            of_datum, weights = fitted_ghost_weights(kind, degree, 2 * (degree + 1), width)
+            of_datum, weights = fitted_ghost_weights(kind, reach, 2 * (reach + 1), width)
             datum = wall.datum.astype(values.dtype)[None]
-            return combined(weights, 2 * (degree + 1)) + _combined(of_datum[:, None], datum, at)
+            return combined(weights, 2 * (reach + 1)) + _combined(of_datum[:, None], datum, at)
         if isinstance(condition, Outflow) or (has_value and kind == "nodes"):
-            _, weights = ghost_weights(kind, None, degree + 1, width)
-            return combined(weights, degree + 1)
+            _, weights = ghost_weights(kind, None, reach + 1, width)
+            return combined(weights, reach + 1)
         assert isinstance(wall, Met)
         datum = wall.datum.astype(values.dtype)[None]
         if isinstance(condition, Robin) and kind == "centres":
             # The wall's value w, from the slope of the polynomial through w and the interior.
-            of_wall, of_interior = wall_slope_weights(degree)
-            slope = combined(of_interior[None], degree)
+            of_wall, of_interior = wall_slope_weights(reach)
+            slope = combined(of_interior[None], reach)
             share = number(condition.slope_weight) / spacing
             datum = (datum + share * slope) / (number(condition.value_weight) - share * of_wall)
         elif isinstance(condition, Robin):
@@ -300,8 +310,8 @@ class StencilField(AbstractField):
         if has_slope:
             # The outward derivative is minus the derivative along the inward coordinate that the weights use.
             datum = -datum * spacing
-        of_datum, weights = ghost_weights(kind, 1 if has_slope else 0, degree, width)
-        return combined(weights, degree) + _combined(of_datum[:, None], datum, at)
+        of_datum, weights = ghost_weights(kind, 1 if has_slope else 0, reach, width)
+        return combined(weights, reach) + _combined(of_datum[:, None], datum, at)
 
     def _scaled(self, factor: Any) -> "StencilField":
         factor = jnp.asarray(factor, self.values.dtype)
