@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import traceback
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -116,9 +117,10 @@ def _terminated_like_interrupted() -> Iterator[None]:
 
 
 def _is_ignored(frame: FrameType | None) -> bool:
-    """Whether this runs inside a callback of the garbage collector, of which Python drops the exceptions."""
+    """Whether this runs inside a callback of the garbage collector or of a weak reference, of which Python drops the
+    exceptions."""
     while frame is not None:
-        if frame.f_code.co_name in ("_xla_gc_callback", "__del__"):
+        if frame.f_code.co_name in ("_xla_gc_callback", "__del__") or frame.f_code.co_filename == weakref.__file__:
             return True
         frame = frame.f_back
     return False

@@ -299,6 +299,8 @@ def _solve(
 def _fixed(dt: Any, elapsed: np.ndarray, origin: float, solver: Any, dtype: np.dtype) -> np.ndarray:
     if not (np.isfinite(dt) and dt > 0):
         raise ValueError(f"dt must be positive and finite, got {dt}.")
+    # The last steps are the first to fall together: nobody has to wait for the millions before them.
+    check_resolved(fixed_steps(elapsed[-2:], float(dt)), origin, dtype, f"steps of dt = {dt}")
     steps = fixed_steps(elapsed, float(dt))
     check_resolved(steps, origin, dtype, f"steps of dt = {dt}")
     check_num_steps(solver, len(steps) - 1, "take a smaller dt")

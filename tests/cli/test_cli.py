@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -515,14 +516,25 @@ sys.exit(pdejax.cli.main(["info"]))
     assert (result.returncode, result.stdout, result.stderr) == (130, "", "pdejax: interrupted.\n")
 
 
-def test_an_interruption_inside_a_destructor_is_not_lost():
-    class Slow:
-        def __del__(self):
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(0.01)
+def _interrupt():
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.01)
 
+
+class Destroyed:
+    def __del__(self):
+        _interrupt()
+
+
+class Finalized:
+    def __init__(self):
+        weakref.finalize(self, _interrupt)
+
+
+@pytest.mark.parametrize("kind", [Destroyed, Finalized])
+def test_an_interruption_inside_a_destructor_is_not_lost(kind):
     with pytest.raises(KeyboardInterrupt), _terminated_like_interrupted():
-        Slow()
+        kind()
         time.sleep(5)
 
 

@@ -232,10 +232,8 @@ def test_eigenmodes_of_a_stretched_periodic_axis(turning):
 
     @jax.jit
     def both(v):
-        modes = space.into(Carried(0.1), 0.0, v)
-        symbol, _ = space.symbol(Carried(0.1))
         field = reading.field(Carried(0.1), 0.0, v)
-        return space.out_of(Carried(0.1), 0.0, symbol * modes), Carried(0.1).linear(field).values
+        return space.decode(space.symbol(Carried(0.1)) * space.encode(v)), Carried(0.1).linear(field).values
 
     by_modes, by_stencils = both(v)
     np.testing.assert_allclose(by_modes, by_stencils, rtol=0, atol=1e-10 * float(jnp.max(jnp.abs(by_stencils))))

@@ -57,7 +57,7 @@ def orders_by_parts(order):
 
     def errors(n):
         grid = pj.Grid(n, 1.7, periodic=False, origin=-0.3, points="nodes")
-        reading = pj.FiniteDifference(grid, order, boundary, BY_PARTS)
+        reading = pj.FiniteDifference(grid, order, boundary, closure=BY_PARTS)
 
         # The tendency is affine and the components do not see each other: at zero, and at each node in all at once.
         probes = jnp.broadcast_to(jnp.eye(n + 1, n, -1)[:, None], (n + 1, len(KINDS), n))
@@ -142,7 +142,9 @@ def test_energies_follow_the_estimates_of_the_continuous_ones():
     def rates(u):
         result = []
         for order in (4, 8):
-            readings = [(equation, pj.FiniteDifference(grid, order, walls, BY_PARTS)) for equation, walls in stated]
+            readings = [
+                (equation, pj.FiniteDifference(grid, order, walls, closure=BY_PARTS)) for equation, walls in stated
+            ]
             states = [reading.hold(equation, 0.0, u) for equation, reading in readings]
             pairs = zip(readings, states, strict=True)
             result.append((states, [reading.tendency(equation, 0.0, v) for (equation, reading), v in pairs]))
@@ -180,7 +182,7 @@ def test_no_mode_grows_at_any_order_and_transport_stays_bounded():
         ghosts = [matrix_of(order, *stated[0], closure="ghost values") for order in (6, 8)]
         by_parts = [[matrix_of(order, *case) for case in stated] for order in ORDERS]
         entering = {"x-": Dirichlet(inflow), "x+": Outflow()}
-        readings = [pj.FiniteDifference(grid, order, entering, BY_PARTS) for order in ORDERS]
+        readings = [pj.FiniteDifference(grid, order, entering, closure=BY_PARTS) for order in ORDERS]
         columns = [reading.tendency(Advection(1.0), 0.0, jnp.zeros((1, n)))[0] for reading in readings]
         return ghosts, by_parts, columns
 
@@ -211,7 +213,7 @@ def test_no_mode_grows_at_any_order_and_transport_stays_bounded():
 @pytest.mark.float64
 def test_eigenmodes_are_real_and_orthogonal_in_the_norm():
     grid = pj.Grid(29, 1.0, periodic=False, points="nodes")
-    reading = pj.FiniteDifference(grid, 8, {"x-": Neumann(), "x+": Robin(2.0, 0.5)}, BY_PARTS)
+    reading = pj.FiniteDifference(grid, 8, {"x-": Neumann(), "x+": Robin(2.0, 0.5)}, closure=BY_PARTS)
     ((basis,),) = bases_of(reading, Diffusion(1.0))
     assert isinstance(basis, WallBasis)
     values, vectors = np.asarray(basis.eigenvalues), np.asarray(basis.vectors)
@@ -229,7 +231,7 @@ def test_gradients_reach_the_data_and_the_weights():
     @jax.jit
     def functional(values):
         walls = {"y-": Neumann(values), "y+": Robin(values[0], 0.5 + values[1], values)}
-        reading = pj.FiniteDifference(grid, 4, walls, BY_PARTS)
+        reading = pj.FiniteDifference(grid, 4, walls, closure=BY_PARTS)
         return jnp.sum(jnp.sin(reading.tendency(AdvectionDiffusion([0.3, 0.7], 0.2), 0.0, u)))
 
     direction = jnp.cos(3 * along)
@@ -257,9 +259,9 @@ def test_fluxes_are_conserved_and_periodic_axes_are_as_before():
     @jax.jit
     def rates(u):
         part, equation = u[:, :17, :20], Conserved()
-        of = lambda *reading: pj.FiniteDifference(*reading).tendency(equation, 0.0, part)  # noqa: E731
-        between = pj.FiniteDifference(grid, 6, Neumann(), BY_PARTS).tendency(equation, 0.0, u)
-        return between[0], of(box, 8, None, BY_PARTS), of(box, 8, None, "ghost values")
+        of = lambda *reading, **closure: pj.FiniteDifference(*reading, **closure).tendency(equation, 0.0, part)  # noqa: E731
+        between = pj.FiniteDifference(grid, 6, Neumann(), closure=BY_PARTS).tendency(equation, 0.0, u)
+        return between[0], of(box, 8, None, closure=BY_PARTS), of(box, 8, None, closure="ghost values")
 
     u = 1 + 0.3 * np.sin(np.arange(19.0 * 26)).reshape(1, 19, 26)
     between, *periodic = rates(jnp.asarray(u, grid.dtype))
@@ -280,12 +282,12 @@ def test_what_does_not_sum_by_parts_is_refused():
             return (u * u).laplacian()
 
     with pytest.raises(ValueError, match=r"axis 0 has 'centres'.*points=\"nodes\""):
-        pj.FiniteDifference(pj.Grid(32, 1.0, periodic=False), 2, 0.0, BY_PARTS)
+        pj.FiniteDifference(pj.Grid(32, 1.0, periodic=False), 2, 0.0, closure=BY_PARTS)
     with pytest.raises(ValueError, match="'ghost values' or 'summation by parts', got 'sbp'"):
-        pj.FiniteDifference(nodes, 2, 0.0, "sbp")
+        pj.FiniteDifference(nodes, 2, 0.0, closure="sbp")
     with pytest.raises(ValueError, match="order 3 along axis 0.*ghost values"):
-        pj.FiniteDifference(nodes, 2, 0.0, BY_PARTS).tendency(Third(1.0), 0.0, jnp.ones((1, 32)))
+        pj.FiniteDifference(nodes, 2, 0.0, closure=BY_PARTS).tendency(Third(1.0), 0.0, jnp.ones((1, 32)))
     with pytest.raises(ValueError, match="flows out there"):
-        pj.FiniteDifference(nodes, 2, Outflow(), BY_PARTS).tendency(Diffusion(1.0), 0.0, jnp.ones((1, 32)))
+        pj.FiniteDifference(nodes, 2, Outflow(), closure=BY_PARTS).tendency(Diffusion(1.0), 0.0, jnp.ones((1, 32)))
     with pytest.raises(ValueError, match="no condition is known"):
-        pj.FiniteDifference(nodes, 2, 0.0, BY_PARTS).tendency(OfProduct(1.0), 0.0, jnp.ones((1, 32)))
+        pj.FiniteDifference(nodes, 2, 0.0, closure=BY_PARTS).tendency(OfProduct(1.0), 0.0, jnp.ones((1, 32)))
