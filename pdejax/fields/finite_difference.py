@@ -44,8 +44,8 @@ class FiniteDifference(eqx.Module):
     derivatives are one-sided.
 
     On stretched points derivatives have the same orders; between walls those of order 1 and 2. From an inflow on nodes
-    that are stretched there, transport without diffusion grows with orders 4 and more: use order 2, centres, or
-    diffusion that reaches the wall.
+    that are stretched there, transport without diffusion grows with orders 4 and more, and read upwind with the
+    seventh alone: use advection="upwind", order 2, centres, or diffusion that reaches the wall.
 
     Raises `ValueError` for other orders and closures, summation by parts on other points than nodes at equal distances,
     a grid with fewer points than a stencil, stretched points whose distances change too fast for the order, and walls

@@ -1,5 +1,7 @@
 """`u.diffusion(D)`: div(D grad u), in finite differences as fluxes between the points."""
 
+import itertools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -10,8 +12,9 @@ import pdejax as pj
 from pdejax.boundary import AntiPeriodic, Dirichlet, Neumann, Outflow, Robin
 from pdejax.elliptic import EllipticOperator
 from pdejax.equations import Equation, HeterogeneousDiffusion, NonlinearDiffusion
+from pdejax.stretching import TowardsWalls
 from pdejax.testing import observed_orders
-from tests.fields.test_boundaries import TIME, Wave, walls_of
+from tests.fields.test_boundaries import STRETCHED_SIZES, STRETCHING, TIME, Wave, walls_of
 
 KINDS = ["Dirichlet", "Neumann", "Robin", "Dirichlet and Neumann"]
 SIZES = {2: (80, 121, 1), 4: (80, 121, 1), 6: (60, 90, 1), 8: (64, 90, 2)}
@@ -76,14 +79,15 @@ def errors_of_solutions(reading, equation, exact, rate):
     return errors
 
 
-def flux_form_orders(order, points):
+def flux_form_orders(order, points, stretched=False):
     """Of the L2 error of the solution, for each of KINDS, all in one program."""
-    *sizes, k = SIZES[order]
+    *sizes, k = (STRETCHED_SIZES if stretched else SIZES)[order]
+    placed = pj.Stretched(STRETCHING, points) if stretched else points
     u = Wave(k)
     equation = Conducted(u, tuple(KINDS))
 
     def errors(n):
-        grid = pj.Grid(n, 1.7, periodic=False, origin=-0.3, points=points)
+        grid = pj.Grid(n, 1.7, periodic=False, origin=-0.3, points=placed)
         reading = pj.FiniteDifference(grid, order, {kind: walls_of(kind, u) for kind in KINDS})
         return errors_of_solutions(reading, equation, u(grid.axes[0], TIME), u.rate(grid.axes[0], TIME))
 
@@ -93,10 +97,12 @@ def flux_form_orders(order, points):
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize("order", [2, 4, 6, 8])
-@pytest.mark.parametrize("points", ["nodes", "centres"])
-def test_solutions_between_walls_converge_with_their_order(points, order):
-    for kind, observed in flux_form_orders(order, points).items():
+@pytest.mark.parametrize(
+    ("points", "order", "stretched"),
+    [*itertools.product(["nodes", "centres"], [2, 4, 6, 8], [False]), ("nodes", 4, True), ("centres", 6, True)],
+)
+def test_solutions_between_walls_converge_with_their_order(points, order, stretched):
+    for kind, observed in flux_form_orders(order, points, stretched).items():
         # With order 8 errors at the walls, which fall faster, and rounding still have their share.
         low, high = (7.7, 9.4) if order == 8 else (order - 0.2, order + 0.2)
         assert low <= observed <= high, (kind, observed)
@@ -157,6 +163,19 @@ def test_no_mode_grows_and_no_flux_conserves(points, order):
     assert abs(weights.sum() - (39 if points == "nodes" else 40)) < 1e-6
     if order == 2:
         np.testing.assert_allclose(weights[1:-1], 1, rtol=1e-9)
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize(("order", "points"), [(2, "centres"), (8, "nodes")])
+def test_no_mode_grows_however_points_are_stretched(order, points):
+    """Thirty times as far apart in the middle as at the walls."""
+    grid = pj.Grid(40, 1.0, periodic=False, points=pj.Stretched(TowardsWalls(2.9), points))
+    boundary = {name: {"x-": CONDITIONS[a], "x+": CONDITIONS[b]} for name, (a, b) in PAIRS.items()}
+    reading = pj.FiniteDifference(grid, order, boundary)
+    given = smooth_diffusivities(np.asarray(grid.axes[0]), 3)
+    for of_components in matrices(reading, Given(jnp.ones((1, 40)), tuple(PAIRS)), given):
+        for name, matrix in zip(PAIRS, of_components, strict=True):
+            assert np.linalg.eigvals(free_part(matrix)).real.max() < 1e-12 * np.abs(matrix).max(), name
 
 
 @pytest.mark.float64

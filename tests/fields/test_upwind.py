@@ -11,8 +11,9 @@ from pdejax.boundary import Dirichlet, Neumann, Outflow
 from pdejax.equations import Advection, AdvectionDiffusion, Equation
 from pdejax.solvers import ETDRK4, KenCarp4
 from pdejax.solvers.terms import bases_for, decoded, encoded, semilinear_term, space_of
+from pdejax.stretching import TowardsWalls
 from pdejax.testing import observed_orders
-from tests.fields.test_boundaries import TIME, Wave
+from tests.fields.test_boundaries import STRETCHING, TIME, Wave
 from tests.fields.test_flux_form import errors_of_solutions, free_part
 
 # Points per axis and wave number, by the order of the central formula: order 8 reads transport with order 7.
@@ -36,14 +37,15 @@ class Both(Equation):
         return -moved - u + u.coordinates.map(value) + slope.stack(-slope)
 
 
-def upwind_orders(order, points):
+def upwind_orders(order, points, stretched=False):
     """Of the L2 error of the solution between an inflow and an outflow, to the right and to the left."""
+    placed = pj.Stretched(STRETCHING, points) if stretched else points
     *sizes, k = SIZES[order]
     u = Wave(k)
     value = Dirichlet(lambda x, t: u(x[0], t))
 
     def errors(n):
-        grid = pj.Grid(n, 1.7, periodic=False, origin=-0.3, points=points)
+        grid = pj.Grid(n, 1.7, periodic=False, origin=-0.3, points=placed)
         boundary = {"right": {"x-": value, "x+": Outflow()}, "left": {"x-": Outflow(), "x+": value}}
         reading = pj.FiniteDifference(grid, order, boundary, advection="upwind")
         return errors_of_solutions(reading, Both(u), u(grid.axes[0], TIME), u.rate(grid.axes[0], TIME))
@@ -60,6 +62,13 @@ def test_transport_between_walls_converges_with_one_order_less(points, order):
     for observed in upwind_orders(order, points):
         # The error of the inflow, which falls with order 8, still has its share in order 7.
         assert order - 1.2 <= observed <= order - (0.5 if order == 8 else 0.8)
+
+
+@pytest.mark.float64
+def test_on_stretched_points_transport_converges_and_nothing_grows():
+    for observed in upwind_orders(4, "nodes", stretched=True):
+        assert abs(observed - 3) <= 0.2
+    assert max(growth(pj.Stretched(TowardsWalls(2.0), "nodes"), 6, "upwind")) < -1
 
 
 class Turning(Equation):
