@@ -25,7 +25,7 @@ STRETCHED = """
 ## On stretched points
 
 The same on points that are half as far apart at the walls as in the middle, `Stretched({stretching})`.
-Order 8 is asserted from 7.8 to 9.5. This script asserts all of these figures, the tests one order of each line.
+Order 8 is asserted from 7.8 to 9.5. The tests assert all of these figures, too.
 
 """
 LAYER = """
