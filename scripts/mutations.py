@@ -600,7 +600,7 @@ MUTATIONS = [
         "pdejax/fields/stencil.py",
         "spacing = spacing * points.end_slopes()[end]",
         "spacing = spacing * 1.0",
-        "tests/fields/test_boundaries.py -k on_stretched and Neumann",
+        "tests/fields/test_boundaries.py -k between_walls_converge and True",
     ),
     Mutation(
         "second derivative in s for one in x",
