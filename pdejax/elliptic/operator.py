@@ -65,6 +65,12 @@ class EllipticOperator(eqx.Module):
         self.time = jnp.asarray(time, grid.dtype)
         no_reaction = not isinstance(self.reaction, Tracer) and not np.any(np.asarray(self.reaction))
         self.singular = no_reaction and not any(_ties(side) for side in self.sides)
+        for axis, held in enumerate(self.held):
+            if grid.shape[axis] < 1 + sum(held):
+                raise ValueError(
+                    f"All of the {grid.shape[axis]} points along axis {axis} lie on walls with a value: nothing is "
+                    "left to solve for. Use more points."
+                )
 
     @property
     def held(self) -> tuple[tuple[bool, bool], ...]:

@@ -28,7 +28,8 @@ class Equation(eqx.Module):
             def linear(self, u):        return self.viscosity * u.laplacian()
             def nonlinear(self, t, u):  return -u.advect(u)
 
-    - `linear`: autonomous, constant coefficients, the stiff part: solvers treat it exactly or implicitly.
+    - `linear`: autonomous, constant coefficients, the stiff part: solvers treat it exactly or implicitly. (Between
+      walls and with implicit-explicit solvers coefficients may depend on x.)
     - `nonlinear`: the rest; explicit. Forcing and variable coefficients come from `u.coordinates` and `t`.
     - `auxiliary`: further fields that the state determines, by name, each with its defining constraint.
     - `check_grid`: refuses grids on which the equation makes no sense.

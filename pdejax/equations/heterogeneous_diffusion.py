@@ -41,7 +41,8 @@ class HeterogeneousDiffusion(Equation):
 
     kappa may jump: finite differences of order 2 take harmonic means, with which the flux through a jump midway between
     two points is exact. Everything is in `nonlinear`, so solvers are explicit: a step is at most about
-    `h^2 / (2 ndim max(kappa))`.
+    `h^2 / (2 ndim max(kappa))`. Where that is too short, between walls, state `u.diffusion(kappa, mean="harmonic")` in
+    the `linear` of an equation of your own: implicit stages then solve it, however large kappa is.
 
     `check_grid` raises `ValueError` where kappa is not positive and finite.
     """

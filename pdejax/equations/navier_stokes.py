@@ -16,14 +16,16 @@ from pdejax.grid import Grid
 
 
 class NavierStokesVorticity(Equation):
-    r"""Incompressible plane flow on a periodic domain.
+    r"""Incompressible plane flow, its vorticity stepped.
 
         w_t + u w_x + v w_y = nu Lap w - mu w,    w = v_x - u_y,    (u, v) = (psi_y, -psi_x),    Lap psi = -w
 
     Counter-clockwise rotation is positive. The mean of `w` is zero on a periodic domain; a nonzero mean in the initial
     state decays with the drag alone and drives no flow.
 
-    State: `vorticity`, one channel. Auxiliary field: `stream_function`.
+    State: `vorticity`, one channel. Auxiliary field: `stream_function`. Between walls both have conditions, under their
+    names: `{"vorticity": 0.0, "stream_function": 0.0}` are walls that the flow slides along. Walls that it sticks to
+    state psi and its slope and leave w open, which these two conditions cannot say.
 
     - `viscosity`: kinematic viscosity nu >= 0. At nu = 0 a solution is meaningful only while its spectrum is resolved.
     - `drag`: linear drag mu >= 0.

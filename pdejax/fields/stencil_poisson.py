@@ -17,9 +17,6 @@ from pdejax.boundary import AntiPeriodic, Neumann, Sides
 from pdejax.fields.eigenmodes import Eigenmodes, bases_of
 from pdejax.fields.finite_difference import FiniteDifference
 
-# Eigenvalues of a Laplacian below this part of the largest one are zero: those of N points are above 1 / N^2 of it.
-_ZERO = 1e-10
-
 
 def solve_poisson(
     f: Float[Array, "component *space"], reading: FiniteDifference, sides: Sides, t: Any
@@ -37,11 +34,15 @@ def solve_poisson(
     laplace = _Laplace()
     modes = Eigenmodes(of_q, bases_of(of_q, laplace))
     symbol, added = modes.symbol(laplace), modes.added(laplace, t)
-    is_solved = jnp.abs(symbol) > _ZERO * jnp.max(jnp.abs(symbol))
+    is_free = modes.is_free()
+    is_singular = all(_leaves_a_constant(side) for side in sides)
+    # The eigenvalue of the constant is zero but for rounding, and the smallest; no other one is, however long the box.
+    least = jnp.min(jnp.where(is_free, jnp.abs(symbol), jnp.inf)) if is_singular else 0.0
+    is_solved = is_free & (jnp.abs(symbol) > least)
     inverse = jnp.where(is_solved, 1 / jnp.where(is_solved, symbol, 1), 0)
     solved = [of_q.hold(laplace, t, modes.decode((modes.encode(component[None]) - added) * inverse)) for component in f]
     q = jnp.concatenate(solved)
-    if all(_leaves_a_constant(side) for side in sides):
+    if is_singular:
         mean = reading.grid.integrate(q) / reading.grid.volume.astype(q.dtype)
         q = q - mean.reshape(-1, *(1,) * reading.grid.ndim)
     return q

@@ -11,13 +11,14 @@ from typing import Any
 
 import diffrax
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
 from pdejax.equations import Equation
-from pdejax.fields import Eigenmodes
+from pdejax.fields import Eigenmodes, PointValues
 from pdejax.solvers.first_crossing import FirstCrossing
 from pdejax.solvers.terms import Space, decoded
 
@@ -106,7 +107,7 @@ class Condition(eqx.Module):
 
     def _is_steady(self, t: Any, y: Any, terms: Any) -> Bool[Array, ""]:
         event = self.event
-        if isinstance(self.space, Eigenmodes):
+        if isinstance(self.space, Eigenmodes | PointValues):
             # Stepped is what the lift of the walls' data leaves of u.
             u = decoded(self.space, self.equation, self.start + t, y)
             rate = self._norm(self.space.reading.tendency(self.equation, self.start + t, u))
@@ -117,7 +118,7 @@ class Condition(eqx.Module):
         return rate * time <= event.rtol * size + event.atol
 
     def _norm(self, u: Array) -> Float[Array, ""]:
-        reading = self.space.reading if isinstance(self.space, Eigenmodes) else self.space
+        reading = self.space.reading if isinstance(self.space, Eigenmodes | PointValues) else self.space
         return reading.norm(reading.encode(u))
 
 
@@ -133,30 +134,92 @@ def checked_events(until: Any) -> tuple[Any, ...]:
     return events
 
 
-def diffrax_event(
-    events: tuple[Any, ...], equation: Equation, space: Space, start: Array, duration: Array, terms: Any, y: Array
-) -> diffrax.Event | None:
-    """What diffrax looks at. `NotFinite` is none of it: that is the step control's to say."""
-    conditions = [
-        Condition(event, equation, space, start, duration) for event in events if not isinstance(event, NotFinite)
-    ]
-    if not conditions:
-        return None
-    says = [eqx.filter_eval_shape(condition, duration, y, None, terms=terms).dtype != bool for condition in conditions]
-    is_located = all(says) or (any(says) and duration.dtype == jnp.result_type(float))
-    return diffrax.Event(conditions, root_finder=FirstCrossing() if is_located else None)
+class Numbers(eqx.Module):
+    """Numbers of which one changes its sign: the least of them, each with the sign that makes it positive at the start.
+
+    As one condition, so that of several in one step the first in time is found, whatever their order. One that is zero
+    at the start counts as positive there.
+    """
+
+    conditions: tuple[Condition, ...]
+    signs: Float[Array, " event"]
+    # So little that it decides the sign of zero alone.
+    above: Float[Array, " event"]
+
+    def __call__(self, t: Any, y: Any, args: Any, *, terms: Any, **options: Any) -> Array:
+        return jnp.min(self.each(t, y, terms))
+
+    def each(self, t: Any, y: Any, terms: Any) -> Float[Array, " event"]:
+        values = jnp.stack([condition(t, y, None, terms=terms) for condition in self.conditions])
+        values = eqx.error_if(
+            values, jnp.any(jnp.isnan(values)), "A condition of `until` is not a number (NaN) at a state of this solve."
+        )
+        return self.signs * values + self.above
 
 
-def ended_by(events: tuple[Any, ...], mask: Any, result: Any) -> Array:
-    """The number of the event that ended a solve, or -1."""
-    index = jnp.full((), -1, jnp.int32)
-    looked_at = [i for i, event in enumerate(events) if not isinstance(event, NotFinite)]
-    for i, occurred in zip(looked_at, mask or [], strict=True):
-        index = jnp.where((index < 0) & occurred, i, index)
-    for i, event in enumerate(events):
-        if isinstance(event, NotFinite):
-            index = jnp.where((index < 0) & (result == diffrax.RESULTS.dt_min_reached), i, index)
-    return index
+class Watched(eqx.Module):
+    """The events of a solve, as diffrax looks at them. `NotFinite` is none of it: that is the step control's to say."""
+
+    numbers: Numbers | None
+    truths: tuple[Condition, ...]
+    # Which of the events they are.
+    number_places: tuple[int, ...] = eqx.field(static=True)
+    truth_places: tuple[int, ...] = eqx.field(static=True)
+
+    @classmethod
+    def of(
+        cls, events: tuple[Any, ...], equation: Equation, space: Space, start: Array, elapsed: Array, terms: Any, y: Any
+    ) -> "Watched":
+        duration = elapsed[-1] - elapsed[0]
+        found: dict[bool, list[tuple[int, Condition]]] = {True: [], False: []}
+        for place, event in enumerate(events):
+            if not isinstance(event, NotFinite):
+                condition = Condition(event, equation, space, start, duration)
+                said = eqx.filter_eval_shape(condition, duration, y, None, terms=terms)
+                found[not jnp.issubdtype(said.dtype, jnp.floating)].append((place, condition))
+        numbers = None
+        if found[False]:
+            conditions = tuple(condition for _, condition in found[False])
+            values = Numbers(conditions, jnp.ones(len(conditions)), jnp.zeros(len(conditions))).each(
+                elapsed[0], y, terms
+            )
+            little = jnp.finfo(values.dtype).eps ** 2
+            numbers = Numbers(conditions, jnp.where(values < 0, -1.0, 1.0), jnp.where(values == 0, little, 0.0))
+        return cls(
+            numbers,
+            tuple(condition for _, condition in found[True]),
+            tuple(place for place, _ in found[False]),
+            tuple(place for place, _ in found[True]),
+        )
+
+    def event(self, dtype: Any) -> diffrax.Event | None:
+        """A number that crosses within a step does so before what is true at its end: it comes first."""
+        conditions = [*([] if self.numbers is None else [self.numbers]), *self.truths]
+        if not conditions:
+            return None
+        is_located = self.numbers is not None and (not self.truths or dtype == jnp.result_type(float))
+        return diffrax.Event(conditions, root_finder=FirstCrossing() if is_located else None)
+
+    def ended_by(self, events: tuple[Any, ...], mask: Any, result: Any, t_end: Any, y_end: Any, terms: Any) -> Array:
+        """The number of the event that ended a solve, or -1."""
+        index = jnp.full((), -1, jnp.int32)
+        occurred = list(mask or [])
+        if self.numbers is not None:
+            places = jnp.asarray(self.number_places, jnp.int32)
+            # Before the end of a solve that no event ended there may be no state.
+            crossed = occurred.pop(0)
+            values = jax.lax.cond(
+                crossed,
+                lambda: self.numbers.each(t_end, y_end, terms),  # pyright: ignore[reportOptionalMemberAccess]
+                lambda: jnp.zeros(len(self.number_places), self.numbers.signs.dtype),  # pyright: ignore
+            )
+            index = jnp.where(crossed, places[jnp.argmin(values)], index)
+        for place, is_true in zip(self.truth_places, occurred, strict=True):
+            index = jnp.where((index < 0) & is_true, place, index)
+        for place, event in enumerate(events):
+            if isinstance(event, NotFinite):
+                index = jnp.where((index < 0) & (result == diffrax.RESULTS.dt_min_reached), place, index)
+        return index
 
 
 def _check(kind: str, name: str, value: Any, what: str, holds: Callable[[Any], Any]) -> None:

@@ -57,7 +57,9 @@ def gmres(
     k, basis, hessenberg, _, residual = jax.lax.while_loop(unfinished, advance, begin)
     q, r = jnp.linalg.qr(hessenberg)
     y = solve_triangular(r, q[0])
-    return (size * _product(y, basis[:-1])).reshape(shape), k, residual <= rtol
+    x = (size * _product(y, basis[:-1])).reshape(shape)
+    # A breakdown ends with the solution, or with nothing: of a singular matrix, or one with NaN. Then x is not finite.
+    return x, k, (residual <= rtol) & jnp.isfinite(size) & jnp.all(jnp.isfinite(x))
 
 
 def _product(a: Array, b: Array) -> Array:

@@ -26,13 +26,14 @@ class Krylov(AbstractLinearPart):
     """The linear part of `equation` at the free points of `space`, times `factor`; `near` is L_d, in its own modes.
 
     The residual falls to 1e-11 of the right-hand side in double, 2e-6 in single precision. A solve that does not get
-    there in 50 steps is an error at run time.
+    there in 50 steps is an error at run time, or NaN (`raises` False) for a step control that then takes a shorter one.
     """
 
     equation: EquationLike
     space: PointValues
     near: AbstractLinearPart
     factor: Array
+    raises: bool = eqx.field(static=True, default=True)
 
     def apply(self, y: Array) -> Array:
         return self.factor * self.space.linear(self.equation, y)
@@ -53,6 +54,8 @@ class Krylov(AbstractLinearPart):
         def solved(matrix: Any, right: Array) -> Array:
             tolerance = 1e-11 if y.dtype == jnp.float64 else 2e-6
             x, _, converged = gmres(matrix, right, tolerance, MAX_STEPS)
+            if not self.raises:
+                return jnp.where(converged, x, jnp.nan)
             return eqx.error_if(
                 x,
                 ~converged,
@@ -68,4 +71,4 @@ class Krylov(AbstractLinearPart):
         raise no_functions("is applied without a matrix")
 
     def scaled(self, factor: Array) -> "Krylov":
-        return Krylov(self.equation, self.space, self.near.scaled(factor), self.factor * factor)
+        return Krylov(self.equation, self.space, self.near.scaled(factor), self.factor * factor, self.raises)

@@ -105,6 +105,19 @@ _TRACED = "a traced value"
 _SHORT = 8
 
 
+def _described_function(function: Any) -> str:
+    """A function by its name and what it was compiled to; of one that is not written in Python, by its name alone."""
+    name = getattr(function, "__qualname__", type(function).__name__)
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return name
+    held = [cell.cell_contents for cell in function.__closure__ or ()]
+    constants = [part for part in code.co_consts if not hasattr(part, "co_code")]
+    inner = [part.co_code for part in code.co_consts if hasattr(part, "co_code")]
+    text = repr((code.co_code, inner, constants, code.co_names, [described(part) for part in held]))
+    return f"{name} of checksum {hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
 def described(value: Any) -> str:
     """An equation, a discretisation or a solver in words that differ where it does."""
     if isinstance(value, Tracer):
@@ -122,5 +135,5 @@ def described(value: Any) -> str:
         fields = [(field.name, getattr(value, field.name, None)) for field in dataclasses.fields(value)]
         return f"{type(value).__name__}({', '.join(f'{name}={described(item)}' for name, item in fields)})"
     if callable(value):
-        return getattr(value, "__qualname__", type(value).__name__)
+        return _described_function(value)
     return repr(value)

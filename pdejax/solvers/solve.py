@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from pdejax.equations import Equation
 from pdejax.solvers.courant import CourantLimited, courant_controller
-from pdejax.solvers.events import checked_events, diffrax_event, ended_by
+from pdejax.solvers.events import Watched, checked_events
 from pdejax.solvers.memory_use import check_memory
 from pdejax.solvers.output_times import FixedSteps, OutputTimes, check_resolved, checked_times, fixed_steps
 from pdejax.solvers.restart import Restart, described
@@ -195,7 +195,14 @@ def solve(
 
 
 def explain(equation: Equation, discretisation: Discretisation) -> str:
-    """Which solver `solve` and `TimeStepper` choose for this equation on this discretisation, and why."""
+    """Which solver `solve` and `TimeStepper` choose for this equation on this discretisation, and why.
+
+    Raises as `solve` does where they do not fit.
+    """
+    check_problem(equation, discretisation)
+    grid = discretisation.grid
+    state = jax.ShapeDtypeStruct((len(equation.components(grid.ndim)), *grid.shape), grid.dtype)
+    jax.eval_shape(lambda u: discretisation.tendency(equation, 0.0, u), state)
     return default_solver(equation, discretisation)[1]
 
 
@@ -238,9 +245,11 @@ def _solve(
     meter: Any,
     max_steps: int,
 ) -> _Outcome:
-    terms = terms_for(solver, equation, space, start)
+    # A stage that is not solved asks for a shorter step.
+    terms = terms_for(solver, equation, space, start, raises=False)
     floor = getattr(getattr(controller, "controller", None), "atol", None)
     y0: Any = encoded(space, equation, start + elapsed[0], u0) if past is None else past.y
+    watched = Watched.of(events, equation, space, start, elapsed, terms, y0)
     controller_state = None
     if past is not None and isinstance(controller, OutputTimes):
         controller, controller_state = controller.resumed(elapsed[0], past.controller)
@@ -260,7 +269,7 @@ def _solve(
             saveat=diffrax.SaveAt(subs=subs if has_end else frames, solver_state=True, controller_state=True),
             stepsize_controller=controller,
             adjoint=adjoint,
-            event=diffrax_event(events, equation, space, start, elapsed[-1] - elapsed[0], terms, y0),
+            event=watched.event(elapsed.dtype),
             progress_meter=meter,
             max_steps=max_steps,
             throw=False,
@@ -274,7 +283,7 @@ def _solve(
         jnp.concatenate([elapsed[:1], saved_ts]),
         jnp.concatenate([(y0 if past is None else past.frame)[None], saved_ys]),
     )
-    index = ended_by(events, outcome.event_mask, outcome.result)
+    index = watched.ended_by(events, outcome.event_mask, outcome.result, t_end, y_end, terms)
     is_reached = jnp.isfinite(ts)
     if events:
         is_filled = ~is_reached & (index >= 0)

@@ -109,10 +109,11 @@ def decoded(space: Space, equation: Equation, t: Any, y: Array) -> Array:
     return space.hold(equation, t, space.decode(y))
 
 
-def semilinear_term(equation: Equation, space: Space, start: Any = 0.0) -> SemilinearTerm:
+def semilinear_term(equation: Equation, space: Space, start: Any = 0.0, raises: bool = True) -> SemilinearTerm:
     """`dy/dt = L y + N(start + t, y)` for the representation y that is stepped.
 
-    Drivers count time from `start`: far from zero, float32 could not tell the ends of short steps apart.
+    Drivers count time from `start`: far from zero, float32 could not tell the ends of short steps apart. A stage that
+    an iteration does not solve is an error, or NaN where `raises` is False.
     """
     if isinstance(space, Spectral):
         symbol, coupled = space.symbol(equation)
@@ -126,7 +127,7 @@ def semilinear_term(equation: Equation, space: Space, start: Any = 0.0) -> Semil
     lift = _lift(equation, space)
     linear = lift.part
     if isinstance(space, PointValues):
-        linear = Krylov(equation, space, lift.part, jnp.ones((), space.grid.dtype))
+        linear = Krylov(equation, space, lift.part, jnp.ones((), space.grid.dtype), raises)
     return SemilinearTerm(linear, _LiftedNonlinear(lift, start))
 
 
@@ -140,10 +141,12 @@ def _lift(equation: Equation, space: Eigenmodes | PointValues) -> Lift:
     return Lift(equation, space, Banded(symbol, tuple(parts)))
 
 
-def terms_for(solver: diffrax.AbstractSolver, equation: Equation, space: Space, start: Any = 0.0) -> Any:
+def terms_for(
+    solver: diffrax.AbstractSolver, equation: Equation, space: Space, start: Any = 0.0, raises: bool = True
+) -> Any:
     """The terms that `solver` takes: semilinear where the linear part is apart, otherwise the whole right-hand side."""
     if isinstance(space, Spectral | Eigenmodes | PointValues) or isinstance(solver, AbstractSemilinearSolver):
-        return semilinear_term(equation, space, start)
+        return semilinear_term(equation, space, start, raises)
     return diffrax.ODETerm(_Tendency(equation, space, start))
 
 

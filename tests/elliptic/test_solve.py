@@ -58,6 +58,12 @@ def test_an_indefinite_problem_is_solved_directly_or_refused():
     assert statistics.relative_residual < 1e-12
     with pytest.raises(ValueError, match="may be indefinite"):
         helmholtz(grid, 1.0, 0.0, reaction=-30.0, method="cg")
+    # At an eigenvalue of the discrete problem there is no solution.
+    resonance = 4 * (16**2 * np.sin(np.pi / 32) ** 2 + 12**2 * np.sin(np.pi / 24) ** 2)
+    with pytest.raises(FloatingPointError, match="singular to rounding"):
+        helmholtz(grid, 1.0, 0.0, reaction=-float(resonance))
+    with pytest.raises(ValueError, match="All of the 2 points along axis 0 lie on walls"):
+        helmholtz(Grid((2, 9), 1.0, periodic=False, points="nodes"), 1.0, 0.0, reaction=1.0)
 
 
 @pytest.mark.parametrize("constant", [False, True])

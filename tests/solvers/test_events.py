@@ -55,6 +55,34 @@ def test_where_no_step_leads_on_the_solve_ends_at_once_with_the_last_finite_stat
 
 
 @pytest.mark.float64
+def test_of_several_events_in_one_step_the_first_in_time_counts():
+    u0 = jnp.sin(GRID.coordinates())
+    falls, rises, is_late = lambda t, u: 0.2 - t, lambda t, u: t - 0.3, lambda t, u: t > 0.25
+    declines = lambda t, u: jnp.max(u) - jnp.max(u0)  # noqa: E731  # zero at the start, and negative then
+    solve = lambda until: pj.solve(Diffusion(0.1), pj.Spectral(GRID), u0, [0.0, 0.4], dt=0.4, until=until)  # noqa: E731
+    for until, which, when in (
+        ([rises, falls], 1, 0.2),
+        ([falls, rises], 0, 0.2),
+        ([is_late, falls], 1, 0.2),
+        ([rises, declines], 1, 0.0),
+    ):
+        solution = solve(until)
+        assert (int(solution.ended_by), round(float(solution.t_end), 6)) == (which, when), (which, when)
+    with pytest.raises(Exception, match=r"not a number \(NaN\)"):
+        solve(lambda t, u: jnp.nan * t)
+
+
+@pytest.mark.float64
+def test_a_steady_state_is_looked_for_at_the_time_of_its_walls():
+    """Walls that come to rest at t = 5; from t = 4.9 on a solve would end at once if its clock began at zero."""
+    grid = pj.Grid(17, 1.0, periodic=False)
+    reading = pj.FiniteDifference(grid, 2, Dirichlet(lambda x, t: jnp.where(t < 5, 3 * (t - 5), 0.0)))
+    until = SteadyState(rtol=1e-3, time=1.0, atol=1e-3)
+    u = pj.solve(Diffusion(10.0), reading, jnp.zeros((1, 17)), [4.9, 6.0], until=until, rtol=1e-6)
+    assert 5.0 <= float(u.t_end) < 5.3
+
+
+@pytest.mark.float64
 def test_an_event_that_holds_at_the_start_ends_the_solve_there():
     solution = explode(BlowUp(norm=1.9), rtol=1e-3)
     assert solution.ts.tolist() == [0.0] and solution.u.shape == (1, 1, 8) and int(solution.num_steps) == 0

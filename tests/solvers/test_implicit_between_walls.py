@@ -11,10 +11,12 @@ import pytest
 
 import pdejax as pj
 from pdejax.boundary import Dirichlet, Neumann, Outflow, Robin
-from pdejax.equations import Diffusion, Equation
+from pdejax.equations import AdvectionDiffusion, Diffusion, Equation
 from pdejax.solvers import BDF2, ETDRK4, KenCarp3, KenCarp4, Sil3
 from pdejax.solvers.cyclic_reduction import Blocks
+from pdejax.solvers.gmres import gmres
 from pdejax.solvers.terms import bases_for, decoded, encoded, semilinear_term, space_of
+from pdejax.stretching import TowardsWall
 from pdejax.testing import observed_orders
 
 
@@ -235,6 +237,23 @@ def test_a_krylov_solve_that_does_not_converge_is_an_error():
     u = jax.random.normal(jax.random.key(0), (1, 20, 21))
     with pytest.raises(Exception, match="implicit stages of Mixed were not solved.*smaller time steps"):
         jax.block_until_ready(eqx.filter_jit(stepper)(u))
+
+
+def test_a_krylov_space_that_ends_without_the_solution_is_no_success():
+    for matrix, right in (([[0.0, 1.0], [0.0, 0.0]], [1.0, 0.0]), ([[1.0, 0.0], [0.0, 1.0]], [1.0, jnp.nan])):
+        given = jnp.asarray(matrix)
+        _, _, converged = gmres(lambda v, given=given: given @ v, jnp.asarray(right), 1e-5, 10)
+        assert not bool(converged)
+
+
+@pytest.mark.float64
+def test_step_control_takes_shorter_steps_where_stages_are_not_solved():
+    """Upwind transport that the preconditioner does not know: the first steps are too long for it."""
+    grid = pj.Grid(81, 1.0, periodic=False, points=pj.Stretched(TowardsWall(3.0, "upper")))
+    reading = pj.FiniteDifference(grid, 4, {"x-": 1.0, "x+": 0.0}, advection="upwind")
+    solution = pj.solve(AdvectionDiffusion(1.0, 1e-3), reading, 1 - grid.coordinates(), [0.0, 5.0])
+    x = grid.axes[0]
+    np.testing.assert_allclose(solution.u[-1, 0], -jnp.expm1((x - 1) / 1e-3), atol=2e-3)
 
 
 class Order(Equation):

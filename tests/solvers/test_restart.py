@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import pdejax as pj
-from pdejax.equations import Burgers
+from pdejax.equations import Burgers, Diffusion
 from pdejax.solvers import (
     ETDRK4,
     CourantLimited,
@@ -75,6 +75,18 @@ def test_a_restart_of_another_problem_is_refused_with_both_named():
 
 
 @pytest.mark.float64
+def test_functions_are_compared_by_what_they_were_compiled_to():
+    grid = pj.Grid(12, 1.0, periodic=False)
+    at = lambda rate: lambda x, t: jnp.sin(rate * t)  # noqa: E731
+    reading = lambda wall: pj.FiniteDifference(grid, 2, {"x-": wall, "x+": 0.0})  # noqa: E731
+    solve = lambda wall, u, ts, **options: pj.solve(Diffusion(0.1), reading(wall), u, ts, dt=0.01, **options)  # noqa: E731
+    first = solve(at(1.0), jnp.zeros((1, 12)), [0.0, 0.02])
+    for other in (at(2.0), lambda x, t: jnp.cos(t)):
+        with pytest.raises(ValueError, match="another discretisation"):
+            solve(other, None, [0.02, 0.04], resume=first.resume)
+    assert solve(at(1.0), None, [0.02, 0.04], resume=first.resume).u.shape == (2, 1, 12)
+
+
 def test_files_that_are_none_are_refused_and_an_interrupted_write_leaves_none(tmp_path, monkeypatch):
     path = tmp_path / "restart"
     restart = solve(TIMES[:2], dt=0.02).resume
