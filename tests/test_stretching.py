@@ -158,12 +158,6 @@ def _operator(domain):
         (lambda: pj.initial.BandLimited(peak=2)(RING, key=jax.random.key(0)), "BandLimited needs points at equal"),
         (lambda: _operator(RING), "FNO needs points at equal distances.*axis 1 has stretched"),
         (lambda: _operator(LOBATTO), "axis 1 has Chebyshev points: interpolate"),
-        (
-            lambda: pj.FiniteDifference(RING.with_shape((12, 12)), 2).tendency(
-                pj.equations.NavierStokesVorticity(0.1), 0.0, jnp.ones((1, 12, 12))
-            ),
-            "The Poisson equation of an auxiliary field needs points at equal distances",
-        ),
     ],
 )
 def test_who_needs_equal_distances_says_so(take, match):

@@ -156,6 +156,9 @@ class FiniteDifference(eqx.Module):
     def sides_of(self, equation: EquationLike) -> tuple[Any, ...]:
         """What is stated for each component (`pdejax.boundary.Sides`)."""
         names = equation.components(self.grid.ndim)
+        given = self.walls.by_component
+        if "*" not in given and not all(name in given for name in names):
+            return self.walls.of(names, type(equation).__name__)
         sides = self.walls.of((*names, *self._others(names)), type(equation).__name__)[: len(names)]
         if self._others(names):
             # What is stated for a name that is no component must be meant for an auxiliary field.

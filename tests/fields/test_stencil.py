@@ -152,12 +152,6 @@ def test_bad_stencils_and_boundaries_are_named(build, match):
         build()
 
 
-def test_a_stream_function_between_walls_is_refused():
-    grid = pj.Grid((16, 16), 1.0, periodic=(True, False))
-    with pytest.raises(ValueError, match=r"walls along axes \[1\]"):
-        tendency(pj.FiniteDifference(grid, 2, Neumann(0.0)), NavierStokesVorticity(0.1), np.zeros((1, 16, 16)))
-
-
 class Written(Equation):
     """Diffusion in four ways that mean the same, and one that loses the walls."""
 

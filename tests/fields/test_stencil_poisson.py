@@ -9,7 +9,7 @@ import pdejax as pj
 from pdejax.boundary import Neumann, Outflow, Robin
 from pdejax.equations import Burgers, NavierStokesVorticity
 from pdejax.fields.stencil_poisson import solve_poisson
-from pdejax.stretching import TowardsWalls
+from pdejax.stretching import Sine, TowardsWalls
 from pdejax.testing import Manufactured, observed_orders
 
 STATED = {"y-": Neumann(lambda x, t: jnp.sin(6 * x[0]) + t), "y+": Robin(1.3, 0.4, 0.2), "x": lambda x, t: x[1] + t}
@@ -56,6 +56,22 @@ def test_between_slopes_and_around_an_axis_the_mean_is_zero():
     for q, bound in ((second, 2e-2), (sixth, 1e-4)):
         assert abs(float(grid.integrate(q))) < 1e-13 and float(jnp.max(jnp.abs(q - exact))) < bound
     np.testing.assert_allclose(shifted, second, atol=1e-12)
+
+
+@pytest.mark.float64
+def test_around_stretched_axes_it_is_solved_to_the_order_of_the_stencils():
+    def error(n):
+        grid = pj.Grid((14, n), (1.0, 2.0), points=("nodes", pj.Stretched(Sine(0.5), "centres")))
+        x, y = grid.coordinates()
+        exact = jnp.cos(2 * jnp.pi * x) * jnp.sin(jnp.pi * y) + jnp.cos(jnp.pi * y)
+        source = -5 * jnp.pi**2 * jnp.cos(2 * jnp.pi * x) * jnp.sin(jnp.pi * y) - jnp.pi**2 * jnp.cos(jnp.pi * y)
+        reading = pj.FiniteDifference(grid, 6)
+        q = solve_poisson(source[None], reading, reading.walls.by_component["*"], 0.0)[0]
+        # Along x the stencil is off by a constant factor.
+        return jnp.max(jnp.abs(jnp.mean(q - exact, axis=0)))
+
+    (order,) = observed_orders(np.asarray(jax.jit(lambda: [error(24), error(48)])()), [2.0, 1.0])
+    assert order > 5.5
 
 
 @pytest.mark.float64
