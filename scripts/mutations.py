@@ -708,13 +708,6 @@ MUTATIONS = [
         "tests/fields/test_flux_form.py -k layers",
     ),
     Mutation(
-        "Chebyshev derivatives counted in extents in place of halves",
-        "pdejax/fields/line.py",
-        "(1 if reading.grid.periodic[axis] else 2)",
-        "1",
-        "tests/solvers/test_walls.py -k add_up",
-    ),
-    Mutation(
         "cyclic reduction forgets what the upper neighbour takes off",
         "pdejax/solvers/cyclic_reduction.py",
         " - _product(c, _shifted(low, distance))",
