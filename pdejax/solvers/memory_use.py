@@ -15,6 +15,8 @@ from pdejax.equations import Equation
 from pdejax.solvers.semilinear import AbstractSemilinearSolver
 from pdejax.solvers.terms import Space, encoded, terms_for
 
+_TOLD_IN = ("/proc/meminfo", "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current")
+
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
@@ -64,15 +66,14 @@ def free_memory() -> int | None:
         statistics = device.memory_stats() or {}
         limit = statistics.get("bytes_limit")
         return None if limit is None else int(limit - statistics.get("bytes_in_use", 0))
+    # What is there is asked: Linux has the first, control groups that limit a process the others.
+    available, limit, used = map(Path, _TOLD_IN)
     found = []
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+    if available.is_file():
+        lines = available.read_text().splitlines()
         found = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        if limit.isdigit():
-            found.append(int(limit) - int(Path("/sys/fs/cgroup/memory.current").read_text()))
-    except (OSError, ValueError):
-        pass  # Another system than Linux, or one without control groups: what was read so far counts.
+    if limit.is_file() and used.is_file() and (most := limit.read_text().strip()).isdigit():
+        found.append(int(most) - int(used.read_text()))
     return max(0, min(found)) if found else None
 
 

@@ -138,6 +138,8 @@ def test_conditions_of_auxiliary_fields_are_asked_for_by_name():
         pj.FiniteDifference(grid, 2, {"vorticity": 0.0}).tendency(flow, 0.0, u)
     with pytest.raises(ValueError, match="names 'psi', which is neither a side.*nor a component"):
         pj.FiniteDifference(grid, 2, {"vorticity": 0.0, "psi": 0.0}).tendency(flow, 0.0, u)
+    with pytest.raises(ValueError, match="names 'psi', which is neither a side.*nor a component"):
+        pj.explain(flow, pj.FiniteDifference(grid, 2, {"vorticity": 0.0, "psi": 0.0}))
     with pytest.raises(ValueError, match="names 'stream_function', which is neither"):
         pj.FiniteDifference(grid, 2, {"*": 0.0, "stream_function": 0.0}).tendency(
             Burgers(0.1), 0.0, jnp.ones((2, 16, 17))
