@@ -12,7 +12,8 @@ INSTALLED := $(VENV)/.installed
 # Two test processes share the cores: each keeps XLA and the BLAS to one thread, or they would fight for them.
 WORKERS ?= 2
 # Most of the time of a test is compilation: XLA is told to hurry (half the time; other rounding, the same programs).
-HURRIED := --xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false
+HURRIED := --xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false \
+	--xla_cpu_max_isa=AVX --xla_cpu_parallel_codegen_split_count=1
 ONE_THREAD := NPROC=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 XLA_FLAGS="$(HURRIED)"
 PYTEST = $(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
@@ -43,7 +44,7 @@ test64: $(INSTALLED)  ## the tests of everything that computes, in double precis
 	JAX_ENABLE_X64=1 $(PYTEST) --each-once $(addprefix --ignore=,$(ONCE))
 
 test32: $(INSTALLED)  ## all tests that do not need double precision, in single precision
-	JAX_ENABLE_X64=0 $(PYTEST)
+	JAX_ENABLE_X64=0 $(PYTEST) --each-once
 
 demo: $(INSTALLED)  ## data, training, evaluation and report of a Navier-Stokes surrogate, in out/demo
 	$(BIN)/pdejax demo --out out/demo $(DEMO_ARGS)

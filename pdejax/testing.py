@@ -61,17 +61,20 @@ class Manufactured(Equation):
         return self.equation.linear(u)
 
     def nonlinear(self, t: Any, u: AbstractField) -> AbstractField:
-        num_components = len(self.components(u.ndim))
+        return self.equation.nonlinear(t, u) + u.coordinates.map(lambda x: _source(self, t, x))
 
-        def source(x: Array) -> Array:
-            terms = Pointwise().terms(self.equation, _at_a_point(self.exact), jnp.asarray(t, x.dtype), x)
-            return terms.residual[:num_components]
 
-        def everywhere(coordinates: Array) -> Array:
-            points = coordinates.reshape(coordinates.shape[0], -1).T
-            return jax.vmap(source)(points).T.reshape(num_components, *coordinates.shape[1:])
+# A program of its own inside the others: traced once for all the readings that ask for the same points.
+@eqx.filter_jit
+def _source(manufactured: Manufactured, t: Any, coordinates: Array) -> Array:
+    num_components = len(manufactured.components(coordinates.shape[0]))
 
-        return self.equation.nonlinear(t, u) + u.coordinates.map(everywhere)
+    def source(x: Array) -> Array:
+        terms = Pointwise().terms(manufactured.equation, _at_a_point(manufactured.exact), jnp.asarray(t, x.dtype), x)
+        return terms.residual[:num_components]
+
+    points = coordinates.reshape(coordinates.shape[0], -1).T
+    return jax.vmap(source)(points).T.reshape(num_components, *coordinates.shape[1:])
 
 
 def check_equation(

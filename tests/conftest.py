@@ -56,20 +56,22 @@ def pytest_addoption(parser):
     parser.addoption(
         "--each-once",
         action="store_true",
-        help=f"in double precision, of {', '.join(SINGLE_BY_HABIT)}: what is marked float64 alone (for `make test`)",
+        help=f"for `make test`: {', '.join(SINGLE_BY_HABIT)} in single precision, but for what is marked float64; in "
+        "double precision alone what is marked either, because it sets the precision itself or compares none",
     )
 
 
 def pytest_collection_modifyitems(config, items):
     # Deselected and not skipped: in single precision these tests have nothing to say.
-    if not jax.config.jax_enable_x64:
-        deselected = [item for item in items if item.get_closest_marker("float64")]
-    elif config.getoption("--each-once"):
-        folder = lambda item: item.path.relative_to(REPOSITORY / "tests").parts[0]  # noqa: E731
-        unmarked = [item for item in items if not item.get_closest_marker("float64")]
-        deselected = [item for item in unmarked if folder(item) in SINGLE_BY_HABIT]
-    else:
-        return
+    single, once = not jax.config.jax_enable_x64, config.getoption("--each-once")
+
+    def says_nothing(item):
+        if item.get_closest_marker("float64"):
+            return single
+        habit = item.path.relative_to(REPOSITORY / "tests").parts[0] in SINGLE_BY_HABIT
+        return once and (not single if habit else single and item.get_closest_marker("either") is not None)
+
+    deselected = [item for item in items if says_nothing(item)]
     if deselected:
         config.hook.pytest_deselected(items=deselected)
         items[:] = [item for item in items if item not in set(deselected)]

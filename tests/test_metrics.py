@@ -242,6 +242,7 @@ def test_a_constant_truth_has_no_deviation_whatever_its_mean_is_rounded_to():
 RELATIVE = [metrics.relative_l2, metrics.nrmse, metrics.vrmse, metrics.spectrum_error]
 
 
+@pytest.mark.either
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_score_relative_to_nothing_is_infinite_and_adds_no_gradient(dtype):
     """Channel 0 is a common one, channel 1 zero in the truth, channel 2 zero in both."""

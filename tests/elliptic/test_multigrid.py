@@ -81,6 +81,7 @@ def test_an_odd_periodic_axis_has_no_coarser_grid():
         darcy(Grid((99, 101), 1.0), np.ones((99, 101)), 0.0)
 
 
+@pytest.mark.either
 def test_single_precision_and_every_platform():
     grid = Grid((8, 12), 1.0, periodic=False, dtype=jnp.float32)
     a = jnp.asarray(1 + 9 * (rng.random(grid.shape) > 0.5), jnp.float32)

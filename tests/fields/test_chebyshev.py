@@ -461,6 +461,7 @@ def test_interpolation_of_smooth_functions_and_its_derivatives():
     np.testing.assert_allclose(np.sum(weights), 1.0, atol=1e-12)
 
 
+@pytest.mark.either
 def test_single_precision_stays_so():
     exact = lambda x, y, t: x**2 * y + t  # noqa: E731
     grid = chebyshev_grid((8, 9), dtype=jnp.float32)
@@ -480,6 +481,7 @@ def test_single_precision_stays_so():
         assert jax.eval_shape(function, u).dtype == jnp.float32
 
 
+@pytest.mark.either
 def test_a_stepper_keeps_the_contract_on_every_platform():
     grid = pj.Grid((9, 8), (1.0, TURN), periodic=(False, True), points=("chebyshev", "nodes"))
     x, y = np.asarray(grid.coordinates())

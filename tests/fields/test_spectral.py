@@ -219,6 +219,7 @@ class Switched(Equation):
         return (u["v"] * rate).stack(u["u"] * -rate)
 
 
+@pytest.mark.either
 def test_a_coupling_that_a_threshold_switches_on_is_kept():
     grid = pj.Grid(8, 1.0)
     step = jax.jit(lambda c, u: pj.TimeStepper(Switched(c), pj.Spectral(grid), 0.1)(u))

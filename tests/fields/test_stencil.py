@@ -188,6 +188,7 @@ def test_a_multiple_of_the_state_meets_the_multiple_of_its_conditions(points):
     assert np.all(np.isfinite(flux))
 
 
+@pytest.mark.either
 def test_walls_keep_single_precision():
     grid = pj.Grid(16, 1.0, periodic=False, dtype=jnp.float32)
     discretisation = pj.FiniteDifference(grid, 2, {"x-": Dirichlet(1.0), "x+": Neumann(2.0)})

@@ -131,6 +131,7 @@ def test_gradients_reach_the_data_and_the_extent():
         np.testing.assert_allclose(slope, (functional(at + step) - functional(at - step)) / 2e-5, rtol=1e-6)
 
 
+@pytest.mark.either
 def test_conditions_of_auxiliary_fields_are_asked_for_by_name():
     grid = pj.Grid((16, 17), 1.0, periodic=False)
     u, flow = jnp.ones((1, 16, 17)), NavierStokesVorticity(0.1)

@@ -24,6 +24,7 @@ from pdejax.solvers.stability_region import ANGLES, stability_radii
 TURN = 2 * np.pi
 
 
+@pytest.mark.either
 def test_stability_regions_are_those_of_the_methods():
     """On the real axis, and on the imaginary one up to a growth of 1% per step; a multiple of 0.05 below."""
     for solver, real, imaginary in (

@@ -43,6 +43,7 @@ def test_a_solve_ends_with_the_first_event_and_says_which_and_when(options):
     assert 0.4499 < float(solution.ts[-1]) < 0.4601 and 20 < float(solution.u[-1, 0, 0]) < 26
 
 
+@pytest.mark.either
 @pytest.mark.parametrize(("options", "most"), [({"dt": 0.001}, 512), ({"rtol": 1e-3}, 400)])
 def test_where_no_step_leads_on_the_solve_ends_at_once_with_the_last_finite_state(options, most):
     solution = explode(NotFinite(), **options)

@@ -188,6 +188,7 @@ def test_gradients_reach_coefficients_weights_and_extents_along_a_banded_line():
     np.testing.assert_allclose(gradient, differences, rtol=1e-6)
 
 
+@pytest.mark.either
 @pytest.mark.parametrize("points", ["chebyshev", "nodes"])
 def test_single_precision_and_gradients_over_the_diffusivity(points):
     """Heat between walls of two kinds: a quarter wave decays as exp(-D k^2 t); with a second component by Krylov."""
@@ -224,6 +225,7 @@ def test_single_precision_and_gradients_over_the_diffusivity(points):
     np.testing.assert_allclose(gradient, -0.3 * k2 * decay, rtol=2e-3, atol=1e-4)
 
 
+@pytest.mark.either
 def test_a_krylov_solve_that_does_not_converge_is_an_error():
     class Mixed(Equation):
         def components(self, ndim):
@@ -239,6 +241,7 @@ def test_a_krylov_solve_that_does_not_converge_is_an_error():
         jax.block_until_ready(eqx.filter_jit(stepper)(u))
 
 
+@pytest.mark.either
 def test_a_krylov_space_that_ends_without_the_solution_is_no_success():
     for matrix, right in (([[0.0, 1.0], [0.0, 0.0]], [1.0, 0.0]), ([[1.0, 0.0], [0.0, 1.0]], [1.0, jnp.nan])):
         given = jnp.asarray(matrix)

@@ -27,6 +27,7 @@ def peak(run):
     return read("VmHWM") - before
 
 
+@pytest.mark.either
 def test_the_estimate_is_within_a_factor_of_two_of_what_is_measured():
     grid = pj.Grid((256, 192), (2 * np.pi, 5.0), dtype=jnp.float32)
     times = np.linspace(0, 0.1, 61)

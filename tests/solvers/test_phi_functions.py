@@ -207,6 +207,7 @@ class Schroedinger(pj.equations.Equation):
         return (b * self.potential).stack(a * -self.potential)
 
 
+@pytest.mark.either
 def test_what_only_turns_keeps_its_norm_in_single_precision():
     """|h L| up to 1e5, every mode alive, 3000 steps: blocks by repeated squaring grow by a thousandth in every step."""
     grid = pj.Grid((512,), extent=2 * np.pi, dtype=jnp.float32)

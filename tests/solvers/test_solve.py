@@ -137,6 +137,7 @@ def test_between_steps_the_solution_is_interpolated_to_fourth_order_in_both_dire
     assert errors[1] < 1e-5 and np.log2(errors[0] / errors[1]) > 3.3, errors
 
 
+@pytest.mark.either
 def test_single_precision_stays_single():
     grid = pj.Grid(32, TURN, dtype=jnp.float32)
     solution = pj.solve(Burgers(0.2), pj.Spectral(grid), jnp.sin(grid.axes[0])[None], [0.0, 0.5, 1.0])
@@ -165,6 +166,7 @@ def test_a_blow_up_is_stopped_and_its_time_named(options):
     assert bool(jnp.all(jnp.isfinite(solution.u[:2]))) and not bool(jnp.all(jnp.isfinite(solution.u)))
 
 
+@pytest.mark.either
 def test_a_blow_up_under_jit_is_a_run_time_error():
     grid = pj.Grid(16, 1.0)
     solve = jax.jit(lambda u: pj.solve(Explosive(), pj.Spectral(grid), u, [0.0, 1.0], dt=0.01).u)
@@ -198,6 +200,7 @@ def test_bad_initial_states_are_named():
         pj.solve(Burgers(0.1), pj.Spectral(grid), jnp.zeros((1, 17)), [0.0, 1.0])
 
 
+@pytest.mark.either
 @pytest.mark.parametrize("options", [{"dt": 0.01}, {"rtol": 1e-3, "max_steps": 30}])
 def test_an_initial_state_that_is_not_finite_as_it_is_held_is_no_blow_up(options):
     """The first frame has none before it, whose time and size a message could give."""

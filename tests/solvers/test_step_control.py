@@ -168,6 +168,7 @@ def rotating(t, u):
     return jnp.cos(t) + 0 * u
 
 
+@pytest.mark.either
 @pytest.mark.parametrize("solver", [ETDRK4(), diffrax.Tsit5()])
 @pytest.mark.parametrize("times", [(100.0, 103.0), (0.0, 0.3, 100.0, 103.0)], ids=["late start", "uneven"])
 def test_single_precision_keeps_time_far_from_zero(solver, times):
@@ -257,6 +258,7 @@ def test_no_step_of_a_few_roundings_turns_back():
     assert float(jnp.min(h)) > 0
 
 
+@pytest.mark.either
 def test_fixed_steps_do_not_pay_for_the_estimate():
     """Four evaluations of N per step and one before the first; a fifth only where step control asks."""
     discretisation = pj.Spectral(pj.Grid(24, TURN))

@@ -209,6 +209,7 @@ def test_gradients_reach_coefficients_data_and_extent():
         np.testing.assert_allclose(gradient[i], (value(at + step) - value(at - step)) / 2e-5, rtol=1e-6)
 
 
+@pytest.mark.either
 @pytest.mark.parametrize("periodic", [True, False])
 def test_it_lowers_for_every_platform(periodic):
     """Anti-periodic beside walls; complex eigenvectors (order 6); single precision."""
@@ -238,6 +239,7 @@ class Tilted(Equation):
         }[self.way]()
 
 
+@pytest.mark.either
 @pytest.mark.parametrize(
     ("equation", "boundary", "match"),
     [
@@ -260,6 +262,7 @@ def test_linear_parts_that_no_basis_makes_diagonal_are_refused_by_exponential_so
     )
 
 
+@pytest.mark.either
 def test_traced_weights_and_extents_are_refused_by_exponential_solvers_alone():
     """They shape the basis in which a linear part is diagonal, and are numbers of a banded matrix like others."""
 
