@@ -206,7 +206,7 @@ class _Nonlinear(eqx.Module):
     start: Any
 
     def __call__(self, t: Any, y: Array) -> Array:
-        return self.space.nonlinear(self.equation, self.start + t, y)
+        return _nonlinear(self.equation, self.space, self.start + t, y)
 
 
 class _LiftedNonlinear(eqx.Module):
@@ -216,9 +216,7 @@ class _LiftedNonlinear(eqx.Module):
     start: Any
 
     def __call__(self, t: Any, y: Array) -> Array:
-        t = self.start + t
-        lift, rest = self.lift.with_rest(t)
-        return self.lift.space.nonlinear(self.lift.equation, t, y + lift) + rest
+        return _lifted_nonlinear(self.lift, self.start + t, y)
 
 
 class _Tendency(eqx.Module):
@@ -227,4 +225,24 @@ class _Tendency(eqx.Module):
     start: Any
 
     def __call__(self, t: Any, y: Array, args: Any) -> Array:
-        return self.discretisation.tendency(self.equation, self.start + t, y)
+        return _tendency(self.equation, self.discretisation, self.start + t, y)
+
+
+# Programs of their own inside those of the drivers: an equation is traced once for all the stages of a step. XLA inlines
+# them again.
+
+
+@eqx.filter_jit
+def _nonlinear(equation: Equation, space: Spectral, t: Any, y: Array) -> Array:
+    return space.nonlinear(equation, t, y)
+
+
+@eqx.filter_jit
+def _lifted_nonlinear(lift: Lift, t: Any, y: Array) -> Array:
+    lifted, rest = lift.with_rest(t)
+    return lift.space.nonlinear(lift.equation, t, y + lifted) + rest
+
+
+@eqx.filter_jit
+def _tendency(equation: Equation, discretisation: FiniteDifference | Chebyshev, t: Any, y: Array) -> Array:
+    return discretisation.tendency(equation, t, y)
