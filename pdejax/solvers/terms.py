@@ -228,8 +228,8 @@ class _Tendency(eqx.Module):
         return _tendency(self.equation, self.discretisation, self.start + t, y)
 
 
-# Programs of their own inside those of the drivers: an equation is traced once for all the stages of a step. XLA inlines
-# them again.
+# Programs of their own inside those of the drivers: an equation is traced once for all the stages of a step. XLA
+# inlines them again.
 
 
 @eqx.filter_jit

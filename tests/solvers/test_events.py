@@ -58,17 +58,19 @@ def test_where_no_step_leads_on_the_solve_ends_at_once_with_the_last_finite_stat
 @pytest.mark.float64
 def test_of_several_events_in_one_step_the_first_in_time_counts():
     u0 = jnp.sin(GRID.coordinates())
-    falls, rises, is_late = lambda t, u: 0.2 - t, lambda t, u: t - 0.3, lambda t, u: t > 0.25
-    declines = lambda t, u: jnp.max(u) - jnp.max(u0)  # noqa: E731  # zero at the start, and negative then
     solve = lambda until: pj.solve(Diffusion(0.1), pj.Spectral(GRID), u0, [0.0, 0.4], dt=0.4, until=until)  # noqa: E731
-    for until, which, when in (
-        ([rises, falls], 1, 0.2),
-        ([falls, rises], 0, 0.2),
-        ([is_late, falls], 1, 0.2),
-        ([rises, declines], 1, 0.0),
-    ):
-        solution = solve(until)
-        assert (int(solution.ended_by), round(float(solution.t_end), 6)) == (which, when), (which, when)
+
+    @jax.jit
+    def ended(rises, falls, late):
+        solution = solve([lambda t, u: t - rises, lambda t, u: falls - t, lambda t, u: t > late])
+        return solution.ended_by, solution.t_end
+
+    for times, which, when in (((0.3, 0.2, 0.25), 1, 0.2), ((0.2, 0.3, 0.25), 0, 0.2), ((0.5, 0.6, 0.3), 2, 0.4)):
+        ended_by, t_end = ended(*times)
+        assert (int(ended_by), round(float(t_end), 6)) == (which, when), (which, when)
+    declines = lambda t, u: jnp.max(u) - jnp.max(u0)  # noqa: E731  # zero at the start, and negative then
+    solution = solve([lambda t, u: t - 0.3, declines])
+    assert (int(solution.ended_by), round(float(solution.t_end), 6)) == (1, 0.0)
     with pytest.raises(Exception, match=r"not a number \(NaN\)"):
         solve(lambda t, u: jnp.nan * t)
 

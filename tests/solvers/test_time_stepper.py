@@ -44,6 +44,7 @@ EQUATIONS = [
 ]
 
 
+@pytest.mark.either
 @pytest.mark.parametrize(("equation", "ndim"), EQUATIONS, ids=lambda value: type(value).__name__)
 @pytest.mark.parametrize("solver", [None, ETDRK2(), ETDRK3(), IntegratingFactorRK4(), diffrax.Tsit5()])
 def test_every_spectral_stepper_lowers_for_every_platform(equation, ndim, solver):
@@ -53,6 +54,7 @@ def test_every_spectral_stepper_lowers_for_every_platform(equation, ndim, solver
     check_lowering(stepper, jax.ShapeDtypeStruct(shape, jnp.float32))
 
 
+@pytest.mark.either
 @pytest.mark.parametrize(("equation", "ndim"), EQUATIONS, ids=lambda value: type(value).__name__)
 def test_every_stencil_stepper_lowers_for_every_platform(equation, ndim):
     grid = pj.Grid((12, 15, 16)[:ndim], TURN, dtype=jnp.float32)
