@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from pdejax.boundary import AntiPeriodic, Dirichlet, Neumann, Outflow, Robin, Sides, datum_at
 from pdejax.elliptic.stencil_matrix import Axis, StencilMatrix, padded, window
@@ -33,8 +33,9 @@ JUMP = 0.5
 class EllipticOperator(eqx.Module):
     r"""`-div(diffusivity grad u) + reaction u` with the conditions of `boundary`.
 
-    - `diffusivity`: a > 0, a number or an array `grid.shape`; it may jump between points.
-    - `reaction`: c, a number or an array `grid.shape`.
+    - `diffusivity`: a > 0, a number, an array `grid.shape` or a function of the coordinates `(axis, *grid.shape)`; it
+      may jump between points.
+    - `reaction`: c, a number, an array or a function alike.
     - `boundary`: as for `FiniteDifference`; data that depend on time are taken at `time`.
 
     Points that lie on a Dirichlet wall are held: the operator acts on the free points, `free_shape` of them.
@@ -48,6 +49,8 @@ class EllipticOperator(eqx.Module):
     diffusivity: Float[Array, "..."]
     reaction: Float[Array, "..."]
     time: Float[Array, ""]
+    # Whether no wall fixes the constant, and whether nothing else does.
+    floating: bool = eqx.field(static=True)
     singular: bool = eqx.field(static=True)
 
     def __init__(self, grid: Grid, boundary: Any = None, diffusivity: Any = 1.0, reaction: Any = 0.0, time: Any = 0.0):
@@ -64,7 +67,8 @@ class EllipticOperator(eqx.Module):
             raise ValueError(f"The diffusivity must be positive at every point; its smallest value is {smallest:.3g}.")
         self.time = jnp.asarray(time, grid.dtype)
         no_reaction = not isinstance(self.reaction, Tracer) and not np.any(np.asarray(self.reaction))
-        self.singular = no_reaction and not any(_ties(side) for side in self.sides)
+        self.floating = not any(_ties(side) for side in self.sides)
+        self.singular = no_reaction and self.floating
         for axis, held in enumerate(self.held):
             if grid.shape[axis] < 1 + sum(held):
                 raise ValueError(
@@ -153,7 +157,8 @@ class EllipticOperator(eqx.Module):
         return StencilMatrix(jnp.stack([self.restrict(middle), *weights]), ((0,) * ndim, *offsets), self.axes)
 
     def right_hand_side(self, f: Any) -> Float[Array, " *free"]:
-        """f, a number or an array `grid.shape`, times the fraction of a cell, and what the walls' data add."""
+        """f, a number, an array `grid.shape` or a function of the coordinates, times the fraction of a cell, and what
+        the walls' data add."""
         total = _coefficient("right-hand side", f, self.grid) * self.cells()
         for axis in range(self.grid.ndim):
             for end in (0, -1):
@@ -169,6 +174,17 @@ class EllipticOperator(eqx.Module):
                     padding[axis] = (place, n - 1 - place)
                     total = total + jnp.pad(through * datum, padding)
         return self.restrict(total)
+
+    def is_tied(self) -> Bool[Array, ""]:
+        """Whether the reaction or a wall fixes the constant, where that is known in the compiled program alone."""
+        weights = [
+            condition.value_weight
+            for side in self.sides
+            for condition in (side if isinstance(side, tuple) else ())
+            if isinstance(condition, Robin)
+        ]
+        known = any(_ties(side, traced=False) for side in self.sides)
+        return jnp.any(self.reaction != 0) | jnp.any(jnp.asarray([known, *(w != 0 for w in weights)]))
 
     def _conductances(self, axis: int, end: int) -> Float[Array, " *shape"]:
         """Of the face of each point towards the start (0) or the end (-1) of an axis; zero at a wall."""
@@ -207,19 +223,20 @@ class EllipticOperator(eqx.Module):
         return conductance * value_weight, conductance * datum
 
 
-def _ties(side: Any) -> bool:
-    """Whether a condition fixes the constant that u is free by otherwise."""
-    if not isinstance(side, tuple):
-        return isinstance(side, AntiPeriodic)
-    return any(
-        isinstance(one, Dirichlet)
-        or (isinstance(one, Robin) and (isinstance(one.value_weight, Tracer) or float(one.value_weight) != 0))
-        for one in side
-    )
+def _ties(side: Any, traced: bool = True) -> bool:
+    """Whether a condition fixes the constant that u is free by otherwise; of `traced` weights it is said beforehand."""
+
+    def ties(condition: Any) -> bool:
+        if not isinstance(condition, Robin):
+            return isinstance(condition, Dirichlet)
+        weight = condition.value_weight
+        return traced if isinstance(weight, Tracer) else float(weight) != 0
+
+    return any(map(ties, side)) if isinstance(side, tuple) else isinstance(side, AntiPeriodic)
 
 
 def _coefficient(name: str, value: Any, grid: Grid) -> Float[Array, "..."]:
-    array = jnp.asarray(value, grid.dtype)
+    array = jnp.asarray(value(grid.coordinates()) if callable(value) else value, grid.dtype)
     if array.shape not in ((), grid.shape):
         raise ValueError(f"The {name} has shape {array.shape}: give a number or an array of shape {grid.shape}.")
     if not isinstance(array, Tracer) and not np.all(np.isfinite(np.asarray(array))):

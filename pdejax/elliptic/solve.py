@@ -8,6 +8,7 @@ Derivatives are those of the discrete solution, with respect to f, the coefficie
 solve with the same operator, which is symmetric.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
@@ -28,7 +29,8 @@ Method = Literal["auto", "direct", "cg", "multigrid"]
 
 class Statistics(NamedTuple):
     """`iterations`: V-cycles, or steps of conjugate gradients with one V-cycle each, or 0 for the direct method;
-    `relative_residual`: `|b - A u| / |b|` of the solution that is returned; `converged`."""
+    `relative_residual`: `|b - A u| / |b|` of the solution that is returned; `converged`: whether it met `rtol`, or what
+    rounding u itself leaves (of a solution that is a large constant and little more, that may be many times b)."""
 
     iterations: Int[Array, ""]
     relative_residual: Float[Array, ""]
@@ -60,7 +62,7 @@ def solve_elliptic(
 ) -> tuple[Array, Statistics]:
     """The u, `grid.shape`, of `-div(a grad u) + c u = f` with the operator's conditions, and how it was reached.
 
-    - `f`: a number or an array `grid.shape`.
+    - `f`: a number, an array `grid.shape` or a function of the coordinates `(axis, *grid.shape)`.
     - `method`: `"direct"` (fast transforms; a and c numbers), `"cg"` (conjugate gradients with one V-cycle as
       preconditioner), `"multigrid"` (V-cycles alone), or `"auto"`: direct where it applies, otherwise cg.
     - `rtol`: of the residual, in the discrete L2 norm; default 1e-10 in float64 and 1e-5 in float32.
@@ -91,6 +93,9 @@ def solve_elliptic(
         raise ValueError("The right-hand side is not finite: look for NaN in f or in the data of the walls.")
     if operator.singular:
         b = _balanced(operator, b)
+    elif isinstance(tied := operator.is_tied(), Tracer):
+        message = "The weights of values at walls and the reaction are all zero: u is free by a constant. Use Neumann."
+        b = eqx.error_if(b, ~tied, message)
     u, statistics = _solve(operator, b, chosen, jnp.asarray(rtol, b.dtype), jnp.asarray(max_steps), ratios)
     if isinstance(u, Tracer):
         return eqx.error_if(u, ~statistics.converged, f"The elliptic solve ({chosen}) missed rtol={rtol}."), statistics
@@ -131,32 +136,71 @@ def _balanced(operator: EllipticOperator, b: Array) -> Array:
 def _solve(
     operator: EllipticOperator, b: Array, method: str, rtol: Array, max_steps: Array, spacing: tuple[float, ...]
 ) -> tuple[Array, Statistics]:
-    matrix = operator.matrix()
-    # What is inverted carries no derivatives: those of the solution come from the products with `matrix` alone.
-    fixed_operator, fixed = without_derivatives(operator), without_derivatives(matrix)
+    apply = _product(operator)
+    # What is inverted carries no derivatives: those of the solution come from the products with `apply` alone.
+    fixed_operator = without_derivatives(operator)
+    fixed_apply = _product(fixed_operator)
     project = (lambda v: v - jnp.mean(v)) if operator.singular else (lambda v: v)
 
     def solve(_: Any, b: Array) -> tuple[Array, Int[Array, ""]]:
         b = project(b)
-        if method == "direct":
-            return solve_direct(fixed_operator, b), jnp.asarray(0)
-        multigrid = Multigrid(fixed, spacing, operator.singular)
+        iterate = _iteration(fixed_operator, method, spacing, project, rtol, max_steps)
+        if not _keeps_constants(operator):
+            return iterate(b)
+        # Fluxes add up to nothing, so `sum(c u) = sum(f)`: what a constant u balances is taken out beforehand.
+        reaction = fixed_operator.restrict(fixed_operator.reaction * fixed_operator.cells())
+        level = jnp.sum(b) / jnp.sum(reaction)
+        rest, iterations = iterate(b - level * reaction)
+        return level + rest - jnp.sum(reaction * rest) / jnp.sum(reaction), iterations
 
-        def cycle(r: Array) -> Array:
-            return project(multigrid.cycle(project(r)))
-
-        return (conjugate_gradients if method == "cg" else corrections)(fixed, cycle, b, rtol, max_steps)
-
-    u, iterations = jax.lax.custom_linear_solve(matrix, b, solve, symmetric=True, has_aux=True)
+    u, iterations = jax.lax.custom_linear_solve(apply, b, solve, symmetric=True, has_aux=True)
     target = jax.lax.stop_gradient(project(b))
     fixed_u = jax.lax.stop_gradient(u)
-    residual, size = jnp.linalg.norm(target - fixed(fixed_u)), jnp.linalg.norm(target)
+    residual, size = jnp.linalg.norm(target - fixed_apply(fixed_u)), jnp.linalg.norm(target)
     # Rounding of A u alone leaves a residual of this size, which in float32 is above the tolerance. A solution whose
-    # residual is a tenth of the right-hand side is none all the same: the operator is singular, or nearly.
-    rounding = 10 * jnp.finfo(b.dtype).eps * jnp.max(jnp.sum(jnp.abs(fixed.weights), 0)) * jnp.linalg.norm(fixed_u)
-    converged = residual <= jnp.maximum(2 * rtol * size, jnp.minimum(rounding, 0.1 * size))
+    # residual is a tenth of the right-hand side is none all the same: the operator is singular, or nearly. Not where a
+    # positive reaction ties the constant: then it is large, and right.
+    largest = jnp.max(jnp.sum(jnp.abs(fixed_operator.matrix().weights), 0))
+    rounding = 10 * jnp.finfo(b.dtype).eps * largest * jnp.linalg.norm(fixed_u)
+    tied = _keeps_constants(operator) & jnp.all(fixed_operator.reaction > 0)
+    converged = residual <= jnp.maximum(2 * rtol * size, jnp.where(tied, rounding, jnp.minimum(rounding, 0.1 * size)))
     statistics = Statistics(iterations, residual / jnp.where(size > 0, size, 1.0), converged)
     if operator.singular:
         cells = operator.restrict(operator.cells())
         u = u - jnp.sum(cells * u) / jnp.sum(cells)
     return operator.extend(u), statistics
+
+
+def _iteration(
+    operator: EllipticOperator, method: str, spacing: tuple[float, ...], project: Any, rtol: Array, max_steps: Array
+) -> Callable[[Array], tuple[Array, Int[Array, ""]]]:
+    """From b to u and the number of iterations."""
+    if method == "direct":
+        return lambda b: (solve_direct(operator, b), jnp.asarray(0))
+    matrix = operator.matrix()
+    multigrid = Multigrid(matrix, spacing, operator.singular)
+
+    def cycle(r: Array) -> Array:
+        return project(multigrid.cycle(project(r)))
+
+    iteration = conjugate_gradients if method == "cg" else corrections
+    return lambda b: iteration(matrix, cycle, b, rtol, max_steps)
+
+
+def _keeps_constants(operator: EllipticOperator) -> bool:
+    """Whether the reaction alone ties the constant: in the matrix a small one is lost in the rounding of a / h^2."""
+    return operator.floating and not operator.singular
+
+
+def _product(operator: EllipticOperator) -> Callable[[Array], Array]:
+    """The product with the matrix, that with a constant exact."""
+    matrix = operator.matrix()
+    if not _keeps_constants(operator):
+        return matrix
+    reaction = operator.restrict(operator.reaction * operator.cells())
+
+    def product(u: Array) -> Array:
+        level = jnp.mean(u)
+        return matrix(u - level) + level * reaction
+
+    return product

@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 
 from pdejax.boundary import Condition, Dirichlet, datum_at, datum_rate
 from pdejax.fields.field import EquationLike, as_state, right_hand_side
-from pdejax.fields.stencil import Met, MetSides, StencilField
+from pdejax.fields.met import Met, MetSides
+from pdejax.fields.stencil import StencilField
 from pdejax.grid import Grid, check_is_grid
 from pdejax.sides import Walls
 from pdejax.sizes import size

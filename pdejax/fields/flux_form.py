@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from pdejax.boundary import AntiPeriodic, Neumann, Robin
+from pdejax.fields.ghost_values import padded
 from pdejax.fields.stencil_weights import ghost_weights, midpoint_weights
 from pdejax.fields.windows import along, combined, window
 
@@ -46,7 +47,7 @@ def _along(u: Any, diffusivity: Any, axis: int, mean: str) -> Array:
     per_length = lambda start, count: along(  # noqa: E731
         u.grid.points_per_length(axis, start, count).astype(u.values.dtype), at, u.ndim + 1
     )
-    slopes = _weighted(u._padded(axis, width, 2, order if order > 2 else 1), 1, order, at, num_faces)
+    slopes = _weighted(padded(u, axis, width, 2, order if order > 2 else 1), 1, order, at, num_faces)
     slopes = slopes * per_length(0.5 if on_wall else -0.5, num_faces)
     flux = _between(diffusivity, axis, width, num_faces, mean) * slopes
     parts = [
@@ -69,11 +70,12 @@ def _between(diffusivity: Any, axis: int, width: int, num_faces: int, mean: str)
         ghosts = lambda given: combined(weights, window(given, at, 0, count), at)  # noqa: E731
         low, high = jnp.flip(ghosts(values), at), ghosts(jnp.flip(values, at))
         edges = [jnp.repeat(window(values, at, place, 1), width, at) for place in (0, values.shape[at] - 1)]
-        padded, near = (jnp.concatenate([a, values, b], at) for a, b in ((low, high), edges))
+        wide, near = (jnp.concatenate([a, values, b], at) for a, b in ((low, high), edges))
     else:
         # Of a function of an anti-periodic field nobody knows: this refuses.
-        padded = near = type(diffusivity)(diffusivity.reading, values, diffusivity.sides)._padded(axis, width, 1)
-    middle = _weighted(padded, 0, order, at, num_faces)
+        given = type(diffusivity)(diffusivity.reading, values, diffusivity.sides)
+        wide = near = padded(given, axis, width, 1)
+    middle = _weighted(wide, 0, order, at, num_faces)
     start = order // 2 - 1
     a, b = window(near, at, start, num_faces), window(near, at, start + 1, num_faces)
     least, most = 0.5 * jnp.minimum(a, b), 2 * jnp.maximum(a, b)

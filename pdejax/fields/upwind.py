@@ -23,6 +23,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from pdejax.fields.ghost_values import padded
 from pdejax.fields.stencil_weights import upwind_weights
 from pdejax.fields.windows import along, window
 
@@ -35,13 +36,13 @@ def upwind_derivative(u: Any, axis: int) -> tuple[Array, Array]:
     per_length = along(u.grid.points_per_length(axis, 0.0, n).astype(u.values.dtype), axis + 1, u.ndim + 1)
     sums = []
     for inflow, sign in ((0, 1), (-1, -1)):
-        padded = u._padded(axis, half, 1, degree, inflow)
+        values = padded(u, axis, half, 1, degree, inflow)
         taken = [
             (float(sign * weight), int(half + sign * offset))
             for offset, weight in zip(offsets, weights, strict=True)
             if weight != 0.0
         ]
-        sums.append(sum(weight * window(padded, axis + 1, start, n) for weight, start in taken) * per_length)
+        sums.append(sum(weight * window(values, axis + 1, start, n) for weight, start in taken) * per_length)
     rightwards, leftwards = sums
     return (rightwards + leftwards) / 2, -(rightwards - leftwards) / 2
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pdejax.boundary import AntiPeriodic, Dirichlet, Neumann, Robin
-from pdejax.elliptic import EllipticOperator, biharmonic, helmholtz, poisson, solve_elliptic
+from pdejax.elliptic import EllipticOperator, biharmonic, darcy, helmholtz, poisson, solve_elliptic
 from pdejax.elliptic.transforms import solve_direct
 from pdejax.grid import Grid
 from pdejax.testing import check_lowering, observed_orders
@@ -50,6 +50,38 @@ def test_data_that_do_not_balance_are_refused_with_the_imbalance():
     # u'' = -1 with u'(0) = 1, u'(1) = 0 and mean zero: the scheme is exact but for the mean of x^2.
     u, x = np.asarray(u), np.asarray(grid.coordinates())[0]
     np.testing.assert_allclose(u - u[-1:], (x - x**2 / 2) - (x - x**2 / 2)[-1:], atol=1e-12)
+
+
+def test_a_small_reaction_fixes_the_constant_and_one_of_zero_is_refused():
+    """In the matrix c is lost where c h^2 is less than rounding; that fluxes add up to nothing is exact."""
+    grid = Grid((14, 17), (1.0, 1.3), periodic=(True, False))
+    x, y = np.asarray(grid.coordinates())
+    a, f = jnp.asarray(1 + 0.5 * np.sin(2 * np.pi * x)), jnp.asarray(np.cos(3 * y) + x)
+    shape = jnp.asarray(1 + 0.5 * y)
+
+    @eqx.filter_jit
+    def solved(size, method="cg"):
+        return solve_elliptic(EllipticOperator(grid, Neumann(), a, size * shape), f, method=method)[0]
+
+    total, weight = (float(jnp.sum(part)) for part in (f, shape))
+    constant = helmholtz(grid, f, Neumann(), reaction=1e-14)[0]
+    np.testing.assert_allclose(constant * 1e-14 * f.size / total, 1.0, rtol=1e-8)
+    for size, method in ((1e-13, "cg"), (1e-15, "cg"), (1e-13, "multigrid")):
+        u = solved(jnp.asarray(size), method)
+        np.testing.assert_allclose(u * size * weight / total, 1.0, rtol=1e-8)
+    operator = EllipticOperator(grid, Neumann(), a, 7.0 * shape)
+    columns = jax.jit(jax.vmap(operator))(jnp.eye(f.size).reshape(-1, *f.shape)).reshape(f.size, -1)
+    np.testing.assert_allclose(solved(jnp.asarray(7.0)).ravel(), np.linalg.solve(columns.T, f.ravel()), rtol=1e-8)
+    mixed = jax.jit(lambda weight: poisson(grid, f, Robin(weight, 1.0), method="cg")[0])
+    with pytest.raises(Exception, match="all zero: u is free by a constant"):
+        jax.block_until_ready(mixed(0.0))
+
+
+def test_coefficients_and_sources_may_be_functions():
+    grid = Grid((12, 9), 1.0, periodic=False)
+    x, y = grid.coordinates()
+    found, _ = darcy(grid, lambda at: 1 + at[0] ** 2, lambda at: jnp.sin(at[1]), 0.0)
+    np.testing.assert_array_equal(found, darcy(grid, 1 + x**2, jnp.sin(y), 0.0)[0])
 
 
 def test_an_indefinite_problem_is_solved_directly_or_refused():

@@ -241,6 +241,14 @@ def test_a_krylov_solve_that_does_not_converge_is_an_error():
         jax.block_until_ready(eqx.filter_jit(stepper)(u))
 
 
+@pytest.mark.float64
+def test_krylov_vectors_stay_orthogonal_where_the_matrix_is_ill_conditioned():
+    """What is returned has the residual that the recurrence says."""
+    scales, b = jnp.logspace(0, -8, 80), jnp.ones(80)
+    x, _, converged = gmres(lambda v: scales * v, b, 1e-9, 80)
+    assert bool(converged) and float(jnp.linalg.norm(scales * x - b)) < 1e-8 * np.sqrt(80)
+
+
 @pytest.mark.either
 def test_a_krylov_space_that_ends_without_the_solution_is_no_success():
     for matrix, right in (([[0.0, 1.0], [0.0, 0.0]], [1.0, 0.0]), ([[1.0, 0.0], [0.0, 1.0]], [1.0, jnp.nan])):
