@@ -143,7 +143,7 @@ def plot_error_against_cost(
     colours = dict(colours or {})
     labels: list[Label] = []
     with house_style():
-        figure = new_figure(6.8, 4.4)
+        figure = new_figure(6.8, 5.4)
         panel = figure.subplots()
         for i, ((name, points), shade) in enumerate(zip(families.items(), greys(len(families)), strict=True)):
             drawn = sorted(point for point in points if _drawable(point))
@@ -171,7 +171,8 @@ def plot_error_against_cost(
         label_decades(panel.xaxis)
         label_decades(panel.yaxis)
         panel.grid(True, which="major")
-        panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        # Below: beside the panel it would take the room of the labels.
+        figure.legend(loc="outside lower center", ncols=2)
         place_labels(panel, labels)
     return figure
 
