@@ -20,6 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
+from pdejax.solvers.small_inverses import inverses, products
+
 
 class Blocks(eqx.Module):
     """A banded matrix, cut into blocks; rows of zeros fill up the last ones.
@@ -72,10 +74,10 @@ class Blocks(eqx.Module):
         levels, distance = [], 1
         while distance < count:
             inverse = _inverse(middle)
-            a, c = _product(low, _shifted(inverse, -distance)), _product(up, _shifted(inverse, distance))
+            a, c = products(low, _shifted(inverse, -distance)), products(up, _shifted(inverse, distance))
             levels.append((a, c))
-            middle = middle - _product(a, _shifted(up, -distance)) - _product(c, _shifted(low, distance))
-            low, up = -_product(a, _shifted(low, -distance)), -_product(c, _shifted(up, distance))
+            middle = middle - products(a, _shifted(up, -distance)) - products(c, _shifted(low, distance))
+            low, up = -products(a, _shifted(low, -distance)), -products(c, _shifted(up, distance))
             distance *= 2
         return Factors(tuple(levels), _inverse(middle), self.num_rows)
 
@@ -112,12 +114,11 @@ def _acting(matrices: Array, vectors: Array) -> Array:
     return jnp.sum(matrices * vectors[None], axis=1)
 
 
-def _product(a: Array, b: Array) -> Array:
-    return jnp.sum(a[:, :, None] * b[None], axis=1)
-
-
 def _inverse(blocks: Array) -> Array:
-    return jnp.moveaxis(jnp.linalg.inv(jnp.moveaxis(blocks, (0, 1), (-2, -1))), (-2, -1), (0, 1))
+    if blocks.shape[2:] != (1, 1):
+        return inverses(blocks)
+    # One matrix, which may be large.
+    return jnp.linalg.inv(blocks[..., 0, 0])[..., None, None]
 
 
 def _cut(u: Array, size: int, count: int) -> Array:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from pdejax.solvers import phi_functions
+from pdejax.solvers.small_inverses import inverses
 
 
 class AbstractLinearPart(eqx.Module):
@@ -102,5 +103,5 @@ class Coupled(AbstractSymbol):
             # in `(1 - a) (1 - d) - b c` the 1 would be lost beside the product.
             determinant = 1 - (a + d) + (a * d - b * c)
             return jnp.stack([jnp.stack([1 - d, b]), jnp.stack([c, 1 - a])]) / determinant
-        matrices = jnp.eye(z.shape[0], dtype=z.dtype) - jnp.moveaxis(z, (0, 1), (-2, -1))
-        return jnp.moveaxis(jnp.linalg.inv(matrices), (-2, -1), (0, 1))
+        identity = jnp.eye(z.shape[0], dtype=z.dtype)
+        return inverses(identity.reshape(*identity.shape, *(1,) * (z.ndim - 2)) - z)

@@ -1,0 +1,51 @@
+"""An equation with less of it in `linear`: for solvers that need that part diagonal in a basis per axis."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pdejax.equations.equation import Equation
+from pdejax.fields import AbstractField, Frozen, Poisson
+from pdejax.grid import Grid
+
+
+class LeadingPart(Equation):
+    r"""The same equation, of whose linear part only the leading terms are solved implicitly or exactly:
+
+        u_t = L_d u + [(L - L_d) u + N(t, u)]
+
+    L_d holds, for each component and axis, the mean coefficients of its own derivatives: all of them along periodic
+    axes, the highest even one between walls. Transport between walls, couplings and what varies of a coefficient go to
+    the bracket, which is explicit. Nothing is left out: readings, residuals and solutions are those of `equation`.
+
+    Between walls exponential solvers need it where L is no multiple of one derivative along each axis, and
+    implicit-explicit ones are spared factors of matrices and iterations. In return the bracket limits the step: by
+    about h / |velocity| for transport, and a diffusivity may nowhere be more than twice its mean.
+
+    - `equation`: as it is written.
+    - `grid`: where it is solved, for the means of coefficients that depend on x.
+    """
+
+    equation: Equation
+    grid: Grid
+
+    @property
+    def degree(self) -> int | None:  # type: ignore[override]
+        return self.equation.degree
+
+    def components(self, ndim: int) -> tuple[str, ...]:
+        return self.equation.components(ndim)
+
+    def check_grid(self, grid: Grid) -> None:
+        self.equation.check_grid(grid)
+
+    def auxiliary(self, u: AbstractField) -> Mapping[str, Poisson]:
+        return self.equation.auxiliary(u)
+
+    def coefficients(self) -> dict[str, Any]:
+        return self.equation.coefficients()
+
+    def linear(self, u: AbstractField) -> AbstractField:
+        return Frozen(self.equation, self.grid).linear(u)
+
+    def nonlinear(self, t: Any, u: AbstractField) -> AbstractField:
+        return self.equation.nonlinear(t, u) + (self.equation.linear(u) - self.linear(u))
