@@ -186,12 +186,12 @@ class Eigenmodes(eqx.Module):
 
     def encode(self, u: Float[Array, "channel *space"]) -> Inexact[Array, "channel *modes"]:
         """The coefficients of a state, whose held points do not enter."""
-        coefficients = [_through(part, bases, "encode") for part, bases in zip(u, self.bases, strict=True)]
+        coefficients = [_encoded(part, bases) for part, bases in zip(u, self.bases, strict=True)]
         return jnp.where(self.is_free(), _stacked(coefficients), 0)
 
     def decode(self, y: Inexact[Array, "channel *modes"]) -> Float[Array, "channel *space"]:
         """The state with these coefficients, zero at held points."""
-        u = _stacked([_through(part, bases, "decode") for part, bases in zip(y, self.bases, strict=True)])
+        u = _stacked([_decoded(part, bases) for part, bases in zip(y, self.bases, strict=True)])
         return u.real.astype(self.grid.dtype)
 
     def norm(self, y: Inexact[Array, "channel *modes"]) -> Float[Array, ""]:
@@ -250,10 +250,24 @@ class Eigenmodes(eqx.Module):
         return jnp.asarray(np.stack(masks))
 
 
-def _through(part: Array, bases: Sequence[Any], way: str) -> Array:
-    for axis, basis in enumerate(bases):
-        part = getattr(basis, way)(part, axis)
-    return part
+# The transforms of periodic axes come last on the way in and first on the way out: what products with the matrices of
+# the other axes see is then real, unless these have complex eigenvectors.
+def _encoded(u: Array, bases: Sequence[Basis]) -> Array:
+    for axis in sorted(range(len(bases)), key=lambda axis: isinstance(bases[axis], FourierBasis)):
+        u = bases[axis].encode(u, axis)
+    return u
+
+
+def _decoded(y: Array, bases: Sequence[Basis]) -> Array:
+    for axis in sorted(range(len(bases)), key=lambda axis: not isinstance(bases[axis], FourierBasis)):
+        if not isinstance(bases[axis], FourierBasis) and not any(map(_is_complex, bases)):
+            y = y.real
+        y = bases[axis].decode(y, axis)
+    return y
+
+
+def _is_complex(basis: Basis) -> bool:
+    return isinstance(basis, WallBasis) and jnp.iscomplexobj(basis.vectors)
 
 
 def _symbol(reading: Reading, terms: Terms, bases: Sequence[Basis], waves: bool = False) -> Array:
@@ -382,6 +396,9 @@ def _diagonalised(
 
 
 def _along(matrix: Array, u: Array, axis: int) -> Array:
+    if jnp.iscomplexobj(matrix) and not jnp.iscomplexobj(u):
+        # Two real products: a complex one takes four times as long as one of them.
+        return jax.lax.complex(_along(matrix.real, u, axis), _along(matrix.imag, u, axis))
     return jnp.moveaxis(jnp.tensordot(matrix, u, axes=([1], [axis]), precision="highest"), 0, axis)
 
 
