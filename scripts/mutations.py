@@ -358,6 +358,20 @@ MUTATIONS = [
         "tests/solvers/test_restart.py -k bits_of_one",
     ),
     Mutation(
+        "what the leading part leaves of linear dropped",
+        "pdejax/equations/leading_part.py",
+        " + (self.equation.linear(u) - self.linear(u))",
+        "",
+        "tests/equations/test_leading_part.py -k says",
+    ),
+    Mutation(
+        "pivots taken in their order",
+        "pdejax/solvers/small_inverses.py",
+        "jnp.argmax(size_of_pivot, axis=0)",
+        "k + 0 * jnp.argmax(size_of_pivot, axis=0)",
+        "tests/solvers/test_small_inverses.py -k lapack",
+    ),
+    Mutation(
         "Krylov vectors made orthogonal once",
         "pdejax/solvers/gmres.py",
         "for _ in range(2):",
