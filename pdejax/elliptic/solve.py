@@ -93,9 +93,9 @@ def solve_elliptic(
         raise ValueError("The right-hand side is not finite: look for NaN in f or in the data of the walls.")
     if operator.singular:
         b = _balanced(operator, b)
-    elif isinstance(tied := operator.is_tied(), Tracer):
+    elif any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(operator)):
         message = "The weights of values at walls and the reaction are all zero: u is free by a constant. Use Neumann."
-        b = eqx.error_if(b, ~tied, message)
+        b = eqx.error_if(b, ~operator.is_tied(), message)
     u, statistics = _solve(operator, b, chosen, jnp.asarray(rtol, b.dtype), jnp.asarray(max_steps), ratios)
     if isinstance(u, Tracer):
         return eqx.error_if(u, ~statistics.converged, f"The elliptic solve ({chosen}) missed rtol={rtol}."), statistics
