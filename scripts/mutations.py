@@ -234,8 +234,8 @@ MUTATIONS = [
     Mutation(
         "time counted from zero and not from the first output",
         "pdejax/solvers/terms.py",
-        "return _nonlinear(self.equation, self.space, self.start + t, y)",
-        "return _nonlinear(self.equation, self.space, t, y)",
+        "return self.space.nonlinear(self.equation, self.start + t, y)",
+        "return self.space.nonlinear(self.equation, t, y)",
         "tests/solvers/test_exponential.py -k depends_on_time",
     ),
     Mutation(

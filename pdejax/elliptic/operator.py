@@ -66,6 +66,13 @@ class EllipticOperator(eqx.Module):
             smallest = float(np.min(np.asarray(self.diffusivity)))
             raise ValueError(f"The diffusivity must be positive at every point; its smallest value is {smallest:.3g}.")
         self.time = jnp.asarray(time, grid.dtype)
+        # What functions say is read here: programs that are kept would go on with what they said at first.
+        self.sides = tuple(
+            tuple(_at_rest(one, grid, axis, end, self.time) for end, one in zip((0, -1), side, strict=True))
+            if isinstance(side, tuple)
+            else side
+            for axis, side in enumerate(self.sides)
+        )
         no_reaction = not isinstance(self.reaction, Tracer) and not np.any(np.asarray(self.reaction))
         self.floating = not any(_ties(side) for side in self.sides)
         self.singular = no_reaction and self.floating
@@ -221,6 +228,14 @@ class EllipticOperator(eqx.Module):
         conductance = a / h / (value_weight * half + slope_weight)
         datum = datum_at(condition, self.grid, axis, end, self.time)
         return conductance * value_weight, conductance * datum
+
+
+def _at_rest(condition: Any, grid: Grid, axis: int, end: int, time: Any) -> Any:
+    """A condition with numbers in place of a function."""
+    if not callable(condition.value):
+        return condition
+    values = jnp.squeeze(datum_at(condition, grid, axis, end, time), axis)
+    return eqx.tree_at(lambda one: one.value, condition, values, is_leaf=callable)
 
 
 def _ties(side: Any, traced: bool = True) -> bool:

@@ -88,7 +88,7 @@ def solve_elliptic(
     spacing = operator.grid.spacing
     # Traced side lengths cannot decide how a program is built: the axes then count as equally fine.
     ratios = (1.0,) * operator.grid.ndim if isinstance(spacing, Tracer) else tuple(np.asarray(spacing).tolist())
-    b = _right_hand_side(operator, f)
+    b = _right_hand_side(operator, f(operator.grid.coordinates()) if callable(f) else f)
     if not isinstance(b, Tracer) and not np.all(np.isfinite(np.asarray(b))):
         raise ValueError("The right-hand side is not finite: look for NaN in f or in the data of the walls.")
     if operator.singular:

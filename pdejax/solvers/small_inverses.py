@@ -26,7 +26,9 @@ def inverses(matrices: Inexact[Array, "size size *batch"]) -> Inexact[Array, "si
         both = jnp.where(is_pivot, both[k], both)
         return jnp.where(number == k, row, both - both[:, k][:, None] * row)
 
-    return jax.lax.fori_loop(0, size, eliminated, both)[:, size:]
+    inverse = jax.lax.fori_loop(0, size, eliminated, both)[:, size:]
+    # An infinite pivot would leave zeros and no trace.
+    return jnp.where(jnp.all(jnp.isfinite(matrices), axis=(0, 1)), inverse, jnp.nan)
 
 
 @inverses.defjvp

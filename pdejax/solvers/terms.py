@@ -206,7 +206,7 @@ class _Nonlinear(eqx.Module):
     start: Any
 
     def __call__(self, t: Any, y: Array) -> Array:
-        return _nonlinear(self.equation, self.space, self.start + t, y)
+        return self.space.nonlinear(self.equation, self.start + t, y)
 
 
 class _LiftedNonlinear(eqx.Module):
@@ -216,7 +216,9 @@ class _LiftedNonlinear(eqx.Module):
     start: Any
 
     def __call__(self, t: Any, y: Array) -> Array:
-        return _lifted_nonlinear(self.lift, self.start + t, y)
+        t = self.start + t
+        lift, rest = self.lift.with_rest(t)
+        return self.lift.space.nonlinear(self.lift.equation, t, y + lift) + rest
 
 
 class _Tendency(eqx.Module):
@@ -225,24 +227,4 @@ class _Tendency(eqx.Module):
     start: Any
 
     def __call__(self, t: Any, y: Array, args: Any) -> Array:
-        return _tendency(self.equation, self.discretisation, self.start + t, y)
-
-
-# Programs of their own inside those of the drivers: an equation is traced once for all the stages of a step. XLA
-# inlines them again.
-
-
-@eqx.filter_jit
-def _nonlinear(equation: Equation, space: Spectral, t: Any, y: Array) -> Array:
-    return space.nonlinear(equation, t, y)
-
-
-@eqx.filter_jit
-def _lifted_nonlinear(lift: Lift, t: Any, y: Array) -> Array:
-    lifted, rest = lift.with_rest(t)
-    return lift.space.nonlinear(lift.equation, t, y + lifted) + rest
-
-
-@eqx.filter_jit
-def _tendency(equation: Equation, discretisation: FiniteDifference | Chebyshev, t: Any, y: Array) -> Array:
-    return discretisation.tendency(equation, t, y)
+        return self.discretisation.tendency(self.equation, self.start + t, y)

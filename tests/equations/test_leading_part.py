@@ -7,7 +7,7 @@ import pytest
 
 import pdejax as pj
 from pdejax.boundary import Dirichlet, Neumann, Robin
-from pdejax.equations import AdvectionDiffusion, Equation, LeadingPart
+from pdejax.equations import AdvectionDiffusion, Equation, KolmogorovFlow, LeadingPart
 from pdejax.solvers import ETDRK4, KenCarp4
 
 pytestmark = pytest.mark.float64
@@ -80,6 +80,16 @@ def test_it_says_what_the_equation_says(kind):
 
     whole, split = tendencies(u)
     np.testing.assert_allclose(split, whole, atol=1e-11 * float(jnp.max(jnp.abs(whole))))
+
+
+def test_it_refuses_and_dealiases_as_the_equation_does():
+    box = pj.Grid((12, 12), 2.0)
+    flow = KolmogorovFlow(0.1, wavenumber=2)
+    split = LeadingPart(flow, box)
+    assert split.degree == flow.degree == 2 and list(split.coefficients()) == list(flow.coefficients())
+    for equation in (flow, split):
+        with pytest.raises(ValueError, match="periods in a box"):
+            equation.check_grid(box)
 
 
 def test_what_is_left_of_linear_is_diagonal_and_the_solution_that_of_the_whole():

@@ -33,6 +33,7 @@ def test_derivatives_and_what_is_singular():
     difference = (total(matrices + 1e-6 * direction) - total(matrices - 1e-6 * direction)) / 2e-6
     np.testing.assert_allclose(slope, difference, rtol=1e-7)
     assert not bool(jnp.any(jnp.isfinite(inverses(jnp.zeros((2, 2, 3)))[0, 0])))
+    assert not bool(jnp.any(jnp.isfinite(inverses(matrices.at[0, 0].set(jnp.inf)))))
 
 
 class Chain(Equation):

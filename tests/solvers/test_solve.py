@@ -218,3 +218,21 @@ def test_an_initial_state_beyond_the_precision_of_the_grid_is_named():
     grid = pj.Grid(16, 1.0, dtype=jnp.float32)
     with pytest.raises(ValueError, match=r"values up to 1e\+39, more than the float32 of the grid"):
         pj.solve(Diffusion(0.1), pj.Spectral(grid), jnp.full((1, 16), -1e39), [0.0, 1.0])
+
+
+@pytest.mark.float64
+def test_what_an_equation_reads_from_elsewhere_is_what_it_is_now():
+    """Nothing of a solve may be kept by the identity of a function alone."""
+    rate = 1.0
+
+    class Growth(Equation):
+        def components(self, ndim):
+            return ("u",)
+
+        def nonlinear(self, t, u):
+            return u * rate
+
+    reading, u0 = pj.FiniteDifference(pj.Grid(8, 1.0), 2), jnp.ones((1, 8))
+    stepper = pj.TimeStepper(Growth(), reading, 0.5, 4)
+    for rate in (1.0, 2.0):
+        np.testing.assert_allclose(stepper(u0), np.exp(0.5 * rate), rtol=1e-5)
