@@ -738,7 +738,7 @@ MUTATIONS = [
     Mutation(
         "cyclic reduction forgets what the upper neighbour takes off",
         "pdejax/solvers/cyclic_reduction.py",
-        " - _product(c, _shifted(low, distance))",
+        " - products(c, _shifted(low, distance))",
         "",
         "tests/solvers/test_implicit_between_walls.py -k factors",
     ),
