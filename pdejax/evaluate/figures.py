@@ -106,10 +106,8 @@ def _error_against_cost(report: Report) -> Figure:
 
 
 def _cross_out(figure: Figure, label: str) -> None:
-    """Turns the line of this label into crosses, in the panel and in its legend."""
-    panel = figure.axes[0]
-    legend = panel.get_legend()
-    assert legend is not None
+    """Turns the line of this label into crosses, in the panel and in the legend."""
+    (panel,), (legend,) = figure.axes, figure.legends
     keys = zip(legend.get_lines(), legend.get_texts(), strict=True)
     lines = [line for line in panel.get_lines() if line.get_label() == label]
     for line in [*lines, *(key for key, text in keys if text.get_text() == label)]:

@@ -142,7 +142,7 @@ def test_a_rival_that_blew_up_is_crossed_out(report, with_doomed):
     assert (crossed.get_xdata().tolist(), crossed.get_ydata().tolist()) == ([1e3 * point.cost], [point.error])
     assert (crossed.get_marker(), crossed.get_linestyle()) == ("x", "None")
     assert sum(point.error in line.get_ydata() for line in panel.get_lines()) == 1
-    legend = panel.get_legend()
+    (legend,) = panel.get_figure().legends
     keys = {text.get_text(): key for key, text in zip(legend.get_lines(), legend.get_texts(), strict=True)}
     assert {name for name, key in keys.items() if key.get_marker() == "x"} == {BLEW_UP}
     without = figures(report)["error_against_cost"].axes[0]
