@@ -82,6 +82,12 @@ def check_memory(equation: Equation, space: Space, solver: diffrax.AbstractSolve
 
     From shapes alone, and as little as it can be: what is refused could not have run.
     """
+    # To ask for the shapes of what the steps work on takes a trace, longer than many a small solve: not where there is
+    # room for any. Factors of banded lines take about a hundred states, coupled linear parts one per component.
+    num_components, free = len(equation.components(space.grid.ndim)), free_memory()
+    state = num_components * int(np.prod(space.grid.shape)) * space.grid.dtype.itemsize
+    if free is None or (3 * num_frames + 1000 * num_components) * state < free:
+        return
     frames, working = solve_bytes(equation, space, solver, num_frames)
     refuse_more_than_free(
         frames + working,
