@@ -4,7 +4,7 @@ Each check raises `AssertionError` with the figures that failed. They are slow b
 and meant to be called once per equation, stepper or model.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pdejax.equations import Equation
-from pdejax.fields import AbstractField, FiniteDifference, Pointwise, Poisson, Spectral
+from pdejax.equations.wrapped import Wrapped
+from pdejax.fields import AbstractField, FiniteDifference, Pointwise, Spectral
 from pdejax.grid import Grid
 from pdejax.solvers import solve
 
@@ -31,7 +32,7 @@ def observed_orders(errors: Sequence[float] | np.ndarray, step_sizes: Sequence[f
     return np.log(e[:-1] / e[1:]) / np.log(h[:-1] / h[1:])
 
 
-class Manufactured(Equation):
+class Manufactured(Wrapped):
     """`equation` with the source that makes `exact` a solution: `u_t = linear + nonlinear + s`, s known in closed form.
 
     - `exact`: `exact(x, [y, [z,]] t)`, one value, a tuple or an array: the components, then the auxiliary fields. Each
@@ -41,24 +42,7 @@ class Manufactured(Equation):
     shares nothing with the discretisation under test.
     """
 
-    equation: Equation
     exact: Callable[..., Any] = eqx.field(static=True)
-
-    @property
-    def degree(self) -> int | None:  # type: ignore[override]
-        return self.equation.degree
-
-    def components(self, ndim: int) -> tuple[str, ...]:
-        return self.equation.components(ndim)
-
-    def check_grid(self, grid: Grid) -> None:
-        self.equation.check_grid(grid)
-
-    def auxiliary(self, u: AbstractField) -> Mapping[str, Poisson]:
-        return self.equation.auxiliary(u)
-
-    def linear(self, u: AbstractField) -> AbstractField:
-        return self.equation.linear(u)
 
     def nonlinear(self, t: Any, u: AbstractField) -> AbstractField:
         return self.equation.nonlinear(t, u) + u.coordinates.map(lambda x: self.source(t, x))

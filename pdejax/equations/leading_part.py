@@ -1,14 +1,13 @@
 """An equation with less of it in `linear`: for solvers that need that part diagonal in a basis per axis."""
 
-from collections.abc import Mapping
 from typing import Any
 
-from pdejax.equations.equation import Equation
-from pdejax.fields import AbstractField, Frozen, Poisson
+from pdejax.equations.wrapped import Wrapped
+from pdejax.fields import AbstractField, Frozen
 from pdejax.grid import Grid
 
 
-class LeadingPart(Equation):
+class LeadingPart(Wrapped):
     r"""The same equation, of whose linear part only the leading terms are solved implicitly or exactly:
 
         u_t = L_d u + [(L - L_d) u + N(t, u)]
@@ -26,24 +25,7 @@ class LeadingPart(Equation):
     - `grid`: where it is solved, for the means of coefficients that depend on x.
     """
 
-    equation: Equation
     grid: Grid
-
-    @property
-    def degree(self) -> int | None:  # type: ignore[override]
-        return self.equation.degree
-
-    def components(self, ndim: int) -> tuple[str, ...]:
-        return self.equation.components(ndim)
-
-    def check_grid(self, grid: Grid) -> None:
-        self.equation.check_grid(grid)
-
-    def auxiliary(self, u: AbstractField) -> Mapping[str, Poisson]:
-        return self.equation.auxiliary(u)
-
-    def coefficients(self) -> dict[str, Any]:
-        return self.equation.coefficients()
 
     def linear(self, u: AbstractField) -> AbstractField:
         return Frozen(self.equation, self.grid).linear(u)
