@@ -652,8 +652,22 @@ MUTATIONS = [
         "tests/fields/test_stretched.py -k thin_layer",
     ),
     Mutation(
+        "half of the modes of an axis that is seen after another one is transformed",
+        "pdejax/fields/axis_bases.py",
+        "return 0 if not isinstance(basis, FourierBasis) else 1 if basis.is_halved else 2",
+        "return 0 if not isinstance(basis, FourierBasis) else 2 if basis.is_halved else 1",
+        "tests/fields/test_eigenmodes.py",
+    ),
+    Mutation(
+        "half of the modes beside complex eigenvectors",
+        "pdejax/fields/axis_bases.py",
+        "    if any(map(_is_complex, sum(bases, ()))):\n        return bases\n",
+        "",
+        "tests/fields/test_eigenmodes.py",
+    ),
+    Mutation(
         "weights of a mixture for another spacing",
-        "pdejax/fields/eigenmodes.py",
+        "pdejax/fields/bases.py",
         "return Robin, float(condition.value_weight) * float(unit), float(condition.slope_weight)",
         "return Robin, float(condition.value_weight), float(condition.slope_weight)",
         "tests/solvers/test_walls.py -k series",
@@ -681,7 +695,7 @@ MUTATIONS = [
     ),
     Mutation(
         "by parts: eigenvectors without the norm",
-        "pdejax/fields/eigenmodes.py",
+        "pdejax/fields/bases.py",
         "scale[:, None] * matrix[free] / scale",
         "matrix[free]",
         "tests/fields/test_summation_by_parts.py -k eigenmodes",

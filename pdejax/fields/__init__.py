@@ -1,8 +1,8 @@
 """How each discretisation reads an equation."""
 
+from pdejax.fields.bases import bases_of as bases_of
 from pdejax.fields.chebyshev import Chebyshev as Chebyshev
 from pdejax.fields.eigenmodes import Eigenmodes as Eigenmodes
-from pdejax.fields.eigenmodes import bases_of as bases_of
 from pdejax.fields.field import AbstractField as AbstractField
 from pdejax.fields.field import EquationLike as EquationLike
 from pdejax.fields.field import Poisson as Poisson

@@ -6,7 +6,9 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from pdejax.fields.eigenmodes import Bases, Eigenmodes, bases_of
+from pdejax.fields.axis_bases import Bases
+from pdejax.fields.bases import bases_of
+from pdejax.fields.eigenmodes import Eigenmodes
 from pdejax.fields.field import EquationLike
 from pdejax.fields.frozen import Frozen
 from pdejax.fields.line import Reading, without_data

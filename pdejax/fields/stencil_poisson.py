@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from pdejax.boundary import AntiPeriodic, Neumann, Sides
-from pdejax.fields.eigenmodes import Eigenmodes, bases_of
+from pdejax.fields.bases import bases_of
+from pdejax.fields.eigenmodes import Eigenmodes
 from pdejax.fields.finite_difference import FiniteDifference
 
 

@@ -8,7 +8,8 @@ import pytest
 import pdejax as pj
 from pdejax.boundary import AntiPeriodic, Dirichlet, Neumann, Robin
 from pdejax.equations import AdvectionDiffusion, Diffusion, Equation, KortewegDeVries
-from pdejax.fields.eigenmodes import Eigenmodes, bases_of
+from pdejax.fields.bases import bases_of
+from pdejax.fields.eigenmodes import Eigenmodes
 from pdejax.solvers import KenCarp4
 from pdejax.stretching import Sine, TowardsPoint, TowardsWall, TowardsWalls
 from pdejax.testing import Manufactured, observed_orders

@@ -9,7 +9,7 @@ import pdejax as pj
 from pdejax.boundary import Dirichlet, Neumann, Outflow, Robin
 from pdejax.equations import Advection, AdvectionDiffusion, Diffusion, Equation
 from pdejax.fields import bases_of
-from pdejax.fields.eigenmodes import WallBasis
+from pdejax.fields.axis_bases import WallBasis
 from pdejax.fields.stencil_weights import central_weights
 from pdejax.fields.summation_by_parts import derivative_by_parts, outward_slope, quadrature_weights
 from pdejax.testing import observed_orders
