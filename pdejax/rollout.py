@@ -1,12 +1,14 @@
 """Many steps of one stepper, classical or neural."""
 
 import operator
+import warnings
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
 
@@ -27,6 +29,9 @@ def rollout(
     All frames have the finer one of the dtypes of u0 and of what the stepper makes of it: single-precision data on a
     float64 grid are stepped, and returned, in double precision.
 
+    A state that is no longer finite is followed by more of them: a `RuntimeWarning` names the step, outside of compiled
+    programs.
+
     Raises `ValueError` when `num_steps` is no whole number of at least one, when the stepper cannot be called, has no
     `dt` or changes the state's shape, and for a class or an array in the stepper's place.
     """
@@ -42,7 +47,25 @@ def rollout(
     if not jnp.issubdtype(u0.dtype, jnp.inexact):
         # A state of whole numbers would cut every step down to whole numbers again.
         u0 = u0.astype(jnp.result_type(float))
-    return _rollout(stepper, u0, count, t0, key, include_initial)
+    states = _rollout(stepper, u0, count, t0, key, include_initial)
+    if not isinstance(states, Tracer):
+        _warn_of_blow_up(stepper, states, int(include_initial))
+    return states
+
+
+def _warn_of_blow_up(stepper: Any, states: Array, num_given: int) -> None:
+    if bool(jnp.all(jnp.isfinite(states[-1]))):
+        return
+    is_lost = ~np.all(np.isfinite(np.asarray(states)), axis=tuple(range(1, states.ndim)))
+    step = int(np.argmax(is_lost)) + 1 - num_given
+    how = "stepper.check_step(u0) names the largest stable step" if hasattr(stepper, "check_step") else ""
+    what = f"is not finite after step {step}" if step else "is not finite to begin with"
+    warnings.warn(
+        f"The rollout of {type(stepper).__name__} {what}{', nor are those that follow' if step < len(states) - num_given else ''}"
+        f"{f': {how}' if how else ''}.",
+        RuntimeWarning,
+        stacklevel=3,
+    )
 
 
 def _check_stepper(stepper: Any) -> None:

@@ -666,6 +666,13 @@ MUTATIONS = [
         "tests/fields/test_eigenmodes.py",
     ),
     Mutation(
+        "a constant that a small reaction ties, left to the iteration",
+        "pdejax/elliptic/solve.py",
+        "return level + rest - jnp.sum(reaction * rest) / jnp.sum(reaction), iterations",
+        "return level + rest, iterations",
+        "tests/elliptic/test_solve.py -k small_reaction",
+    ),
+    Mutation(
         "weights of a mixture for another spacing",
         "pdejax/fields/bases.py",
         "return Robin, float(condition.value_weight) * float(unit), float(condition.slope_weight)",

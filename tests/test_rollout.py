@@ -109,3 +109,20 @@ def test_a_state_that_is_finer_at_every_call_settles_before_the_loop():
     states = pj.rollout(Finer(), jnp.ones((1, 4), jnp.float16), 2)
     assert states.dtype == jnp.float64
     np.testing.assert_allclose(states[-1], 1 / 9, rtol=1e-15)
+
+
+def test_a_state_that_is_lost_is_named():
+    grid = pj.Grid(16, 1.0)
+    stepper = pj.TimeStepper(Diffusion(1.0), pj.FiniteDifference(grid, 2), 3.0)
+    u = (-1.0) ** jnp.arange(16.0)[None]
+    with pytest.warns(RuntimeWarning, match=r"TimeStepper is not finite after step \d+, .*check_step"):
+        states = pj.rollout(stepper, u, 30, include_initial=True)
+    lost = int(np.argmax(~np.isfinite(np.asarray(states)).all(axis=(1, 2))))
+    with pytest.warns(RuntimeWarning, match=f"after step {lost}, nor"):
+        pj.rollout(stepper, u, 30)
+    with pytest.warns(RuntimeWarning, match=f"after step {lost}: "):
+        pj.rollout(stepper, u, lost)
+    with pytest.warns(RuntimeWarning, match="to begin with"):
+        pj.rollout(stepper, jnp.full((1, 16), jnp.nan), 1, include_initial=True)
+    # A compiled program says nothing.
+    jax.jit(lambda v: pj.rollout(stepper, v, 30))(u)
