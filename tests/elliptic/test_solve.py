@@ -69,10 +69,10 @@ def test_a_small_reaction_fixes_the_constant_and_one_of_zero_is_refused():
     for size, method in ((1e-13, "cg"), (1e-15, "cg"), (1e-13, "multigrid")):
         u = solved(jnp.asarray(size), method)
         np.testing.assert_allclose(u * size * weight / total, 1.0, rtol=1e-8)
-    # A source without a mean: the constant is what is left of `sum(c u) = sum(f)`, however small c is.
+    # A source without a mean: the constant is that of `sum(c u) = sum(f)`, whatever the tolerance.
     for method in ("cg", "multigrid"):
-        balanced = solved(jnp.asarray(1e-9), method, -total / f.size, rtol=1e-6)
-        assert abs(jnp.sum(shape * balanced)) < 3e-6 * jnp.sum(shape * jnp.abs(balanced))
+        balanced = solved(jnp.asarray(1e-3), method, -total / f.size, rtol=1e-4)
+        assert abs(jnp.sum(shape * balanced)) < 1e-9 * jnp.sum(shape * jnp.abs(balanced))
     operator = EllipticOperator(grid, Neumann(), a, 7.0 * shape)
     columns = jax.jit(jax.vmap(operator))(jnp.eye(f.size).reshape(-1, *f.shape)).reshape(f.size, -1)
     np.testing.assert_allclose(solved(jnp.asarray(7.0)).ravel(), np.linalg.solve(columns.T, f.ravel()), rtol=1e-8)
