@@ -9,6 +9,7 @@ from pdejax import models as models
 from pdejax import plotting as plotting
 from pdejax import solvers as solvers
 from pdejax import stretching as stretching
+from pdejax import volumes as volumes
 from pdejax.data import Trajectories as Trajectories
 from pdejax.data import generate as generate
 from pdejax.data import read_well as read_well
@@ -28,3 +29,4 @@ from pdejax.solvers import solve as solve
 from pdejax.stretching import Stretched as Stretched
 from pdejax.training import fit as fit
 from pdejax.training import objectives as objectives
+from pdejax.volumes import FiniteVolume as FiniteVolume

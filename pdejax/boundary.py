@@ -4,6 +4,7 @@ Whether an axis has walls at all is the grid's (`Grid(..., periodic=...)`); what
 of a condition is a number, an array along the wall, or a function of position and time.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -26,8 +27,22 @@ class _Plain(eqx.Module):
         return self.function(x, t)
 
 
+def _check_takes_two(function: Callable[..., Any]) -> None:
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError:
+        name = getattr(function, "__qualname__", type(function).__name__)
+        raise ValueError(
+            f"A boundary datum is a function of (x, t), position and time; {name}{inspect.signature(function)} cannot "
+            "be called so: lambda x, t: ..."
+        ) from None
+    except ValueError:
+        pass  # a built-in that does not say what it takes
+
+
 def _datum(value: Any) -> Any:
     if callable(value):
+        _check_takes_two(value)
         return value if isinstance(value, eqx.Module) else _Plain(value)
     try:
         array = jnp.asarray(value, jnp.result_type(float))
@@ -95,11 +110,18 @@ class Outflow(eqx.Module):
     """
 
 
+class Reflecting(eqx.Module):
+    """A wall that nothing crosses: beyond it lies the mirror image, with the velocity through the wall turned round.
+
+    Of the whole state, for the finite volumes of conservation laws (`ConservationLaw.reflected` says what turns round).
+    """
+
+
 class AntiPeriodic(eqx.Module):
     """The field changes its sign from one end of a periodic axis to the other: `u(x + extent) = -u(x)`."""
 
 
-Condition = Dirichlet | Neumann | Robin | Outflow
+Condition = Dirichlet | Neumann | Robin | Outflow | Reflecting
 # What a field meets along each axis: nothing to state (periodic), a change of sign, or a condition at either end.
 Sides = tuple[AntiPeriodic | tuple[Condition, Condition] | None, ...]
 
@@ -116,7 +138,7 @@ def datum_at(condition: Condition, grid: Grid, axis: int, end: int, t: Any) -> A
 
     Raises `ValueError` when an array, or what a function returns, does not fit the wall.
     """
-    if isinstance(condition, Outflow):
+    if isinstance(condition, Outflow | Reflecting):
         return jnp.zeros((1,) * grid.ndim, grid.dtype)
     value = condition.value
     if callable(value):
@@ -135,7 +157,7 @@ def datum_at(condition: Condition, grid: Grid, axis: int, end: int, t: Any) -> A
 
 def datum_rate(condition: Condition, grid: Grid, axis: int, end: int, t: Any) -> Array:
     """The time derivative of `datum_at`."""
-    if isinstance(condition, Outflow) or not callable(condition.value):
+    if isinstance(condition, Outflow | Reflecting) or not callable(condition.value):
         return jnp.zeros((1,) * grid.ndim, grid.dtype)
     t = jnp.asarray(t, grid.dtype)
     return jax.jvp(lambda s: datum_at(condition, grid, axis, end, s), (t,), (jnp.ones_like(t),))[1]

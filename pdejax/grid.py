@@ -225,12 +225,14 @@ def _per_axis(name: str, value: Any, ndim: int, dtype: np.dtype) -> Float[Array,
 def _checked_points(points: Points | Sequence[Points] | None, periodic: tuple[bool, ...]) -> tuple[Points, ...]:
     if points is None:
         return tuple("nodes" if wraps else "centres" for wraps in periodic)
-    kinds: tuple[Any, ...] = (points,) * len(periodic) if isinstance(points, str | Stretched) else tuple(points)
+    kinds: tuple[Any, ...] = (
+        tuple(points) if isinstance(points, Sequence) and not isinstance(points, str) else (points,) * len(periodic)
+    )
     if len(kinds) != len(periodic):
         raise ValueError(f"Grid has {len(periodic)} axes but `points` has {len(kinds)} entries: give one per axis.")
     named = ("nodes", "centres", "chebyshev")
     if unknown := [kind for kind in kinds if not isinstance(kind, Stretched) and kind not in named]:
-        raise ValueError(f'Grid points must be "nodes", "centres", "chebyshev" or a Stretched, got {unknown[0]!r}.')
+        raise ValueError(f'Grid points must be "nodes", "centres", "chebyshev" or Stretched(...), got {unknown[0]!r}.')
     if wrong := [axis for axis, kind in enumerate(kinds) if kind == "chebyshev" and periodic[axis]]:
         raise ValueError(
             f"Chebyshev points are for axes with two ends, and axis {wrong[0]} is periodic: Grid(..., periodic=False) "

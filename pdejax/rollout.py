@@ -60,9 +60,9 @@ def _warn_of_blow_up(stepper: Any, states: Array, num_given: int) -> None:
     step = int(np.argmax(is_lost)) + 1 - num_given
     how = "stepper.check_step(u0) names the largest stable step" if hasattr(stepper, "check_step") else ""
     what = f"is not finite after step {step}" if step else "is not finite to begin with"
+    others = ", nor are those that follow" if step < len(states) - num_given else ""
     warnings.warn(
-        f"The rollout of {type(stepper).__name__} {what}{', nor are those that follow' if step < len(states) - num_given else ''}"
-        f"{f': {how}' if how else ''}.",
+        f"The rollout of {type(stepper).__name__} {what}{others}{f': {how}' if how else ''}.",
         RuntimeWarning,
         stacklevel=3,
     )

@@ -14,7 +14,7 @@ from typing import Any
 import equinox as eqx
 from jax.core import Tracer
 
-from pdejax.boundary import AntiPeriodic, Condition, Dirichlet, Neumann, Robin, Sides
+from pdejax.boundary import AntiPeriodic, Condition, Dirichlet, Neumann, Reflecting, Robin, Sides
 from pdejax.grid import Grid
 
 AXIS_NAMES = ("x", "y", "z")
@@ -24,17 +24,23 @@ _SHORT = {"value": Dirichlet, "derivative": Neumann}
 class Walls(eqx.Module):
     """The conditions of every component; `by_component` has one entry `"*"` where all meet the same.
 
-    Raises `ValueError` for a wall without a condition, a condition on a periodic axis, names that are no side, and
-    axes that change the sign of some components only.
+    Raises `ValueError` for a wall without a condition, a condition on a periodic axis, names that are no side, axes
+    that change the sign of some components only and, without `reflecting`, for `Reflecting` walls.
     """
 
     by_component: dict[str, Sides]
 
-    def __init__(self, grid: Grid, boundary: Any):
+    def __init__(self, grid: Grid, boundary: Any, reflecting: bool = False):
         if _is_by_component(grid, boundary):
             self.by_component = {name: _sides(grid, stated, name) for name, stated in boundary.items()}
         else:
             self.by_component = {"*": _sides(grid, boundary, None)}
+        stated = [one for sides in self.by_component.values() for pair in sides if pair for one in _each(pair)]
+        if not reflecting and any(isinstance(one, Reflecting) for one in stated):
+            raise ValueError(
+                "Reflecting() is a wall for the finite volumes of conservation laws (FiniteVolume); here state what "
+                "each component meets, such as Dirichlet(0.0) for a velocity through the wall and Neumann(0.0)."
+            )
         turning = {tuple(isinstance(pair, AntiPeriodic) for pair in sides) for sides in self.by_component.values()}
         if len(turning) > 1:
             raise ValueError("An axis is anti-periodic for all components or for none: state it for each of them.")
@@ -54,6 +60,10 @@ class Walls(eqx.Module):
                 f"Add {missing[0]!r}, or '*' for all others."
             )
         return tuple(given.get(name, given.get("*", ())) for name in names)
+
+
+def _each(pair: Any) -> tuple[Any, ...]:
+    return pair if isinstance(pair, tuple) else (pair,)
 
 
 def _axis_names(grid: Grid) -> list[str]:

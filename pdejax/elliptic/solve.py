@@ -30,11 +30,14 @@ Method = Literal["auto", "direct", "cg", "multigrid"]
 class Statistics(NamedTuple):
     """`iterations`: V-cycles, or steps of conjugate gradients with one V-cycle each, or 0 for the direct method;
     `relative_residual`: `|b - A u| / |b|` of the solution that is returned; `converged`: whether it met `rtol`, or what
-    rounding u itself leaves (of a solution that is a large constant and little more, that may be many times b)."""
+    rounding u itself leaves (of a solution that is a large constant and little more, that may be many times b);
+    `imbalance`: where nothing ties the constant, what of f and the walls' data did not balance and was spread over the
+    box, over the sum of their absolute values; otherwise zero."""
 
     iterations: Int[Array, ""]
     relative_residual: Float[Array, ""]
     converged: Bool[Array, ""]
+    imbalance: Float[Array, ""]
 
 
 def poisson(grid: Grid, f: Any, boundary: Any = None, **options: Any) -> tuple[Array, Statistics]:
@@ -85,6 +88,8 @@ def solve_elliptic(
             'constant coefficients go by method="direct".'
         )
     rtol = (1e-10 if operator.grid.dtype == np.float64 else 1e-5) if rtol is None else float(rtol)
+    if not (np.isfinite(rtol) and rtol > 0):
+        raise ValueError(f"rtol must be positive and finite, got {rtol}.")
     spacing = operator.grid.spacing
     # Traced side lengths cannot decide how a program is built: the axes then count as equally fine.
     ratios = (1.0,) * operator.grid.ndim if isinstance(spacing, Tracer) else tuple(np.asarray(spacing).tolist())
@@ -164,7 +169,11 @@ def _solve(
     rounding = 10 * jnp.finfo(b.dtype).eps * largest * jnp.linalg.norm(fixed_u)
     tied = _keeps_constants(operator) & jnp.all(fixed_operator.reaction > 0)
     converged = residual <= jnp.maximum(2 * rtol * size, jnp.where(tied, rounding, jnp.minimum(rounding, 0.1 * size)))
-    statistics = Statistics(iterations, residual / jnp.where(size > 0, size, 1.0), converged)
+    imbalance = jnp.zeros_like(residual)
+    if operator.singular:
+        total = jnp.sum(jnp.abs(b))
+        imbalance = jnp.abs(jnp.sum(b)) / jnp.where(total > 0, total, 1.0)
+    statistics = Statistics(iterations, residual / jnp.where(size > 0, size, 1.0), converged, imbalance)
     if operator.singular:
         cells = operator.restrict(operator.cells())
         u = u - jnp.sum(cells * u) / jnp.sum(cells)

@@ -92,7 +92,10 @@ def coefficient(
     Raises `ValueError` when it is not finite, has the wrong rank, or the wrong sign. Traced values pass unchecked.
     """
     # One explicit dtype: a weakly typed leaf, as Python numbers give, or a float32 one would compile another program.
-    array = jnp.asarray(value, jnp.result_type(float))
+    try:
+        array = jnp.asarray(value, jnp.result_type(float))
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a {'number or vector' if vector else 'number'}, got {value!r}.") from None
     if array.ndim > (1 if vector else 0):
         raise ValueError(f"{name} must be a {'number or vector' if vector else 'number'}, got shape {array.shape}.")
     if not isinstance(array, Tracer):

@@ -40,20 +40,29 @@ class HeterogeneousDiffusion(Equation):
       leaves to differentiate in; a Python function is part of the program.
 
     kappa may jump: finite differences of order 2 take harmonic means, with which the flux through a jump midway between
-    two points is exact. Everything is in `nonlinear`, so solvers are explicit: a step is at most about
-    `h^2 / (2 ndim max(kappa))`. Where that is too short, between walls, state `u.diffusion(kappa, mean="harmonic")` in
-    the `linear` of an equation of your own: implicit stages then solve it, however large kappa is.
+    two points is exact.
+
+    - `implicit`: whether this is the linear part. False: it is `nonlinear` and solvers are explicit, with steps of at
+      most about `h^2 / (2 ndim max(kappa))`. True: implicit stages solve it between walls, however large kappa is, and
+      exponential solvers and Fourier series, which ask for constant coefficients, refuse it.
 
     `check_grid` raises `ValueError` where kappa is not positive and finite.
     """
 
     diffusivity: Any = eqx.field(converter=_function)
+    implicit: bool = eqx.field(static=True, default=False)
     degree: ClassVar[int | None] = 1
 
     def components(self, ndim: int) -> tuple[str, ...]:
         return ("u",)
 
+    def linear(self, u: AbstractField) -> AbstractField:
+        return self._spread(u) if self.implicit else u * 0.0
+
     def nonlinear(self, t: Any, u: AbstractField) -> AbstractField:
+        return u * 0.0 if self.implicit else self._spread(u)
+
+    def _spread(self, u: AbstractField) -> AbstractField:
         return u.diffusion(u.coordinates.map(self._of_components), mean="harmonic")
 
     def check_grid(self, grid: Grid) -> None:

@@ -4,13 +4,15 @@ from functools import partial
 from typing import Any, ClassVar
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from pdejax.equations.conservation_law import ConservationLaw, Speeds, States
 from pdejax.equations.equation import Equation, coefficient
 from pdejax.fields import AbstractField
 
 
-class Advection(Equation):
+class Advection(ConservationLaw):
     r"""Transport of one scalar at constant velocity: `u_t + c . grad u = 0`. The solution is `u0(x - c t)`.
 
     - `velocity`: c, one number (the same along each axis) or one per axis.
@@ -24,6 +26,23 @@ class Advection(Equation):
 
     def linear(self, u: AbstractField) -> AbstractField:
         return -u.directional_derivative(per_axis("velocity", self.velocity, u.ndim))
+
+    def nonlinear(self, t: Any, u: AbstractField) -> AbstractField:
+        return u * 0.0
+
+    def flux(self, u: States, axis: int) -> States:
+        return self._along(axis, u) * u
+
+    def wave_speeds(self, left: States, right: States, axis: int) -> tuple[Speeds, Speeds]:
+        speed = jnp.broadcast_to(self._along(axis, left), left.shape[1:])
+        return speed, speed
+
+    def eigensystem(self, left: States, right: States, axis: int) -> tuple[Array, Array, Array]:
+        one = jnp.ones_like(left)[None]
+        return self._along(axis, left) * one[0], one, one
+
+    def _along(self, axis: int, u: States) -> Array:
+        return (self.velocity if self.velocity.ndim == 0 else self.velocity[axis]).astype(u.dtype)
 
 
 class Diffusion(Equation):

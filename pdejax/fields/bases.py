@@ -87,11 +87,11 @@ def _basis(reading: Reading, axis: int, side: Any, terms: Terms) -> WallBasis | 
     if len(orders) > 1:
         raise _NotDiagonal(
             f"`linear` holds derivatives of the orders {sorted(orders)} along axis {axis}, which has walls: their "
-            "matrices have no common eigenvectors. State one of them in `nonlinear`, or use an implicit-explicit "
-            "solver such as KenCarp4 or an explicit one."
+            "matrices have no common eigenvectors. Leave one of them in `linear` (equations.LeadingPart does), or "
+            "use an implicit-explicit solver such as KenCarp4 or an explicit one."
         )
     ends: tuple[Any, ...] = side if isinstance(side, tuple) else () if side is None else (side,)
-    conditions = tuple(_homogeneous(condition, reading, axis) for condition in ends)
+    conditions = tuple(homogeneous_kind(condition, reading, axis) for condition in ends)
     vectors, inverse, values = _diagonalised(
         stencils_of(reading), grid.shape[axis], grid.points[axis], orders[0] if orders else 0, conditions
     )
@@ -120,7 +120,7 @@ def _check_chebyshev(side: Any, orders: Sequence[int], axis: int) -> None:
         )
 
 
-def _homogeneous(condition: Any, reading: Reading, axis: int) -> tuple[Any, ...]:
+def homogeneous_kind(condition: Any, reading: Reading, axis: int) -> tuple[Any, ...]:
     """The kind of a condition, with its weights for a unit of length."""
     if not isinstance(condition, Robin):
         return (type(condition),)
@@ -136,6 +136,19 @@ def _homogeneous(condition: Any, reading: Reading, axis: int) -> tuple[Any, ...]
 
 
 @functools.lru_cache(maxsize=64)
+def unit_matrix(
+    stencils: Stencils | None, num_points: int, points: Any, order: int, conditions: tuple[tuple[Any, ...], ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The matrix of a derivative for a unit of length, and which points are free; conditions by `homogeneous_kind`."""
+    with jax.enable_x64(True), jax.ensure_compile_time_eval():
+        ends = tuple(kind(*weights) for kind, *weights in conditions)
+        line = line_of(stencils, num_points, 1.0, points, ends, np.float64)
+        # For unit length, whatever that is a part of.
+        line = eqx.tree_at(lambda one: one.grid.extent, line, 1 / unit_of(line, 0)[None])
+        return dense_matrix(line, order), free_points(num_points, held_ends(line, 0, ends))
+
+
+@functools.lru_cache(maxsize=64)
 def _diagonalised(
     stencils: Stencils | None, num_points: int, points: Any, order: int, conditions: tuple[tuple[Any, ...], ...]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -143,15 +156,10 @@ def _diagonalised(
     vectors, inverse, values = np.eye(num_points), np.eye(num_points), np.zeros(num_points)
     if order == 0:
         return vectors, inverse, values
-    with jax.enable_x64(True), jax.ensure_compile_time_eval():
-        ends = tuple(kind(*weights) for kind, *weights in conditions)
-        line = line_of(stencils, num_points, 1.0, points, ends, np.float64)
-        # For unit length, whatever that is a part of.
-        line = eqx.tree_at(lambda one: one.grid.extent, line, 1 / unit_of(line, 0)[None])
-        matrix = dense_matrix(line, order)
-    is_free = free_points(num_points, held_ends(line, 0, ends))
+    matrix, is_free = unit_matrix(stencils, num_points, points, order, conditions)
     free = np.ix_(is_free, is_free)
-    if stencils is not None and stencils.closure == "summation by parts" and order == 2 and len(ends) == 2:
+    num_ends = len(conditions)
+    if stencils is not None and stencils.closure == "summation by parts" and order == 2 and num_ends == 2:
         # Symmetric in the norm of H: the eigenvalues are real.
         scale = np.sqrt(quadrature_weights(num_points, stencils.order))[is_free]
         symmetric = scale[:, None] * matrix[free] / scale
@@ -161,7 +169,7 @@ def _diagonalised(
         found, columns = np.linalg.eig(matrix[free])
     condition = np.linalg.cond(columns)
     if not condition < _WORST_CONDITION:
-        where, refusal = ("between these walls", _NotDiagonal) if len(ends) == 2 else ("around this axis", ValueError)
+        where, refusal = ("between these walls", _NotDiagonal) if num_ends == 2 else ("around this axis", ValueError)
         raise refusal(
             f"The eigenvectors of the derivative of order {order} {where} are nearly dependent (condition number "
             f"{condition:.1e}): they are no basis to compute in. State it in `nonlinear`, or use an implicit-explicit "

@@ -44,6 +44,10 @@ class FiniteDifference(eqx.Module):
     A node on a Dirichlet wall is held: it has the wall's value, and changes as that does. At a wall with `Outflow`
     derivatives are one-sided.
 
+    Transport with little diffusion between walls has growing modes with the orders 6 (on nodes) and 8 and ghost values,
+    at rates of some ten per crossing: `solve` warns of those of the linear part. Upwind advection and summation by
+    parts have none; nor has diffusion that resolves its layers.
+
     On stretched points derivatives have the same orders; between walls those of order 1 and 2. From an inflow on nodes
     that are stretched there, transport without diffusion grows with orders 4 and more, and read upwind with the
     seventh alone: use advection="upwind", order 2, centres, or diffusion that reaches the wall.

@@ -193,6 +193,6 @@ def _edges(grid: Grid) -> list[np.ndarray]:
 
 
 def _per_channel(what: str, given: Sequence[str] | None, default: list[str]) -> list[str]:
-    if given is not None and len(given) != len(default):
-        raise ValueError(f"plot_field needs {what} for {len(default)} channels, got {list(given)}.")
+    if given is not None and (isinstance(given, str) or len(given) != len(default)):
+        raise ValueError(f"plot_field needs {what} for {len(default)} channels, one each in a list, got {given!r}.")
     return default if given is None else list(given)

@@ -15,6 +15,7 @@ from pdejax.fields.power_iteration import dominant_pair, norm
 from pdejax.solvers.semilinear import AbstractSemilinearSolver
 from pdejax.solvers.stability_region import ANGLES, stability_radii
 from pdejax.solvers.terms import Space, encoded, terms_for
+from pdejax.volumes import FiniteVolume
 
 # Applications of the right-hand side's derivative before the first step, in pairs; every later step adds one pair.
 _FIRST_PAIRS = 15
@@ -31,6 +32,9 @@ class CourantLimited(eqx.Module):
 
     Steps between output times stay equal while they are between 0.8 and 1 times what is allowed, and then fit the rest
     of the interval evenly: solvers whose coefficients or history belong to one step size keep them.
+
+    Finite volumes have no smooth right-hand side; there the largest stable step is that of CFL number one, with the
+    wave speeds that the law states.
 
     It guards stability and nothing else: what changes without limiting the step (a force in time) is not seen.
 
@@ -72,10 +76,23 @@ class ExplicitPart(eqx.Module):
         return self.terms.nonlinear(t, y) if self.is_semilinear else self.terms.vf(t, y, None)
 
 
+class _Waves(eqx.Module):
+    """The largest rate at which waves cross cells of finite volumes, whose steps it limits."""
+
+    law: Any
+    space: FiniteVolume
+
+    def __call__(self, u: Array) -> Array:
+        return jnp.max(self.space.courant_rates(self.law, u))
+
+
 def courant_controller(
     limited: CourantLimited, equation: Equation, space: Space, solver: Any, start: Array, times: Array
 ) -> "CourantController":
     """Raises `ValueError` for a solver whose stability region is not known."""
+    if isinstance(space, FiniteVolume):
+        explicit, nothing = _Waves(equation, space), jnp.zeros((), times.dtype)
+        return CourantController(limited, explicit, nothing, nothing, times)
     radii = stability_radii(solver)
     if radii is None:
         raise ValueError(
@@ -92,7 +109,7 @@ class CourantController(diffrax.AbstractStepSizeController):
     """The step control of `CourantLimited`; its state is the tracked eigenvector and the present size of the steps."""
 
     limited: CourantLimited
-    explicit: ExplicitPart
+    explicit: Any
     radii: Array
     start: Array
     times: Array
@@ -126,9 +143,12 @@ class CourantController(diffrax.AbstractStepSizeController):
         # As in all step control: where steps end does not change the solution, but for its error.
         still = lambda leaf: jax.lax.stop_gradient(leaf) if eqx.is_inexact_array(leaf) else leaf  # noqa: E731
         y, explicit = jax.tree.map(still, (y, self.explicit))
-        _, derivative = jax.linearize(lambda v: explicit(t, v), y)
-        modulus, angle, vector = dominant_pair(derivative, vector)
-        radius = jnp.interp(angle, jnp.asarray(ANGLES, modulus.dtype), self.radii)
+        if isinstance(explicit, _Waves):
+            modulus, radius = explicit(y), 1.0
+        else:
+            _, derivative = jax.linearize(lambda v: explicit(t, v), y)
+            modulus, angle, vector = dominant_pair(derivative, vector)
+            radius = jnp.interp(angle, jnp.asarray(ANGLES, modulus.dtype), self.radii)
         limit = jnp.where(modulus > 0, self.limited.fraction * radius / jnp.where(modulus > 0, modulus, 1), jnp.inf)
         if self.limited.longest is not None:
             limit = jnp.minimum(limit, self.limited.longest)

@@ -124,7 +124,7 @@ class Condition(eqx.Module):
 
 def checked_events(until: Any) -> tuple[Any, ...]:
     """`until` as a tuple of events. Raises `TypeError` for what is none."""
-    events = tuple(until) if isinstance(until, Sequence) else (until,)
+    events = tuple(until) if isinstance(until, Sequence) and not isinstance(until, str) else (until,)
     for event in events:
         if isinstance(event, type) or not (isinstance(event, SteadyState | BlowUp | NotFinite) or callable(event)):
             raise TypeError(

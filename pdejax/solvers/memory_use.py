@@ -1,7 +1,6 @@
 """How much memory a program takes, before it runs."""
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,16 +38,20 @@ class Memory:
         return f"{readable(self.total)} ({parts})"
 
 
-def memory(program: Callable[..., Any], *args: Any) -> Memory:
+def memory(program: Any, *args: Any) -> Memory:
     """What `program(*args)` takes once compiled: nothing is run, and of the arguments only shapes count.
 
         memory(lambda u: pj.solve(equation, reading, u, times).u, u0)           # a solve, whatever its options
         memory(jax.grad(lambda u: loss(pj.solve(equation, reading, u, times).u)), u0)      # checkpoints included
         memory(lambda u: pj.rollout(stepper, u, 100), u0)                       # a stepper
 
+    Raises `TypeError` for a value in the place of the function.
+
     Arrays that `program` closes over are counted among the arguments. Compiling takes as long as it does before the
     first run; the compiler's account leaves out its own memory and what the transforms of a library set aside.
     """
+    if not callable(program):
+        raise TypeError(f"memory(program, *args) takes a function first, got a {type(program).__name__}.")
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)), args)
     analysis: Any = jax.jit(program).lower(*shapes).compile().memory_analysis()
     constants = getattr(analysis, "generated_code_size_in_bytes", 0)

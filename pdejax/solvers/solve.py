@@ -11,7 +11,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
-from pdejax.equations import Equation
+from pdejax.equations import ConservationLaw, Equation
+from pdejax.solvers.admissible import check_admissible, fault_ahead
 from pdejax.solvers.courant import CourantLimited, courant_controller
 from pdejax.solvers.events import Watched, checked_events
 from pdejax.solvers.memory_use import check_memory
@@ -32,6 +33,8 @@ from pdejax.solvers.terms import (
     space_of,
     terms_for,
 )
+from pdejax.solvers.transport_at_walls import check_transport_at_walls
+from pdejax.volumes import FiniteVolume
 
 
 class Solution(eqx.Module):
@@ -71,9 +74,9 @@ def solve(
     solver: diffrax.AbstractSolver | None = None,
     rtol: float | None = None,
     atol: float | None = None,
-    dt: float | CourantLimited | None = None,
+    dt: Any = None,
     until: Any = (),
-    resume: Restart | None = None,
+    resume: Any = None,
     adjoint: diffrax.AbstractAdjoint | None = None,
     progress: bool = False,
     throw: bool = True,
@@ -83,12 +86,13 @@ def solve(
 
     - `ts`: increasing times, at least two. Steps end exactly on them; nothing is interpolated. Time is counted from
       `ts[0]` inside, so that steps far from t = 0 keep their size in single precision. (What the equation does with t
-      itself is as exact as t is in the grid's precision.)
+      itself, and `Solution.ts`, are as exact as t is in the grid's precision.)
     - `solver`: a solver of `pdejax.solvers` or diffrax; by default chosen from the equation (see `explain`).
     - `rtol`, `atol`: adaptive steps, accepted when the L2 norm of the error estimate is below `atol + rtol |u|`.
       Default: adaptive with rtol 1e-6 (float64) or 1e-4 (float32), and `atol = rtol |u0|`, or `rtol` where u0 = 0: the
       same steps in whatever units u is. The norm is that of all components together: one that is a millionth of another
       adds nothing to it and is as exact as it happens to be. Choose units in which the components are of like size.
+      Finite volumes have `dt=CourantLimited()` by default.
     - `dt`: fixed steps instead, at most this long (each output interval is cut evenly), or `CourantLimited(...)`: steps
       as long as the flow at the time allows. Not together with tolerances. A fixed step that is unstable at `u0` is
       refused before it is taken.
@@ -99,11 +103,16 @@ def solve(
       repeated to the end of `ts` and `u`.
     - `resume`: `solution.resume` of an earlier solve of the same problem; u0 is None then, and ts begin where that one
       ended. The two together give the bits of one solve.
-    - `adjoint`: how to differentiate; default `diffrax.RecursiveCheckpointAdjoint()`.
+    - `adjoint`: how to differentiate; default `diffrax.RecursiveCheckpointAdjoint()`, for `jax.grad`. `jax.jvp` needs
+      `diffrax.ForwardMode()`.
     - `progress`: a progress bar.
     - `throw`: raise when the solve fails; otherwise look at `Solution.result`, and expect NaN in `u` after `t_end`.
 
-    Raises `ValueError` for times that do not increase (also once rounded to the grid's precision), dt <= 0, tolerances
+    Warns (`RuntimeWarning`) where transport between the walls of a linear part has modes that grow by themselves, and
+    where it leaves through a wall at which a value is stated.
+
+    Raises `ValueError` for times that do not increase (counted from `ts[0]`, also once rounded to the grid's
+    precision), transport that enters through an `Outflow` wall, dt <= 0, tolerances
     that are not positive, a state of another shape, values that are not finite or not so in the grid's precision, a
     fixed step over the limit of stability, a restart of another problem, and grids on which the equation makes no
     sense; `MemoryError` where the frames do not fit the free memory; and `FloatingPointError` when the solution blows
@@ -112,6 +121,8 @@ def solve(
     """
     check_problem(equation, discretisation)
     grid = discretisation.grid
+    if resume is not None and not isinstance(resume, Restart):
+        raise TypeError(f"resume= takes solution.resume, or load_restart(path), got {resume!r:.200}.")
     if (u0 is None) == (resume is None):
         raise ValueError("A solve begins at a state u0 or goes on from resume=: give one of the two, and None for u0.")
     if u0 is not None:
@@ -136,8 +147,14 @@ def solve(
         u0 = jnp.asarray(u0, grid.dtype)
         if not isinstance(u0, Tracer):
             check_memory(equation, space, solver, len(times))
+            check_transport_at_walls(equation, discretisation, float(elapsed[-1]))
 
     controller: Any
+    if isinstance(discretisation, FiniteVolume):
+        if isinstance(equation, ConservationLaw) and u0 is not None:
+            check_admissible(equation, discretisation, u0, origin)
+        if dt is None and rtol is None and atol is None:
+            dt = CourantLimited()
     if dt is not None and (rtol is not None or atol is not None):
         raise ValueError("Give either dt (fixed steps, or CourantLimited) or rtol/atol (adaptive steps), not both.")
     if isinstance(dt, CourantLimited):
@@ -191,7 +208,14 @@ def solve(
         count = int(np.sum(outcome.is_reached))
         count += bool(outcome.t_end > outputs[count - 1])
         solution = eqx.tree_at(lambda s: (s.ts, s.u), solution, (solution.ts[:count], solution.u[:count]))
-    return _checked(solution, discretisation, solver, times, max_steps) if throw else solution
+    if not throw:
+        return solution
+    fault = ""
+    if isinstance(discretisation, FiniteVolume) and not isinstance(solution.u, Tracer):
+        assert isinstance(equation, ConservationLaw)
+        if not bool(jnp.all(jnp.isfinite(solution.u))):
+            fault = fault_ahead(equation, discretisation, outcome.memory.y, t_end)
+    return _checked(solution, discretisation, solver, times, max_steps, fault)
 
 
 def explain(equation: Equation, discretisation: Discretisation) -> str:
@@ -306,8 +330,8 @@ def _solve(
 
 
 def _fixed(dt: Any, elapsed: np.ndarray, origin: float, solver: Any, dtype: np.dtype) -> np.ndarray:
-    if not (np.isfinite(dt) and dt > 0):
-        raise ValueError(f"dt must be positive and finite, got {dt}.")
+    if isinstance(dt, str | type) or np.ndim(dt) != 0 or not (np.isfinite(dt) and dt > 0):
+        raise ValueError(f"dt must be a positive, finite number or CourantLimited(...), got {dt!r}.")
     # The last steps are the first to fall together: nobody has to wait for the millions before them.
     check_resolved(fixed_steps(elapsed[-2:], float(dt)), origin, dtype, f"steps of dt = {dt}")
     steps = fixed_steps(elapsed, float(dt))
@@ -356,7 +380,7 @@ class _Norm(eqx.Module):
 
 
 def _checked(
-    solution: Solution, discretisation: Discretisation, solver: Any, times: np.ndarray, max_steps: int
+    solution: Solution, discretisation: Discretisation, solver: Any, times: np.ndarray, max_steps: int, fault: str
 ) -> Solution:
     advice = "Take smaller steps or tolerances, a finer grid, or check the sign and size of the coefficients."
     if isinstance(solution.u, Tracer):
@@ -385,5 +409,7 @@ def _checked(
     raise FloatingPointError(
         f"The solution is no longer finite {where}: no step leads on to a finite state, after {taken}. (At "
         f"t = {times[first - 1]:.6g} its largest value is "
-        f"{np.max(np.abs(np.asarray(solution.u[first - 1]))):.3g}.) {advice}"
+        f"{np.max(np.abs(np.asarray(solution.u[first - 1]))):.3g}.)"
+        + (f" From the last finite state on, {fault}; positivity=True keeps it positive." if fault else "")
+        + f" {advice}"
     )

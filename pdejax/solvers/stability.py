@@ -17,14 +17,16 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array
 
-from pdejax.equations import Equation
+from pdejax.equations import ConservationLaw, Equation
 from pdejax.fields import Chebyshev, FiniteDifference
 from pdejax.fields.power_iteration import dominant_pair, norm, spectral_radius
+from pdejax.solvers.admissible import check_courant
 from pdejax.solvers.courant import ExplicitPart, disturbance
 from pdejax.solvers.multistep import AbstractMultistepSolver
 from pdejax.solvers.semilinear import AbstractSemilinearSolver
 from pdejax.solvers.stability_region import ANGLES, stability_radii
 from pdejax.solvers.terms import Space, encoded, terms_for
+from pdejax.volumes import FiniteVolume
 
 _ITERATIONS = 30
 # A step that is refused lets a disturbance grow by 10% more than the equation does; 1% is the limit that is named.
@@ -56,8 +58,13 @@ def check_step(equation: Equation, space: Space, solver: diffrax.AbstractSolver,
 
     Nothing is looked at under `jit`, `vmap` or `grad`, and for solvers whose stability is not known here.
     """
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((equation, space, solver, u, t, h))):
+        return
+    if isinstance(space, FiniteVolume) and isinstance(equation, ConservationLaw):
+        check_courant(equation, space, u, t, h)
+        return
     radii = stability_radii(solver)
-    if radii is None or any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((equation, space, solver, u, t, h))):
+    if radii is None:
         return
     found = step_limit(equation, space, solver, u, t, h)
     if found.limit >= h:

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from pdejax.equations import Equation
+from pdejax.equations import ConservationLaw, Equation
 from pdejax.fields import Chebyshev, Eigenmodes, FiniteDifference, NearBases, PointValues, Spectral, bases_of
 from pdejax.fields.frozen import frozen_linear
 from pdejax.solvers.banded import Banded, Line
@@ -17,8 +17,10 @@ from pdejax.solvers.krylov import Krylov
 from pdejax.solvers.lift import Lift
 from pdejax.solvers.linear_part import AbstractLinearPart, Coupled, Diagonal
 from pdejax.solvers.semilinear import AbstractSemilinearSolver, SemilinearTerm
+from pdejax.solvers.strong_stability import SSPRK3
+from pdejax.volumes import FiniteVolume
 
-Discretisation = Spectral | FiniteDifference | Chebyshev
+Discretisation = Spectral | FiniteDifference | Chebyshev | FiniteVolume
 # What a solver steps in: the discretisation itself, the basis in which its linear part is diagonal (but for one axis),
 # or point values with such a basis near by.
 Space = Discretisation | Eigenmodes | PointValues
@@ -33,6 +35,11 @@ def check_problem(equation: Any, discretisation: Any) -> None:
         if not isinstance(value, kind):
             got = f"the class {value.__name__} itself" if isinstance(value, type) else f"a {type(value).__name__}"
             raise TypeError(f"The {name} must be an instance such as {example}, got {got}.")
+    if isinstance(discretisation, FiniteVolume) and not isinstance(equation, ConservationLaw):
+        raise TypeError(
+            f"FiniteVolume reads conservation laws, such as pdejax.equations.Euler(), and {type(equation).__name__} "
+            "states no flux: use Spectral, FiniteDifference or Chebyshev, or derive it from ConservationLaw."
+        )
     equation.check_grid(discretisation.grid)
 
 
@@ -60,6 +67,11 @@ def bases_for(solver: diffrax.AbstractSolver, equation: Equation, discretisation
     """
     if not isinstance(solver, AbstractSemilinearSolver) or isinstance(discretisation, Spectral):
         return None
+    if isinstance(discretisation, FiniteVolume):
+        raise ValueError(
+            f"{type(solver).__name__} treats a linear part apart, and finite volumes have none: use an explicit "
+            "solver, pdejax.solvers.SSPRK3() for one."
+        )
     if solver.needs_functions:
         return bases_of(discretisation, equation)
     return implicit_bases(equation, discretisation)[0]
@@ -90,6 +102,7 @@ def space_of(discretisation: Discretisation, bases: Any) -> Space:
     """What a solver steps in, with the `bases` of `bases_for`."""
     if bases is None or isinstance(discretisation, Spectral):
         return discretisation
+    assert not isinstance(discretisation, FiniteVolume)
     if isinstance(bases, NearBases):
         return PointValues(Eigenmodes(discretisation, bases.bases))
     return Eigenmodes(discretisation, bases)
@@ -176,6 +189,12 @@ def default_solver(equation: Equation, discretisation: Discretisation) -> tuple[
             f"{name} {where} is explicit: Tsit5, fifth order; its step is limited by the grid, {limit}. "
             f"Not implicit, because {why}"
         )
+    if isinstance(discretisation, FiniteVolume):
+        return SSPRK3(), (
+            f"{name} on finite volumes is explicit: SSPRK3, third order, every stage a mean of forward Euler steps, so "
+            "that what these do not increase does not grow. Its step is limited by the waves: CFL numbers up to one, "
+            "by default a half (CourantLimited(0.5))."
+        )
     if isinstance(discretisation, FiniteDifference):
         return diffrax.Tsit5(), (
             f"{name} on finite differences is explicit: Tsit5, fifth order. Its step is limited by the grid: "
@@ -223,7 +242,7 @@ class _LiftedNonlinear(eqx.Module):
 
 class _Tendency(eqx.Module):
     equation: Equation
-    discretisation: FiniteDifference | Chebyshev
+    discretisation: FiniteDifference | Chebyshev | FiniteVolume
     start: Any
 
     def __call__(self, t: Any, y: Array, args: Any) -> Array:

@@ -46,7 +46,15 @@ def test_data_that_do_not_balance_are_refused_with_the_imbalance():
     grid = Grid((12, 16), 1.0, periodic=False)
     with pytest.raises(ValueError, match=r"is 1.5, of 1.5 in absolute values"):
         poisson(grid, 1.0, {"x-": Neumann(0.5), "*": Neumann()})
-    u, _ = poisson(grid, 1.0, {"x-": Neumann(-1.0), "*": Neumann()})
+    u, statistics = poisson(grid, 1.0, {"x-": Neumann(-1.0), "*": Neumann()})
+    assert abs(float(statistics.imbalance)) < 1e-6
+    # What is small enough to be the quadrature's is spread, and told: 0.01 of the integral, 2 / pi of the sizes.
+    x = grid.coordinates()[0]
+    _, statistics = poisson(grid, jnp.cos(np.pi * x) + 0.01, Neumann())
+    np.testing.assert_allclose(statistics.imbalance, 0.01 * np.pi / 2, rtol=0.02)
+    assert float(poisson(grid, 1.0, 0.0)[1].imbalance) == 0
+    with pytest.raises(ValueError, match="rtol must be positive and finite, got -1"):
+        poisson(grid, 1.0, 0.0, rtol=-1)
     # u'' = -1 with u'(0) = 1, u'(1) = 0 and mean zero: the scheme is exact but for the mean of x^2.
     u, x = np.asarray(u), np.asarray(grid.coordinates())[0]
     np.testing.assert_allclose(u - u[-1:], (x - x**2 / 2) - (x - x**2 / 2)[-1:], atol=1e-12)
@@ -61,7 +69,9 @@ def test_a_small_reaction_fixes_the_constant_and_one_of_zero_is_refused():
 
     @eqx.filter_jit
     def solved(size, method="cg", added=0.0, rtol=None):
-        return solve_elliptic(EllipticOperator(grid, Neumann(), a, size * shape), f + added, method=method, rtol=rtol)[0]
+        return solve_elliptic(EllipticOperator(grid, Neumann(), a, size * shape), f + added, method=method, rtol=rtol)[
+            0
+        ]
 
     total, weight = (float(jnp.sum(part)) for part in (f, shape))
     constant = helmholtz(grid, f, Neumann(), reaction=1e-14)[0]

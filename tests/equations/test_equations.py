@@ -88,8 +88,15 @@ def test_heat_in_a_heterogeneous_medium_is_solved_between_walls():
     text = pj.explain(equation, reading)
     assert "Tsit5" in text and "h^2 / (2 ndim diffusivity)" in text and "no diffusion that limits" in text
     assert "h^2 / (3 ndim max(diffusivity))" in pj.explain(equation, pj.Spectral(pj.Grid(16, TURN)))
-    u = pj.solve(equation, reading, decaying(grid.axes[0], 0.0)[None], [0.0, 1.0]).u[-1, 0]
+    start = decaying(grid.axes[0], 0.0)[None]
+    u = pj.solve(equation, reading, start, [0.0, 1.0]).u[-1, 0]
     np.testing.assert_allclose(u, decaying(grid.axes[0], 1.0), atol=2e-4)
+    # As the linear part it is stepped implicitly, and steps are those of the solution.
+    stiff = HeterogeneousDiffusion(conductivity, implicit=True)
+    assert "implicit stages" in pj.explain(stiff, reading)
+    solution = pj.solve(stiff, reading, start, [0.0, 1.0], rtol=1e-5)
+    np.testing.assert_allclose(solution.u[-1, 0], u, atol=1e-5)
+    assert int(solution.num_steps) < 40
 
 
 def test_conductivities_that_make_no_sense_are_refused():

@@ -180,7 +180,9 @@ def test_a_blow_up_under_jit_is_a_run_time_error():
         ([0.0], {}, "at least two"),
         ([0.0, 0.0], {}, "increasing times"),
         ([0.0, float("inf")], {}, "finite"),
-        ([0.0, 1.0], {"dt": 0.0}, "dt must be positive"),
+        ([0.0, 1.0], {"dt": 0.0}, "dt must be a positive, finite number"),
+        ([0.0, 1.0], {"dt": "0.1"}, "dt must be a positive.*got '0.1'"),
+        ([0.0, 1.0], {"dt": pj.solvers.CourantLimited}, "dt must be a positive.*CourantLimited"),
         ([0.0, 1.0], {"dt": 0.1, "rtol": 1e-3}, "not both"),
         ([0.0, 1.0], {"rtol": -1e-3}, "must be positive, got -0.001"),
         ([0.0, 1.0], {"solver": diffrax.Euler()}, "Euler estimates no error.*give dt"),
@@ -190,6 +192,21 @@ def test_bad_arguments_are_named(times, options, match):
     grid = pj.Grid(16, 1.0)
     with pytest.raises(ValueError, match=match):
         pj.solve(Burgers(0.1), pj.Spectral(grid), jnp.zeros((1, 16)), times, **options)
+
+
+def test_things_of_another_kind_are_named():
+    grid = pj.Grid(16, 1.0, periodic=False)
+    reading, u = pj.FiniteDifference(grid, 2, 0.0), jnp.zeros((1, 16))
+    with pytest.raises(TypeError, match=r"resume= takes solution.resume, or load_restart\(path\), got 'file'"):
+        pj.solve(Burgers(0.1), reading, None, [0.0, 1.0], resume="file")
+    with pytest.raises(TypeError, match="until= takes .*got 'steady'"):
+        pj.solve(Burgers(0.1), reading, u, [0.0, 1.0], until="steady")
+    with pytest.raises(TypeError, match="takes a function first, got a "):
+        pj.solvers.memory(u)
+    with pytest.raises(ValueError, match=r"a function of \(x, t\).*lambda>\(x\) cannot"):
+        pj.FiniteDifference(grid, 2, lambda x: x[0])
+    with pytest.raises(ValueError, match=r"viscosity must be a number, got 'a'"):
+        Burgers("a")
 
 
 def test_bad_initial_states_are_named():

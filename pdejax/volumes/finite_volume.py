@@ -1,0 +1,172 @@
+"""Finite volumes: averages over cells change by what flows through their faces."""
+
+import math
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from pdejax.boundary import Robin
+from pdejax.grid import Grid, check_is_grid
+from pdejax.sides import Walls
+from pdejax.sizes import size
+from pdejax.volumes.ghost_cells import padded
+from pdejax.volumes.numerical_fluxes import HLL, AbstractNumericalFlux
+from pdejax.volumes.positivity import drawn_to_average
+from pdejax.volumes.reconstruction import MUSCL, AbstractReconstruction
+
+Variables = Literal["conserved", "primitive", "characteristic"]
+_VARIABLES = ("conserved", "primitive", "characteristic")
+
+
+class FiniteVolume(eqx.Module):
+    r"""Reads a conservation law, `u_t + sum over a of d f_a(u) / dx_a = s`, on averages over cells:
+
+        d u_i / dt = - sum over a of (F_a(i + 1/2) - F_a(i - 1/2)) / h_a + s(u_i)
+
+    F is `riemann` of the two values at a face, which `reconstruction` makes of the averages on either side, along the
+    axis that crosses it. What leaves one cell enters its neighbour: the sum of each component changes by what crosses
+    the walls, and by sources, to rounding.
+
+    - `grid`: cells, centred at its points: `"centres"` or, along periodic axes, `"nodes"`.
+    - `reconstruction`: `PiecewiseConstant()`, `MUSCL(limiter)`, `WENO(order)`.
+    - `riemann`: `Rusanov()`, `HLL()`, `HLLC()`, `Roe()`.
+    - `boundary`: one condition for all walls, a mapping by side, or by component and side (`pdejax.sides`):
+      `Outflow()`, `Reflecting()`, values that flow in, `Neumann(slope)`.
+    - `variables`: what is reconstructed. `"conserved"`; `"primitive"` (density, velocity, pressure: these stay
+      constant across contacts); `"characteristic"` (the waves at each face, so that jumps of one do not make ripples
+      in another, for the price of two small products per cell of the stencil).
+    - `positivity`: draws edge values to the averages where densities, depths or pressures would not stay positive.
+
+    A face has one value, that of its middle: along one dimension the order is the reconstruction's; in more dimensions
+    it is the second, except for linear laws with constant coefficients. Sources are taken at averages: second order.
+
+    A state that is not admissible, with a negative density say, has no tendency: NaN, which ends a solve.
+
+    Raises `ValueError` for points that are no cells, walls without a condition or with a mixture, and unknown
+    `variables`.
+    """
+
+    grid: Grid
+    reconstruction: AbstractReconstruction
+    riemann: AbstractNumericalFlux
+    walls: Walls
+    variables: Variables = eqx.field(static=True)
+    positivity: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        grid: Grid,
+        reconstruction: AbstractReconstruction | None = None,
+        riemann: AbstractNumericalFlux | None = None,
+        boundary: Any = None,
+        *,
+        variables: Variables = "conserved",
+        positivity: bool = False,
+    ):
+        check_is_grid(grid, "FiniteVolume")
+        for axis, points in enumerate(grid.points):
+            if points != "centres" and not (points == "nodes" and grid.periodic[axis]):
+                raise ValueError(
+                    f"FiniteVolume needs cells of one size, and axis {axis} has {points!r}: use Grid(..., "
+                    'points="centres") there.'
+                )
+        for name, value, kind in (
+            ("reconstruction", reconstruction, AbstractReconstruction),
+            ("riemann", riemann, AbstractNumericalFlux),
+        ):
+            if value is not None and not isinstance(value, kind):
+                raise TypeError(
+                    f"FiniteVolume takes for `{name}` an instance such as {_EXAMPLES[name]}, got {value!r}."
+                )
+        if variables not in _VARIABLES:
+            raise ValueError(f"`variables` is one of {_VARIABLES}, got {variables!r}.")
+        self.grid = grid
+        self.reconstruction = MUSCL() if reconstruction is None else reconstruction
+        self.riemann = HLL() if riemann is None else riemann
+        self.walls = Walls(grid, boundary, reflecting=True)
+        self.variables = variables
+        self.positivity = bool(positivity)
+        for sides in self.walls.by_component.values():
+            if any(isinstance(one, Robin) for pair in sides if isinstance(pair, tuple) for one in pair):
+                raise ValueError("FiniteVolume reads no Robin conditions: give Dirichlet(value) or Neumann(slope).")
+
+    def encode(self, u: Float[Array, "channel *space"]) -> Float[Array, "channel *space"]:
+        """The averages themselves."""
+        return u
+
+    def decode(self, y: Float[Array, "channel *space"]) -> Float[Array, "channel *space"]:
+        return y
+
+    def hold(self, equation: Any, t: Any, u: Float[Array, "channel *space"]) -> Float[Array, "channel *space"]:
+        """No cell is held by a wall."""
+        return u
+
+    def norm(self, y: Float[Array, "channel *space"]) -> Float[Array, ""]:
+        """Root mean square over the cells, summed over channels."""
+        return size(y, jnp.sum) / math.prod(self.grid.shape) ** 0.5
+
+    def tendency(self, equation: Any, t: Any, u: Float[Array, "channel *space"]) -> Float[Array, "channel *space"]:
+        """`du/dt` of the averages."""
+        names = equation.components(self.grid.ndim)
+        self.grid.check_state(u, len(names))
+        # Negative densities have no speed of sound; what would go on computing with them stops here.
+        rate = jnp.where(equation.admissible(u), jnp.zeros_like(u), jnp.nan)
+        for axis in range(self.grid.ndim):
+            fluxes = self.face_fluxes(equation, t, u, axis)
+            rate = rate - jnp.diff(fluxes, axis=axis + 1) / self.grid.mean_spacing(axis)
+        source = equation.source(t, self.grid.coordinates(), u)
+        return rate if source is None else rate + source
+
+    def courant_rates(self, equation: Any, u: Float[Array, "channel *space"]) -> Float[Array, "*space"]:
+        """For each cell the rate at which waves cross it, the sum over axes of their largest speed over the spacing: a
+        step h has the CFL number h times the largest of these."""
+        rates = jnp.zeros(u.shape[1:], u.dtype)
+        for axis in range(self.grid.ndim):
+            slowest, fastest = equation.wave_speeds(u, u, axis)
+            rates = rates + jnp.maximum(jnp.abs(slowest), jnp.abs(fastest)) / self.grid.mean_spacing(axis)
+        return rates
+
+    def face_fluxes(
+        self, equation: Any, t: Any, u: Float[Array, "channel *space"], axis: int
+    ) -> Float[Array, "channel *faces"]:
+        """The flux through every face across `axis`, both ends included: one more than there are cells."""
+        sides = self.walls.of(equation.components(self.grid.ndim), type(equation).__name__)
+        # Cells beyond the walls have edges, too, and with `positivity` need both.
+        more = int(self.positivity)
+        whole = padded(u, equation, sides, self.grid, t, axis, self.reconstruction.reach + 1 + more)
+        num_faces = u.shape[axis + 1] + 1 + 2 * more
+        left, right = self._at_faces(equation, whole, axis, num_faces)
+        if self.positivity:
+            cells = _without(whole, axis, self.reconstruction.reach + 1, self.reconstruction.reach + 1)
+            edges = _without(right, axis, 0, 1), _without(left, axis, 1, 0)
+            below, above = drawn_to_average(cells, *edges, equation)
+            left, right = _without(above, axis, 0, 1), _without(below, axis, 1, 0)
+        return self.riemann(equation, left, right, axis)
+
+    def _at_faces(self, law: Any, whole: Array, axis: int, num_faces: int) -> tuple[Array, Array]:
+        """The states below and above each face."""
+        reach = self.reconstruction.reach
+        fineness = 1 / jnp.asarray(self.grid.shape[axis], whole.dtype)
+        values = law.primitive(whole) if self.variables == "primitive" else whole
+        cells = [
+            jax.lax.slice_in_dim(values, start, start + num_faces, axis=axis + 1) for start in range(2 * reach + 2)
+        ]
+        if self.variables == "characteristic":
+            _, to_state, to_waves = law.eigensystem(cells[reach], cells[reach + 1], axis)
+            cells = [jnp.sum(to_waves * cell[None], axis=1) for cell in cells]
+        left = self.reconstruction.at_edge(cells[:-1], fineness)
+        right = self.reconstruction.at_edge(cells[:0:-1], fineness)
+        if self.variables == "characteristic":
+            return jnp.sum(to_state * left[None], axis=1), jnp.sum(to_state * right[None], axis=1)
+        return (law.conserved(left), law.conserved(right)) if self.variables == "primitive" else (left, right)
+
+
+def _without(u: Array, axis: int, first: int, last: int) -> Array:
+    """Without so many places at the two ends of a space axis."""
+    return jax.lax.slice_in_dim(u, first, u.shape[axis + 1] - last, axis=axis + 1)
+
+
+_EXAMPLES = {"reconstruction": "MUSCL()", "riemann": "HLL()"}
