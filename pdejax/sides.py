@@ -5,13 +5,15 @@
     FiniteDifference(grid, boundary={"u": {"x": 0.0}, "v": Neumann()})          by component, then by side
 
 A side is `x-`, `x+` or `x` for both; `*` is every wall, or component, that is not named. A number, an array or a
-function stands for `Dirichlet`; `{"value": 1.0}` and `{"derivative": 1.0}` for `Dirichlet(1.0)` and `Neumann(1.0)`.
+function stands for `Dirichlet`, a mixture without a value for `Neumann`; `{"value": 1.0}` and `{"derivative": 1.0}` for
+`Dirichlet(1.0)` and `Neumann(1.0)`.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
+import jax.numpy as jnp
 from jax.core import Tracer
 
 from pdejax.boundary import AntiPeriodic, Condition, Dirichlet, Neumann, Reflecting, Robin, Sides
@@ -137,4 +139,19 @@ def _condition(stated: Any, grid: Grid, axis: int) -> Condition:
     if isinstance(stated, Robin) and grid.placement[axis] == "nodes" and not isinstance(stated.slope_weight, Tracer):
         if float(stated.slope_weight) == 0:
             raise ValueError("Robin(a, 0.0, v) at points on the wall is Dirichlet(v / a): state it so.")
+    if isinstance(stated, Robin) and not isinstance(stated.value_weight, Tracer) and float(stated.value_weight) == 0:
+        # A slope and nothing else: what has constants to spare must know.
+        return Neumann(
+            _Over(stated.value, stated.slope_weight) if callable(stated.value) else stated.value / stated.slope_weight
+        )
     return stated if isinstance(stated, Condition) else Dirichlet(stated)
+
+
+class _Over(eqx.Module):
+    """A datum over a number."""
+
+    datum: Any
+    weight: Any
+
+    def __call__(self, x: Any, t: Any) -> Any:
+        return self.datum(x, t) / jnp.asarray(self.weight, jnp.result_type(self.datum(x, t)))

@@ -36,8 +36,8 @@ def solve_poisson(
     ends, q is known up to a constant and has zero mean; the part of f that no such q has (data and source out of
     balance) is dropped, as Fourier series drop the mean of f.
 
-    Robin conditions whose value weight is zero leave a constant free like Neumann ones, and are not noticed: q is then
-    not finite where no other wall holds it.
+    A Robin condition whose value weight is traced and turns out to be zero leaves a constant free and is not noticed:
+    where no other wall holds it q is then rounding over zero.
 
     Raises `ValueError` for `Outflow`, which leaves q undetermined, and for Robin conditions along two axes.
     """

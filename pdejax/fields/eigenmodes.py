@@ -21,10 +21,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact
 
+from pdejax.boundary import Robin
 from pdejax.fields.axis_bases import Bases, Basis, FourierBasis, PointBasis, broadcast_along, decoded, encoded
 from pdejax.fields.bases import orders_along, separable_terms
 from pdejax.fields.field import EquationLike
-from pdejax.fields.line import Reading, along, bands, stencils_of, unit_of
+from pdejax.fields.line import Reading, along, bands, held_ends, stencils_of, unit_of
 from pdejax.fields.separable import Terms, coefficient_of
 from pdejax.grid import Grid
 
@@ -63,8 +64,11 @@ class Eigenmodes(eqx.Module):
         total = _stacked([_symbol(self.reading, term, bases) for term, bases in zip(terms, self.bases, strict=True)])
         return jnp.where(self.is_free(), total, 0)
 
-    def lines(self, equation: EquationLike) -> "tuple[tuple[int, Float[Array, 'points band']] | None, ...]":
-        """For each component, the axis that keeps its points and the matrix along it (`line.bands`), or None."""
+    def lines(
+        self, equation: EquationLike
+    ) -> "tuple[tuple[int, Float[Array, 'points band'], tuple[bool, bool]] | None, ...]":
+        """For each component, the axis that keeps its points, the matrix along it (`line.bands`) and which of its ends
+        are held, or None."""
         terms = separable_terms(self.reading, equation)
         found: list[Any] = []
         stated: tuple[Any, ...] = self.reading.sides_of(equation)
@@ -72,16 +76,21 @@ class Eigenmodes(eqx.Module):
             axes = [axis for axis, basis in enumerate(bases) if isinstance(basis, PointBasis)]
             for axis in axes:
                 coefficients = {order: of_component[axis, order] for order in orders_along(of_component, axis)}
-                found.append((axis, bands(along(self.reading, axis, sides[axis]), coefficients)))
+                line = along(self.reading, axis, sides[axis])
+                found.append((axis, bands(line, coefficients), held_ends(self.reading, axis, sides[axis])))
             if not axes:
                 found.append(None)
         return tuple(found)
 
     def shift(self, equation: EquationLike) -> Array:
         """A rate above all rates of growth: twice the largest, and the slowest rate of decay beside it. Along an axis
-        of points the rates are those of waves of a whole number of half lengths."""
+        of points the rates are those of waves of a whole number of half lengths, and what its walls feed."""
         terms = separable_terms(self.reading, equation)
-        rates = [_symbol(self.reading, term, bases, True) for term, bases in zip(terms, self.bases, strict=True)]
+        stated: tuple[Any, ...] = self.reading.sides_of(equation)
+        rates = [
+            _symbol(self.reading, term, bases, True) + _fed_by_walls(self.reading, term, bases, sides)
+            for term, bases, sides in zip(terms, self.bases, stated, strict=True)
+        ]
         rate = jnp.where(self.is_free(), _stacked(rates), 0).real
         decay = -rate
         slowest = jnp.min(jnp.where(decay > 1e-6 * jnp.max(jnp.abs(decay)), decay, jnp.inf))
@@ -127,6 +136,31 @@ def _symbol(reading: Reading, terms: Terms, bases: Sequence[Basis], waves: bool 
             total = total + broadcast_along(scale * jnp.asarray(values), axis, grid.ndim)
     dtype = jnp.promote_types(grid.dtype, jnp.complex64) if jnp.iscomplexobj(total) else grid.dtype
     return jnp.broadcast_to(total, tuple(basis.num_modes for basis in bases)).astype(dtype)
+
+
+def _fed_by_walls(reading: Reading, terms: Terms, bases: Sequence[Basis], sides: Any) -> Array:
+    """A bound of the growth that mixtures of the other sign, which give more the more there is, feed along axes of
+    points.
+
+    With `u_n = w u`, w > 0, the growing mode is `exp(-k d)` at the distance d from the wall, where k is w for a long
+    axis; between two walls, and along short axes, it is at most `w_1 + w_2 + 2 / extent`.
+    """
+    grid, total = reading.grid, jnp.zeros((), reading.grid.dtype)
+    for axis, basis in enumerate(bases):
+        if not isinstance(basis, PointBasis):
+            continue
+        mixtures = [condition for condition in sides[axis] if isinstance(condition, Robin)]
+        # A weight of zero of the slope states a value.
+        slopes = [jnp.where(one.slope_weight == 0, 1.0, one.slope_weight) for one in mixtures]
+        feeds: Any = [
+            jnp.where(one.slope_weight == 0, 0.0, jnp.maximum(-one.value_weight / slope, 0.0))
+            for one, slope in zip(mixtures, slopes, strict=True)
+        ]
+        fed: Any = sum(feeds, start=jnp.zeros(()))
+        k = jnp.where(fed > 0, fed + 2 / grid.extent[axis], 0.0)
+        for order in orders_along(terms, axis):
+            total = total + jnp.abs(coefficient_of(terms, (axis, order), grid.dtype)) * k**order
+    return total.astype(grid.dtype)
 
 
 def _stacked(parts: Sequence[Array]) -> Array:

@@ -30,10 +30,10 @@ class Line(eqx.Module):
     blocks: Blocks
 
     @classmethod
-    def of(cls, axis: int, bands: Inexact[Array, "points band"], num_modes: int) -> "Line":
+    def of(cls, axis: int, bands: Inexact[Array, "points band"], is_held: tuple[bool, bool], num_modes: int) -> "Line":
         n, width = bands.shape[0], bands.shape[1] // 2
         is_whole = n <= (WHOLE_ALONE_UP_TO if num_modes == 1 else WHOLE_UP_TO)
-        return cls(axis, Blocks.of(bands, n if is_whole else min(n, width)))
+        return cls(axis, Blocks.of(bands, n if is_whole else min(n, width), is_held))
 
     def apply(self, y: Array) -> Array:
         return self._through(self.blocks.apply, y)

@@ -34,10 +34,14 @@ class Blocks(eqx.Module):
     diagonal: Inexact[Array, "size size block"]
     upper: Inexact[Array, "size size block"]
     num_rows: int = eqx.field(static=True)
+    is_held: tuple[bool, bool] = eqx.field(static=True)
 
     @classmethod
-    def of(cls, bands: Inexact[Array, "points band"], size: int) -> "Blocks":
-        """From rows of the band (`pdejax.fields.line.bands`); `size` is at least its half width, or all rows."""
+    def of(
+        cls, bands: Inexact[Array, "points band"], size: int, is_held: tuple[bool, bool] = (False, False)
+    ) -> "Blocks":
+        """From rows of the band (`pdejax.fields.line.bands`); `size` is at least its half width, or all rows. Rows of
+        held ends are zero."""
         n, width = bands.shape[0], bands.shape[1] // 2
         assert size >= min(width, n)
         count = -(-n // size)
@@ -50,7 +54,7 @@ class Blocks(eqx.Module):
             taken = jnp.where(jnp.asarray(inside), rows[:, row, np.clip(offset, 0, 2 * width)], 0)
             return jnp.moveaxis(taken, 0, -1)
 
-        return cls(blocks(-1), blocks(0), blocks(1), n)
+        return cls(blocks(-1), blocks(0), blocks(1), n, is_held)
 
     def apply(self, u: Inexact[Array, "points mode"]) -> Inexact[Array, "points mode"]:
         """The product with each column of u."""
@@ -65,9 +69,12 @@ class Blocks(eqx.Module):
         """Of `shift - step * matrix`, for each of the shifts."""
         size, _, count = self.diagonal.shape
         step = jnp.asarray(step, self.diagonal.dtype)
-        middle = (shifts * jnp.eye(size, dtype=self.diagonal.dtype)[..., None, None]) - (step * self.diagonal)[
-            ..., None
-        ]
+        # Held and padding rows stand for nothing, and keep clear of shifts that are zero.
+        numbers = np.arange(count) * size + np.arange(size)[:, None]
+        low_end, high_end = self.is_held
+        is_row = (numbers >= low_end) & (numbers < self.num_rows - high_end)
+        shifted = jnp.where(is_row[..., None], shifts, 1) * np.eye(size, dtype=bool)[..., None, None]
+        middle = shifted - (step * self.diagonal)[..., None]
         low, up = (
             jnp.broadcast_to(-step * part[..., None], middle.shape).astype(middle.dtype)
             for part in (self.lower, self.upper)

@@ -5,6 +5,7 @@ control expects of the next one. With it the solve goes on bit for bit as if it 
 """
 
 import dataclasses
+import functools
 import hashlib
 import os
 from typing import Any
@@ -106,16 +107,30 @@ _SHORT = 8
 
 
 def _described_function(function: Any) -> str:
-    """A function by its name and what it was compiled to; of one that is not written in Python, by its name alone."""
+    """A function by its name and all that decides what it returns, but for what it reads from its module: what it was
+    compiled to, its defaults, what it closes over, what it is bound to; of one that is not written in Python, by its
+    name alone."""
     name = getattr(function, "__qualname__", type(function).__name__)
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return name
-    held = [cell.cell_contents for cell in function.__closure__ or ()]
-    constants = [part for part in code.co_consts if not hasattr(part, "co_code")]
-    inner = [part.co_code for part in code.co_consts if hasattr(part, "co_code")]
-    text = repr((code.co_code, inner, constants, code.co_names, [described(part) for part in held]))
+    if isinstance(function, functools.partial):
+        held: list[Any] = [function.func, *function.args, function.keywords]
+        code = None
+    else:
+        code = getattr(function, "__code__", None)
+        cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
+        defaults = [getattr(function, "__defaults__", None), getattr(function, "__kwdefaults__", None)]
+        held = [*cells, *defaults, getattr(function, "__self__", None)]
+        if code is None:
+            # An object that is called, or a function that is not written in Python.
+            return f"{name}{described(vars(function))}" if getattr(function, "__dict__", None) else name
+    text = repr((_described_code(code), [described(part) for part in held]))
     return f"{name} of checksum {hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _described_code(code: Any) -> Any:
+    """What a function was compiled to, and those inside of it."""
+    if not hasattr(code, "co_code"):
+        return code
+    return code.co_code, code.co_names, [_described_code(constant) for constant in code.co_consts]
 
 
 def described(value: Any) -> str:

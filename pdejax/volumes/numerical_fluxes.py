@@ -74,19 +74,18 @@ class Roe(AbstractNumericalFlux):
     """Every wave of the linearised problem with its own speed.
 
     Where a wave's speed goes through zero within a rarefaction the linearised problem has no fan, and would keep an
-    expansion shock: speeds below `entropy_fix` times the largest are raised smoothly to half of that (Harten).
+    expansion shock: speeds nearer to zero than to those of the two states are raised by these. Contacts, whose speeds
+    do not differ, stay as they are.
 
-    Sources: Roe, J. Comput. Phys. 43 (1981) 357; Harten, J. Comput. Phys. 49 (1983) 357.
+    Sources: Roe, J. Comput. Phys. 43 (1981) 357; Harten & Hyman, J. Comput. Phys. 50 (1983) 235.
     """
-
-    entropy_fix: float = 0.1
 
     def __call__(self, law: Law, left: States, right: States, axis: int) -> States:
         speeds, to_state, to_waves = law.eigensystem(left, right, axis)
+        of_left, of_right = (law.eigensystem(u, u, axis)[0] for u in (left, right))
         strengths = jnp.sum(to_waves * (right - left)[None], axis=1)
-        magnitude = jnp.abs(speeds)
-        least = self.entropy_fix * jnp.max(magnitude, axis=0, keepdims=True)
-        least = jnp.where(least > 0, least, 1.0)
-        magnitude = jnp.where(magnitude < least, (speeds**2 / least + least) / 2, magnitude)
-        dissipation = jnp.sum(to_state * (magnitude * strengths)[None], axis=1)
+        spread = jnp.maximum(jnp.maximum(speeds - of_left, of_right - speeds), 0)
+        is_sonic = jnp.abs(speeds) < spread
+        raised = (speeds * speeds / jnp.where(is_sonic, spread, 1.0) + spread) / 2
+        dissipation = jnp.sum(to_state * (jnp.where(is_sonic, raised, jnp.abs(speeds)) * strengths)[None], axis=1)
         return (law.flux(left, axis) + law.flux(right, axis) - dissipation) / 2

@@ -8,6 +8,7 @@ import pytest
 import pdejax as pj
 from pdejax.boundary import Neumann, Outflow, Robin
 from pdejax.equations import Burgers, NavierStokesVorticity
+from pdejax.fields import chebyshev_poisson
 from pdejax.fields.stencil_poisson import solve_poisson
 from pdejax.stretching import Sine, TowardsWalls
 from pdejax.testing import Manufactured, observed_orders
@@ -56,6 +57,28 @@ def test_between_slopes_and_around_an_axis_the_mean_is_zero():
     for q, bound in ((second, 2e-2), (sixth, 1e-4)):
         assert abs(float(grid.integrate(q))) < 1e-13 and float(jnp.max(jnp.abs(q - exact))) < bound
     np.testing.assert_allclose(shifted, second, atol=1e-12)
+
+
+@pytest.mark.float64
+def test_the_mean_is_that_of_the_quadrature_and_mixtures_without_a_value_are_slopes():
+    """Whatever the source, on stretched points as well; data functions of (x, t) included."""
+    f = jnp.asarray(np.random.default_rng(0).normal(size=(1, 24)))
+
+    def solved(grid, wall):
+        reading = pj.FiniteDifference(grid, 4, wall)
+        return solve_poisson(f, reading, reading.walls.by_component["*"], 0.3)
+
+    for points in ("nodes", pj.Stretched(TowardsWalls(1.5))):
+        grid = pj.Grid(24, 1.3, periodic=False, points=points)
+        slope, mixture = Neumann(lambda x, t: 0.2 * t + 0 * x[0]), Robin(0.0, 2.0, lambda x, t: 0.4 * t + 0 * x[0])
+        q, mixed = jax.jit(lambda g=grid, a=slope, b=mixture: (solved(g, a), solved(g, b)))()
+        assert abs(float(grid.integrate(q)[0])) < 1e-12 * float(jnp.max(jnp.abs(q)))
+        np.testing.assert_allclose(mixed, q, atol=1e-12 * float(jnp.max(jnp.abs(q))))
+    # On Chebyshev points, and a number in place of a function.
+    grid = pj.Grid(24, 1.3, periodic=False, points="chebyshev")
+    stated = [pj.Chebyshev(grid, wall).walls.by_component["*"] for wall in (Neumann(0.2), Robin(0.0, 2.0, 0.4))]
+    q, mixed = (jax.jit(lambda s=sides: chebyshev_poisson.solve_poisson(f, grid, s, 0.0))() for sides in stated)
+    np.testing.assert_allclose(mixed, q, atol=1e-11)
 
 
 @pytest.mark.float64

@@ -10,6 +10,7 @@ from pdejax.boundary import Dirichlet, Neumann, Outflow, Robin
 from pdejax.equations import Advection, AdvectionDiffusion, Diffusion, Equation
 from pdejax.fields import bases_of
 from pdejax.fields.axis_bases import WallBasis
+from pdejax.fields.line import along, bands
 from pdejax.fields.stencil_weights import central_weights
 from pdejax.fields.summation_by_parts import derivative_by_parts, outward_slope, quadrature_weights
 from pdejax.testing import observed_orders
@@ -220,6 +221,23 @@ def test_eigenmodes_are_real_and_orthogonal_in_the_norm():
     assert np.isrealobj(values) and np.max(values) < 0
     norm = vectors.T @ (quadrature_weights(29, 8)[:, None] * vectors)
     np.testing.assert_allclose(norm, np.eye(29), atol=1e-13)
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize("order", [4, 8])
+def test_bands_hold_all_that_a_line_does(order):
+    """Rows at walls look further than those inside."""
+    grid = pj.Grid(31, 1.3, periodic=False, points="nodes")
+    reading = pj.FiniteDifference(grid, order, {"x-": 0.0, "x+": Robin(2.0, 0.5)}, closure=BY_PARTS)
+    line = along(reading, 0, reading.walls.by_component["*"][0])
+    rows = np.asarray(jax.jit(lambda: bands(line, {1: -0.7, 2: 0.3}))())
+    width, matrix = rows.shape[1] // 2, np.zeros((31, 31))
+    for i, k in np.ndindex(rows.shape):
+        if 0 <= i + k - width < 31:
+            matrix[i, i + k - width] = rows[i, k]
+    u = np.random.default_rng(0).normal(size=31) * (np.arange(31) > 0)
+    rate = jax.jit(lambda v: reading.tendency(AdvectionDiffusion(0.7, 0.3), 0.0, v[None])[0])(jnp.asarray(u))
+    np.testing.assert_allclose((matrix @ u)[1:], rate[1:], rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.float64

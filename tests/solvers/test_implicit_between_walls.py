@@ -162,10 +162,52 @@ def test_orders_are_kept(case, solver, order):
     u = 0.4 + 0.3 * jnp.cos(np.pi * grid.axes[0])
     u0 = jnp.stack([u, 0.5 * u]) if equation.beside else u[None]
     run = stepping(solver, equation, reading, u0, 2.0)
-    explicit = pj.solve(equation, reading, u0, [0.0, 2.0], solver=diffrax.Tsit5(), rtol=1e-9).u[-1]
+    explicit = pj.solve(equation, reading, u0, [0.0, 2.0], solver=diffrax.Tsit5(), rtol=1e-12).u[-1]
     errors = [float(jnp.max(jnp.abs(run(n) - explicit))) for n in (20, 40)]
     assert errors[-1] < 3e-3
     assert abs(observed_orders(errors, [1.0, 0.5])[0] - order) < 0.2, errors
+
+
+class Carried(Equation):
+    """u_t = 0.5 u_xx - c u_x + r u, all of it implicit."""
+
+    velocity: float
+    rate: float = 0.0
+
+    def components(self, ndim):
+        return ("u",)
+
+    def linear(self, u):
+        return 0.5 * u.laplacian() - self.velocity * u.derivative(0) + self.rate * u
+
+    def nonlinear(self, t, u):
+        return u * 0.0
+
+
+@pytest.mark.float64
+def test_walls_that_feed_what_is_there_keep_the_lift_away():
+    """A mixture of the other sign makes a mode grow; with this weight exactly as fast as the lift was shifted by."""
+    grid = pj.Grid(33, 1.0, periodic=False, points="nodes")
+    reading = pj.FiniteDifference(grid, 2, {"x-": 0.3, "x+": Robin(-3.25393739622975, 1.0, 0.2)})
+    u0, equation = jnp.sin(np.pi * grid.axes[0])[None], Carried(0.1)
+    found = pj.solve(equation, reading, u0, [0.0, 0.3], solver=KenCarp4(), rtol=1e-6)
+    explicit = pj.solve(equation, reading, u0, [0.0, 0.3], solver=diffrax.Tsit5(), rtol=1e-9)
+    np.testing.assert_allclose(found.u[-1], explicit.u[-1], atol=5e-5)
+
+
+@pytest.mark.float64
+def test_a_reaction_of_one_over_the_step_leaves_held_rows_alone():
+    """`1 - gamma h r = 0`: regular in the interior all the same, on a line and beside a periodic axis."""
+    line = pj.Grid(33, 1.0, periodic=False, points="nodes")
+    channel = pj.Grid((6, 41), 1.0, periodic=(True, False), points="nodes")
+    for grid, boundary in ((line, {"x": 0.0}), (channel, {"y": 0.0})):
+        reading, u = pj.FiniteDifference(grid, 2, boundary), jnp.sin(np.pi * grid.axes[-1])
+        u = jnp.broadcast_to(u, (1, *grid.shape))
+        exactly, nearly = (
+            eqx.filter_jit(pj.TimeStepper(Carried(0.0 if grid.ndim > 1 else 0.5, rate), reading, 1.0, 1, KenCarp4()))(u)
+            for rate in (4.0, 4.0 + 1e-9)
+        )
+        np.testing.assert_allclose(exactly, nearly, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.float64

@@ -1,5 +1,6 @@
 """Solves that go on where another one ended, bit for bit."""
 
+import functools
 import os
 
 import diffrax
@@ -18,11 +19,12 @@ from pdejax.solvers import (
     load_restart,
     save_restart,
 )
+from pdejax.solvers.restart import described
 
 GRID = pj.Grid(24, 2 * np.pi)
 U0 = (jnp.sin(GRID.axes[0]) + 0.3)[None]
 # A start that is no round number, and a cut that no step would end on by itself.
-TIMES = [0.1, 0.37, 0.6]
+TIMES = [0.1, 0.37, 1.3]
 
 
 def solve(ts, u0=U0, equation=None, reading=None, **options):
@@ -85,6 +87,37 @@ def test_functions_are_compared_by_what_they_were_compiled_to():
         with pytest.raises(ValueError, match="another discretisation"):
             solve(other, None, [0.02, 0.04], resume=first.resume)
     assert solve(at(1.0), None, [0.02, 0.04], resume=first.resume).u.shape == (2, 1, 12)
+
+
+def test_functions_are_described_by_all_that_they_hold():
+    """Arguments of a partial, defaults, what a method is bound to, numbers in functions inside."""
+
+    class Wall:
+        def __init__(self, height):
+            self.height = height
+
+        def __call__(self, x, t):
+            return self.height * t
+
+        def method(self, x, t):
+            return self.height * t
+
+        def __repr__(self):
+            return f"Wall({self.height})"
+
+    def scaled(factor, x, t):
+        return factor * t
+
+    pairs = [
+        [functools.partial(scaled, factor) for factor in (1.0, 50.0)],
+        [functools.partial(scaled, factor=factor) for factor in (1.0, 50.0)],
+        [lambda x, t, factor=factor: factor * t for factor in (1.0, 50.0)],
+        [Wall(height).method for height in (1.0, 50.0)],
+        [lambda x, t: (lambda: 1.0 * t)(), lambda x, t: (lambda: 50.0 * t)()],
+    ]
+    for one, other in pairs:
+        assert described(one) != described(other)
+    assert described(functools.partial(scaled, 1.0)) == described(functools.partial(scaled, 1.0))
 
 
 def test_files_that_are_none_are_refused_and_an_interrupted_write_leaves_none(tmp_path, monkeypatch):
