@@ -59,11 +59,11 @@ class FiniteVolume(eqx.Module):
     def __init__(
         self,
         grid: Grid,
-        reconstruction: AbstractReconstruction | None = None,
-        riemann: AbstractNumericalFlux | None = None,
+        reconstruction: Any = None,
+        riemann: Any = None,
         boundary: Any = None,
         *,
-        variables: Variables = "conserved",
+        variables: Any = "conserved",
         positivity: bool = False,
     ):
         check_is_grid(grid, "FiniteVolume")
