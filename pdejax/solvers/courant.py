@@ -17,6 +17,8 @@ from pdejax.solvers.stability_region import ANGLES, stability_radii
 from pdejax.solvers.terms import Space, encoded, terms_for
 from pdejax.volumes import FiniteVolume
 
+# Steps of finite volumes are halved down to this share of the limit.
+_SHORTEST = 2.0**-8
 # Applications of the right-hand side's derivative before the first step, in pairs; every later step adds one pair.
 _FIRST_PAIRS = 15
 
@@ -34,7 +36,8 @@ class CourantLimited(eqx.Module):
     of the interval evenly: solvers whose coefficients or history belong to one step size keep them.
 
     Finite volumes have no smooth right-hand side; there the largest stable step is that of CFL number one, with the
-    wave speeds that the law states.
+    wave speeds that the law states. A step to a state that the law does not admit (a negative density) is taken again
+    with half the length: with `positivity` and flux HLL it is proven to lead to none at a CFL number of 1/12.
 
     It guards stability and nothing else: what changes without limiting the step (a force in time) is not seen.
 
@@ -85,6 +88,9 @@ class _Waves(eqx.Module):
     def __call__(self, u: Array) -> Array:
         return jnp.max(self.space.courant_rates(self.law, u))
 
+    def admits(self, u: Array) -> Array:
+        return jnp.all(self.law.admissible(u))
+
 
 def courant_controller(
     limited: CourantLimited, equation: Equation, space: Space, solver: Any, start: Array, times: Array
@@ -129,10 +135,17 @@ class CourantController(diffrax.AbstractStepSizeController):
     def adapt_step_size(
         self, t0: Any, t1: Any, y0: Any, y1_candidate: Any, args: Any, y_error: Any, error_order: Any, state: Any
     ) -> Any:
-        vector, h, _ = state
-        limit, vector = self._limit(t1, y1_candidate, vector)
+        earlier, h, before = state
+        limit, vector = self._limit(t1, y1_candidate, earlier)
         h = self._even(t1, limit, h)
-        return True, t1, t1 + h, False, (vector, h, limit), diffrax.RESULTS.successful
+        after = (vector, h, limit)
+        if not isinstance(self.explicit, _Waves):
+            return True, t1, t1 + h, False, after, diffrax.RESULTS.successful
+        # A state that is none, with a negative density say, is stepped to once more with half the step.
+        keep, half = self.explicit.admits(y1_candidate), (t1 - t0) / 2
+        again = jnp.where(half > before * _SHORTEST, t0 + half, t1)
+        after = jax.tree.map(lambda new, old: jnp.where(keep, new, old), after, (earlier, half, before))
+        return keep, jnp.where(keep, t1, t0), jnp.where(keep, t1 + h, again), False, after, diffrax.RESULTS.successful
 
     def resumed(self, t0: Any, state: Any, proposed: Any) -> tuple[Any, Any]:
         vector, h, limit = state

@@ -215,6 +215,8 @@ def solve(
         assert isinstance(equation, ConservationLaw)
         if not bool(jnp.all(jnp.isfinite(solution.u))):
             fault = fault_ahead(equation, discretisation, outcome.memory.y, t_end)
+            if fault and not discretisation.positivity:
+                fault += "; FiniteVolume(..., positivity=True) keeps edge values admissible"
     return _checked(solution, discretisation, solver, times, max_steps, fault)
 
 
@@ -410,6 +412,6 @@ def _checked(
         f"The solution is no longer finite {where}: no step leads on to a finite state, after {taken}. (At "
         f"t = {times[first - 1]:.6g} its largest value is "
         f"{np.max(np.abs(np.asarray(solution.u[first - 1]))):.3g}.)"
-        + (f" From the last finite state on, {fault}; positivity=True keeps it positive." if fault else "")
+        + (f" From the last finite state on, {fault}." if fault else "")
         + f" {advice}"
     )

@@ -21,8 +21,9 @@ from jaxtyping import Array, Float
 
 # Of the smallest weight of the Gauss-Lobatto rule with four points, exact for fifth order.
 _SHARE = 1 / 12
-# What is left of a quantity, in rounding errors of the average.
-_FLOOR = 1e3
+# What an edge keeps of the average. Where it kept as little as rounding, velocities there, momentum over density, were so
+# large that no step was short enough; a profile that is resolved stays far above it.
+_FLOOR = 0.05
 
 
 def drawn_to_average(
@@ -37,7 +38,7 @@ def drawn_to_average(
     of_cells = [law.positive(state) for state in (average, inside, below, above)]
     for name, of_average in of_cells[0].items():
         least = functools.reduce(jnp.minimum, (others[name] for others in of_cells[1:]))
-        floor = _FLOOR * jnp.finfo(average.dtype).eps * of_average
+        floor = _FLOOR * of_average
         gap = of_average - least
         theta = jnp.minimum(theta, jnp.where(least < floor, (of_average - floor) / jnp.where(gap > 0, gap, 1.0), 1.0))
     theta = jnp.clip(theta, 0.0, 1.0)
