@@ -7,6 +7,7 @@ from pdejax import initial as initial
 from pdejax import metrics as metrics
 from pdejax import models as models
 from pdejax import plotting as plotting
+from pdejax import riemann as riemann
 from pdejax import solvers as solvers
 from pdejax import stretching as stretching
 from pdejax import volumes as volumes

@@ -952,6 +952,41 @@ MUTATIONS = [
         "sides = self.walls.of((name, *names, *self._others((name, *names))), type(equation).__name__)[1]",
         "tests/fields/test_stencil_poisson.py -k plane_flow",
     ),
+    Mutation(
+        "Riemann problem: Newton starts above the root",
+        "pdejax/riemann/self_similar.py",
+        "jnp.where(residual(high) <= 0, high, low)",
+        "high",
+        "tests/riemann/test_euler.py -k published",
+    ),
+    Mutation(
+        "Riemann problem: half of a derivative for either end of an empty piece",
+        "pdejax/riemann/self_similar.py",
+        "jnp.where(edges < lower, lower, jnp.where(edges > upper, upper, edges))",
+        "jnp.clip(edges, lower, upper)",
+        "tests/riemann/test_euler.py -k derivatives_are",
+    ),
+    Mutation(
+        "Riemann problem: vacuum goes unseen",
+        "pdejax/riemann/self_similar.py",
+        "is_empty = is_empty | (room <= 0)",
+        "is_empty = is_empty | (room <= -jnp.inf)",
+        "tests/riemann/test_euler.py -k vacuum",
+    ),
+    Mutation(
+        "Riemann problem: velocity and density of a fan averaged apart",
+        "pdejax/riemann/self_similar.py",
+        "slope**2 * (last_one - 2 * next_one + zeroth)",
+        "slope**2 * (next_one - zeroth) ** 2 / zeroth",
+        "tests/riemann/test_euler.py -k conserve",
+    ),
+    Mutation(
+        "Riemann problem: the given velocity of a dry bed moves its edge",
+        "pdejax/riemann/shallow_water.py",
+        "velocity, towards[::-1])",
+        "velocity, velocity)",
+        "tests/riemann/test_shallow_water.py -k dam_breaks",
+    ),
 ]
 
 

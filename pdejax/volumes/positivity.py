@@ -21,8 +21,8 @@ from jaxtyping import Array, Float
 
 # Of the smallest weight of the Gauss-Lobatto rule with four points, exact for fifth order.
 _SHARE = 1 / 12
-# What an edge keeps of the average. Where it kept as little as rounding, velocities there, momentum over density, were so
-# large that no step was short enough; a profile that is resolved stays far above it.
+# What an edge keeps of the average. Where it kept as little as rounding, velocities there (momentum over density) were
+# so large that no step was short enough; a profile that is resolved stays far above it.
 _FLOOR = 0.05
 
 
