@@ -17,6 +17,7 @@ from pdejax.grid import Grid
 from pdejax.metrics import rmse, root_mean_square
 from pdejax.resample import resample
 from pdejax.solvers import AbstractSemilinearSolver, TimeStepper
+from pdejax.volumes import FiniteVolume
 
 # In roundings of the largest channel: what has never more than this is not told from the rounding of the others.
 _NOISE = 1e3
@@ -90,7 +91,10 @@ def measured_part(stepper: TimeStepper) -> str:
     fine = refined(stepper)
     if fine.grid.shape != stepper.grid.shape:
         return "of the time step and of the grid"
-    kept = "with walls" if not all(stepper.grid.periodic) else "on stretched points"
+    if not all(stepper.grid.periodic):
+        kept = "with walls"
+    else:
+        kept = "on finite volumes" if isinstance(stepper.discretisation, FiniteVolume) else "on stretched points"
     return f"of the time step alone: {kept} the points are not refined, and the error of the grid is not measured"
 
 
@@ -98,8 +102,8 @@ def refined(stepper: TimeStepper) -> TimeStepper:
     """The same problem with twice the points per axis and half the solver step; the output interval stays.
 
     An explicit solver takes a quarter of the step, which is what diffusion asks of it on the finer grid. Where there
-    are walls or stretched points, the points stay and the step alone is refined. A dealiasing mask made for one grid
-    gives way to the default of the finer one.
+    are walls, stretched points or finite volumes, the points stay and the step alone is refined. A dealiasing mask made
+    for one grid gives way to the default of the finer one.
     """
     discretisation, grid = stepper.discretisation, stepper.grid
     fine = grid.with_shape(tuple(2 * n for n in grid.shape))

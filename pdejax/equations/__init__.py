@@ -14,6 +14,7 @@ from pdejax.equations.navier_stokes import KolmogorovFlow as KolmogorovFlow
 from pdejax.equations.navier_stokes import NavierStokesVorticity as NavierStokesVorticity
 from pdejax.equations.reaction_diffusion import AllenCahn as AllenCahn
 from pdejax.equations.reaction_diffusion import FisherKPP as FisherKPP
+from pdejax.equations.scalar_laws import BuckleyLeverett as BuckleyLeverett
 from pdejax.equations.scalar_laws import InviscidBurgers as InviscidBurgers
 from pdejax.equations.scalar_laws import TrafficFlow as TrafficFlow
 from pdejax.equations.shallow_water import ShallowWater as ShallowWater

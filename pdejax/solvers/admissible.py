@@ -39,14 +39,14 @@ def fault_ahead(law: ConservationLaw, volumes: FiniteVolume, u: Array, t: Any) -
         if np.any(lost):
             index = np.unravel_index(np.argmax(lost), lost.shape)
             return f"{when}values at a face of the cell {_place(volumes.grid, index)} are not admissible"
-        largest = float(np.max(np.asarray(volumes.courant_rates(law, u))))
+        largest = float(np.max(np.asarray(volumes.courant_rates(law, t, u))))
         u, when = u + (0.5 / largest if largest > 0 else 0.0) * rate, "after a step of the CFL number 1/2 "
     return ""
 
 
 def check_courant(law: ConservationLaw, volumes: FiniteVolume, u: Array, t: Any, h: float) -> None:
     """Raises `ValueError` where a step h from u has a CFL number above one, naming the limit and where it is."""
-    rates = np.asarray(volumes.courant_rates(law, u))
+    rates = np.asarray(volumes.courant_rates(law, t, u))
     index = np.unravel_index(np.argmax(rates), rates.shape)
     number = h * float(rates[index])
     if number > 1 + 1e-6:

@@ -84,9 +84,10 @@ class _Waves(eqx.Module):
 
     law: Any
     space: FiniteVolume
+    start: Array
 
-    def __call__(self, u: Array) -> Array:
-        return jnp.max(self.space.courant_rates(self.law, u))
+    def __call__(self, t: Any, u: Array) -> Array:
+        return jnp.max(self.space.courant_rates(self.law, self.start + t, u))
 
     def admits(self, u: Array) -> Array:
         return jnp.all(self.law.admissible(u))
@@ -97,7 +98,7 @@ def courant_controller(
 ) -> "CourantController":
     """Raises `ValueError` for a solver whose stability region is not known."""
     if isinstance(space, FiniteVolume):
-        explicit, nothing = _Waves(equation, space), jnp.zeros((), times.dtype)
+        explicit, nothing = _Waves(equation, space, start), jnp.zeros((), times.dtype)
         return CourantController(limited, explicit, nothing, nothing, times)
     radii = stability_radii(solver)
     if radii is None:
@@ -157,7 +158,7 @@ class CourantController(diffrax.AbstractStepSizeController):
         still = lambda leaf: jax.lax.stop_gradient(leaf) if eqx.is_inexact_array(leaf) else leaf  # noqa: E731
         y, explicit = jax.tree.map(still, (y, self.explicit))
         if isinstance(explicit, _Waves):
-            modulus, radius = explicit(y), 1.0
+            modulus, radius = explicit(t, y), 1.0
         else:
             _, derivative = jax.linearize(lambda v: explicit(t, v), y)
             modulus, angle, vector = dominant_pair(derivative, vector)

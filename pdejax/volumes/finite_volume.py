@@ -120,13 +120,18 @@ class FiniteVolume(eqx.Module):
         source = equation.source(t, self.grid.coordinates(), u)
         return rate if source is None else rate + source
 
-    def courant_rates(self, equation: Any, u: Float[Array, "channel *space"]) -> Float[Array, "*space"]:
-        """For each cell the rate at which waves cross it, the sum over axes of their largest speed over the spacing: a
-        step h has the CFL number h times the largest of these."""
+    def courant_rates(self, equation: Any, t: Any, u: Float[Array, "channel *space"]) -> Float[Array, "*space"]:
+        """For each cell the rate at which waves cross it, the sum over axes of their largest speed at its faces over
+        the spacing: a step h has the CFL number h times the largest of these. Waves between two cells may be faster
+        than those in either."""
+        sides = self.walls.of(equation.components(self.grid.ndim), type(equation).__name__)
         rates = jnp.zeros(u.shape[1:], u.dtype)
         for axis in range(self.grid.ndim):
-            slowest, fastest = equation.wave_speeds(u, u, axis)
-            rates = rates + jnp.maximum(jnp.abs(slowest), jnp.abs(fastest)) / self.grid.mean_spacing(axis)
+            whole = padded(u, equation, sides, self.grid, t, axis, 1)
+            slowest, fastest = equation.wave_speeds(_without(whole, axis, 0, 1), _without(whole, axis, 1, 0), axis)
+            at_faces = jnp.maximum(jnp.abs(slowest), jnp.abs(fastest))[None]
+            fastest = jnp.maximum(_without(at_faces, axis, 0, 1), _without(at_faces, axis, 1, 0))[0]
+            rates = rates + fastest / self.grid.mean_spacing(axis)
         return rates
 
     def face_fluxes(

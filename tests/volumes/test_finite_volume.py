@@ -8,7 +8,7 @@ import pytest
 
 import pdejax as pj
 from pdejax.boundary import Dirichlet, Neumann, Outflow, Reflecting, Robin
-from pdejax.equations import Advection, Burgers, Euler, InviscidBurgers, ShallowWater, TrafficFlow
+from pdejax.equations import Advection, BuckleyLeverett, Burgers, Euler, InviscidBurgers, ShallowWater, TrafficFlow
 from pdejax.riemann import EulerRiemann, Gas, ShallowWaterRiemann, Water
 from pdejax.solvers import ETDRK4, SSPRK3, CourantLimited
 from pdejax.testing import check_stepper, observed_orders
@@ -152,6 +152,13 @@ def test_all_axes_are_alike():
         np.testing.assert_allclose(along[jnp.array([1 + a for a in range(3) if a != axis])], 0, atol=1e-12)
 
 
+def water_behind_a_front(speed, ratio=0.5):
+    """A fan, in which f' is the speed, and its end."""
+    share = np.linspace(1.0, np.sqrt(ratio / (1 + ratio)), 4001)
+    speeds = 2 * ratio * share * (1 - share) / (share**2 + ratio * (1 - share) ** 2) ** 2
+    return np.where(speed < speeds[-1], np.interp(speed, speeds, share), 0.0)
+
+
 @pytest.mark.float64
 def test_shocks_and_fans_of_scalar_laws_are_where_they_belong():
     """Jumps of Burgers' equation and of traffic: the shock at its speed, the fan by its formula, nothing beyond."""
@@ -161,6 +168,7 @@ def test_shocks_and_fans_of_scalar_laws_are_where_they_belong():
         (InviscidBurgers(), -0.6, 1.0, lambda s: np.clip(s, -0.6, 1.0)),
         (TrafficFlow(1.3, 0.8), 0.1, 0.6, lambda s: np.where(s < 1.3 * (1 - 0.7 / 0.8), 0.1, 0.6)),
         (TrafficFlow(1.3, 0.8), 0.7, 0.1, lambda s: np.clip(0.4 * (1 - s / 1.3), 0.1, 0.7)),
+        (BuckleyLeverett(0.5), 1.0, 0.0, water_behind_a_front),
     ]
     grid = cells(100, 2.0, origin=-1.0)
     x = np.asarray(grid.axes[0])
@@ -285,7 +293,7 @@ def test_what_makes_no_sense_is_named_with_its_place():
         solve(u, dt=0.1)
     plane = pj.FiniteVolume(cells((4, 5), (1.0, 2.0)), boundary=Outflow())
     still = GAS.conserved(jnp.ones((4, 4, 5)))
-    np.testing.assert_allclose(plane.courant_rates(GAS, still), (4 + 2.5) * (1 + 1.4**0.5), rtol=1e-6)
+    np.testing.assert_allclose(plane.courant_rates(GAS, 0.0, still), (4 + 2.5) * (1 + 1.4**0.5), rtol=1e-6)
     with pytest.raises(ValueError, match="CFL number 2.37"):
         pj.TimeStepper(GAS, reading, 0.1).check_step(u)
     with pytest.raises(ValueError, match=r"shape \(2, 20\) but \(3, 20\)"):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pdejax.equations import Advection, Euler, InviscidBurgers, ShallowWater, TrafficFlow
+from pdejax.equations import Advection, BuckleyLeverett, Euler, InviscidBurgers, ShallowWater, TrafficFlow
 from pdejax.testing import check_equation
 from pdejax.volumes import HLL, HLLC, Roe, Rusanov
 
@@ -17,6 +17,7 @@ LAWS = [
     (ShallowWater(2.0), 2),
     (InviscidBurgers(), 2),
     (TrafficFlow(1.3, 0.8), 1),
+    (BuckleyLeverett(0.5), 1),
     (Advection([0.7, -0.4]), 2),
 ]
 IDS = [f"{type(law).__name__}-{ndim}" for law, ndim in LAWS]
@@ -28,7 +29,7 @@ def states(law, ndim, count=6, seed=0):
     w = random.uniform(0.2, 2.0, size=(len(law.components(ndim)), count))
     if isinstance(law, Euler | ShallowWater):
         w[1 : 1 + ndim] -= 1.1
-    if isinstance(law, TrafficFlow):
+    if isinstance(law, TrafficFlow | BuckleyLeverett):
         w *= 0.3
     return law.conserved(jnp.asarray(w))
 
@@ -150,5 +151,8 @@ def test_solutions_without_shocks_are_met_by_every_reading():
     check_equation(ShallowWater(2.0), water, extent=2 * np.pi, num_points=40, time=0.3)
     slow = steepening(lambda x: 0.3 + 0.1 * jnp.sin(x), lambda c: 1.3 * (1 - 2 * c / 0.8))
     check_equation(TrafficFlow(1.3, 0.8), slow, extent=2 * np.pi, num_points=40, time=0.3)
+    ratio = BuckleyLeverett(0.5)
+    driven = steepening(lambda x: 0.4 + 0.05 * jnp.sin(x), lambda s: s * (1 - s) / (s**2 + 0.5 * (1 - s) ** 2) ** 2)
+    check_equation(ratio, driven, extent=2 * np.pi, num_points=44, time=0.2)
     broken = steepening(lambda x: 0.3 + 0.2 * jnp.sin(x), lambda c: c)
     check_equation(InviscidBurgers(), broken, extent=2 * np.pi, num_points=40, time=0.3)
