@@ -54,7 +54,7 @@ def test_data_that_do_not_balance_are_refused_with_the_imbalance():
     np.testing.assert_allclose(statistics.imbalance, 0.01 * np.pi / 2, rtol=0.02)
     assert float(poisson(grid, 1.0, 0.0)[1].imbalance) == 0
     with pytest.raises(ValueError, match="rtol must be positive and finite, got -1"):
-        poisson(grid, 1.0, 0.0, rtol=-1)
+        poisson(grid, 1.0, 0.0, rtol=-1.0)
     # u'' = -1 with u'(0) = 1, u'(1) = 0 and mean zero: the scheme is exact but for the mean of x^2.
     u, x = np.asarray(u), np.asarray(grid.coordinates())[0]
     np.testing.assert_allclose(u - u[-1:], (x - x**2 / 2) - (x - x**2 / 2)[-1:], atol=1e-12)
