@@ -6,6 +6,7 @@ Central formulae of order 6 and 8 have such modes at walls where cells are wide 
 has an inflow on stretched nodes. Coefficients that vary, and terms in `nonlinear`, are not looked at.
 """
 
+import functools
 import warnings
 from typing import Any
 
@@ -91,9 +92,16 @@ def _growth_rate(reading: FiniteDifference, axis: int, pair: Any, coefficients: 
         n = min(n, _LONGEST)
     elif n > 2 * _LONGEST:
         return 0.0
+    return _largest_growth(stencils_of(reading), n, points, conditions, tuple(coefficients.items()), unit)
+
+
+@functools.lru_cache(maxsize=64)
+def _largest_growth(
+    stencils: Any, n: int, points: Any, conditions: Any, coefficients: tuple[tuple[int, float], ...], unit: float
+) -> float:
     total: Any = 0.0
-    for order, value in coefficients.items():
-        matrix, is_free = unit_matrix(stencils_of(reading), n, points, order, conditions)
+    for order, value in coefficients:
+        matrix, is_free = unit_matrix(stencils, n, points, order, conditions)
         total = total + value / unit**order * matrix[np.ix_(is_free, is_free)]
     values = np.linalg.eigvals(total)
     # Rounding of eigenvalues that are nearly multiple, as those of transport are, is far above that of one.
