@@ -29,15 +29,17 @@ class _Plain(eqx.Module):
 
 def _check_takes_two(function: Callable[..., Any]) -> None:
     try:
-        inspect.signature(function).bind(None, None)
+        signature = inspect.signature(function)
+    except ValueError:
+        return  # a built-in that does not say what it takes
+    try:
+        signature.bind(None, None)
     except TypeError:
         name = getattr(function, "__qualname__", type(function).__name__)
         raise ValueError(
-            f"A boundary datum is a function of (x, t), position and time; {name}{inspect.signature(function)} cannot "
-            "be called so: lambda x, t: ..."
+            f"A boundary datum is a function of (x, t), position and time; {name}{signature} cannot be called so: "
+            "lambda x, t: ..."
         ) from None
-    except ValueError:
-        pass  # a built-in that does not say what it takes
 
 
 def _datum(value: Any) -> Any:

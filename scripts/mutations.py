@@ -345,7 +345,7 @@ MUTATIONS = [
     ),
     Mutation(
         "first frame that is not finite taken for a blow-up",
-        "pdejax/solvers/solve.py",
+        "pdejax/solvers/checked_solution.py",
         "if first == 0:",
         "if first < 0:",
         "tests/solvers/test_solve.py -k as_it_is_held",
@@ -825,6 +825,13 @@ MUTATIONS = [
         "theta = jnp.clip(theta, 0.0, 1.0)",
         "theta = jnp.ones_like(theta)",
         "tests/volumes/test_finite_volume.py -k vacuum",
+    ),
+    Mutation(
+        "volumes: what is traced is looked at",
+        "pdejax/solvers/admissible.py",
+        "        if isinstance(given, Tracer):\n            continue\n",
+        "",
+        "tests/volumes/test_finite_volume.py -k contract",
     ),
     Mutation(
         "volumes: a state that is none goes on",

@@ -51,3 +51,12 @@ def check_cells(edges: Array, time: Array) -> None:
         raise ValueError(f"The edges of cells must be finite and increase, got {np.asarray(edges)}.")
     if not isinstance(time, Tracer) and not (np.isfinite(time) and time >= 0):
         raise ValueError(f"A Riemann problem is solved for time >= 0, got {time}.")
+
+
+def check_alike(owner: str, left: Array, right: Array) -> None:
+    """Raises `ValueError` unless two states have equally many transverse velocities."""
+    if left.shape != right.shape:
+        raise ValueError(
+            f"{owner} has {left.size} transverse velocities on the left and {right.size} on the right: give both "
+            "states equally many."
+        )

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from pdejax.riemann.checks import numbers
+from pdejax.riemann.checks import check_alike, numbers
 from pdejax.riemann.self_similar import Fan, Pieces, SelfSimilar, between, edges_of
 from pdejax.sizes import safe_sqrt
 
@@ -70,11 +70,7 @@ class ShallowWaterRiemann(SelfSimilar):
     gravity: Float[Array, ""]
 
     def __init__(self, left: Water, right: Water, gravity: Any = 9.81):
-        if left.transverse_velocity.shape != right.transverse_velocity.shape:
-            raise ValueError(
-                f"ShallowWaterRiemann has {left.transverse_velocity.size} transverse velocities on the left and "
-                f"{right.transverse_velocity.size} on the right: give both states equally many."
-            )
+        check_alike("ShallowWaterRiemann", left.transverse_velocity, right.transverse_velocity)
         self.left, self.right = left, right
         (gravity,) = numbers("ShallowWaterRiemann", {"gravity": "> 0"}, gravity=gravity)
         self.gravity = gravity.astype(jnp.result_type(left.depth, right.depth))

@@ -18,9 +18,11 @@ def check_admissible(law: ConservationLaw, volumes: FiniteVolume, u: Array, t: f
 
 
 def fault_of(law: ConservationLaw, volumes: FiniteVolume, u: Array) -> str:
-    """What is wrong with a state, or nothing."""
-    for name, values in law.positive(u).items():
-        values = np.asarray(values)
+    """What is wrong with a state, or nothing; what depends on traced coefficients is not looked at."""
+    for name, given in law.positive(u).items():
+        if isinstance(given, Tracer):
+            continue
+        values = np.asarray(given)
         if not np.all(values > 0):
             # NaN is the least of all.
             index = np.unravel_index(np.argmin(np.nan_to_num(values, nan=-np.inf)), values.shape)
@@ -42,6 +44,16 @@ def fault_ahead(law: ConservationLaw, volumes: FiniteVolume, u: Array, t: Any) -
         largest = float(np.max(np.asarray(volumes.courant_rates(law, t, u))))
         u, when = u + (0.5 / largest if largest > 0 else 0.0) * rate, "after a step of the CFL number 1/2 "
     return ""
+
+
+def fault_of_end(law: Any, volumes: FiniteVolume, frames: Array, last: Array, t: Any) -> str:
+    """What became of a solve whose frames are not finite, from its last finite state on, and what to do; or nothing."""
+    if np.all(np.isfinite(np.asarray(frames))):
+        return ""
+    fault = fault_ahead(law, volumes, last, t)
+    if fault and not volumes.positivity:
+        fault += "; FiniteVolume(..., positivity=True) keeps edge values admissible"
+    return fault
 
 
 def check_courant(law: ConservationLaw, volumes: FiniteVolume, u: Array, t: Any, h: float) -> None:

@@ -12,7 +12,8 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 from pdejax.equations import ConservationLaw, Equation
-from pdejax.solvers.admissible import check_admissible, fault_ahead
+from pdejax.solvers.admissible import check_admissible, fault_of_end
+from pdejax.solvers.checked_solution import checked_solution
 from pdejax.solvers.courant import CourantLimited, courant_controller
 from pdejax.solvers.events import Watched, checked_events
 from pdejax.solvers.memory_use import check_memory
@@ -212,12 +213,8 @@ def solve(
         return solution
     fault = ""
     if isinstance(discretisation, FiniteVolume) and not isinstance(solution.u, Tracer):
-        assert isinstance(equation, ConservationLaw)
-        if not bool(jnp.all(jnp.isfinite(solution.u))):
-            fault = fault_ahead(equation, discretisation, outcome.memory.y, t_end)
-            if fault and not discretisation.positivity:
-                fault += "; FiniteVolume(..., positivity=True) keeps edge values admissible"
-    return _checked(solution, discretisation, solver, times, max_steps, fault)
+        fault = fault_of_end(equation, discretisation, solution.u, outcome.memory.y, t_end)
+    return checked_solution(solution, discretisation, solver, times, max_steps, fault)
 
 
 def explain(equation: Equation, discretisation: Discretisation) -> str:
@@ -379,39 +376,3 @@ class _Norm(eqx.Module):
 
     def __call__(self, y: Array) -> Array:
         return self.space.norm(y)
-
-
-def _checked(
-    solution: Solution, discretisation: Discretisation, solver: Any, times: np.ndarray, max_steps: int, fault: str
-) -> Solution:
-    advice = "Take smaller steps or tolerances, a finer grid, or check the sign and size of the coefficients."
-    if isinstance(solution.u, Tracer):
-        message = f"pdejax.solve with {type(solver).__name__} produced values that are not finite. {advice}"
-        return eqx.tree_at(
-            lambda s: s.u, solution, eqx.error_if(solution.u, ~jnp.all(jnp.isfinite(solution.u)), message)
-        )
-    finite = np.all(np.isfinite(np.asarray(solution.u)), axis=tuple(range(1, solution.u.ndim)))
-    if finite.all():
-        return solution
-    first = int(np.argmin(finite))
-    if first == 0:
-        # Before any step: u0 itself is finite, so it is what the discretisation makes of it.
-        raise ValueError(
-            f"The initial state, at t = {times[0]:.6g}, is not finite once {type(discretisation).__name__} holds "
-            "it, though u0 is: check the values on the walls, and that a sum over all points of u0 does not "
-            f"overflow {discretisation.grid.dtype}."
-        )
-    where = f"between t = {times[first - 1]:.6g} and t = {times[first]:.6g}, at t = {float(solution.t_end):.6g}"
-    taken = f"{int(solution.num_steps)} of at most {max_steps} steps with {type(solver).__name__}"
-    if solution.result == diffrax.RESULTS.max_steps_reached:
-        raise FloatingPointError(
-            f"The solve stopped {where}, after {taken}, {int(solution.num_rejected)} of them rejected. {advice} "
-            "max_steps= raises the limit."
-        )
-    raise FloatingPointError(
-        f"The solution is no longer finite {where}: no step leads on to a finite state, after {taken}. (At "
-        f"t = {times[first - 1]:.6g} its largest value is "
-        f"{np.max(np.abs(np.asarray(solution.u[first - 1]))):.3g}.)"
-        + (f" From the last finite state on, {fault}." if fault else "")
-        + f" {advice}"
-    )

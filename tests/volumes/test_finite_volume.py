@@ -273,6 +273,9 @@ def test_a_stepper_keeps_its_contract_and_is_differentiable():
         1.4
     )
     assert np.isfinite(float(slope)) and abs(float(slope)) > 1e-6
+    # A solve checks its state before it begins, as far as it is known.
+    end = lambda gamma: jnp.sum(pj.solve(Euler(gamma), reading, GAS.conserved(w), [0.0, 0.02], dt=0.01).u[-1, 0] ** 2)  # noqa: E731
+    np.testing.assert_allclose(jax.grad(end)(1.4), slope, rtol=1e-3)
 
 
 def test_what_makes_no_sense_is_named_with_its_place():
