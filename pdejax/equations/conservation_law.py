@@ -5,18 +5,20 @@ import functools
 import operator
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from pdejax.equations.equation import Equation
 from pdejax.fields import AbstractField
 
-States = Float[Array, "channel *place"]
+States = Float[Array, "channel *place"]  # components, and the parameters of the medium
+Rates = Float[Array, "component *place"]
 Speeds = Float[Array, "*place"]
 
 
 class ConservationLaw(Equation):
-    r"""`u_t + sum over axes a of d f_a(u) / dx_a = s(t, x, u)`.
+    r"""`u_t + sum over axes a of d (f_a(u) - g_a(u, grad u)) / dx_a = s(t, x, u)`.
 
     A subclass states, as functions of arrays whose first axis is the component,
 
@@ -33,18 +35,25 @@ class ConservationLaw(Equation):
       inverse to each other.
     - `contact_speed` and `behind_wave`: the middle wave of HLLC, and the state between it and an outer one.
     - `reflected(u, axis)`: the mirror image of a state in a wall across `axis`.
+    - `parameters(ndim)` and `medium(x, u)`: the names and the values `(parameter, *place)` of what the law reads of the
+      place, a bottom or a stiffness. The states that members are given then end with these, after the components;
+      fluxes and sources have none. (`positive` has to do without.)
+    - `force(below, above, axis)` and `at_step(left, right, axis)`: what a change of the medium does along the way from
+      one state to another (the rate times the distance), and the two states which the flux between them sees.
+    - `diffusive_flux(w, gradient, axis)`: g_a, of primitive variables and their gradient, `(axis, channel, *place)`;
+      with `diffusivity(u)`, a bound of how fast anything spreads, for the length of steps.
 
     `FiniteVolume` reads these. All other readings (Fourier, finite differences, pointwise) read the same law as
     `nonlinear`, the divergence of the flux, for solutions without shocks.
     """
 
     @abc.abstractmethod
-    def flux(self, u: States, axis: int) -> States: ...
+    def flux(self, u: States, axis: int) -> Rates: ...
 
     @abc.abstractmethod
     def wave_speeds(self, left: States, right: States, axis: int) -> tuple[Speeds, Speeds]: ...
 
-    def source(self, t: Any, x: Float[Array, "axis *place"], u: States) -> States | None:
+    def source(self, t: Any, x: Float[Array, "axis *place"], u: States) -> Rates | None:
         return None
 
     def positive(self, u: States) -> dict[str, Float[Array, "*place"]]:
@@ -67,23 +76,69 @@ class ConservationLaw(Equation):
     def contact_speed(self, left: States, right: States, slowest: Speeds, fastest: Speeds, axis: int) -> Speeds:
         raise self._lacks("contact_speed", "a middle wave (`HLLC`)")
 
-    def behind_wave(self, u: States, speed: Speeds, contact: Speeds, axis: int) -> States:
+    def behind_wave(self, u: States, speed: Speeds, contact: Speeds, axis: int) -> Rates:
         raise self._lacks("behind_wave", "a middle wave (`HLLC`)")
 
     def reflected(self, u: States, axis: int) -> States:
         raise self._lacks("reflected", "walls that reflect")
+
+    def parameters(self, ndim: int) -> tuple[str, ...]:
+        return ()
+
+    def medium(self, x: Float[Array, "axis *place"], u: States | None) -> Float[Array, "parameter *place"]:
+        raise self._lacks("medium", f"the values of {self.parameters(x.shape[0])}")
+
+    def force(self, below: States, above: States, axis: int) -> Rates | None:
+        return None
+
+    def at_step(self, left: States, right: States, axis: int) -> tuple[States, States]:
+        return left, right
+
+    def diffusive_flux(self, w: States, gradient: Float[Array, "axis channel *place"], axis: int) -> Rates:
+        raise self._lacks("diffusive_flux", "how it spreads")
+
+    def diffusivity(self, u: States) -> Float[Array, "*place"] | None:
+        return None
 
     def _lacks(self, member: str, what: str) -> ValueError:
         name = type(self).__name__
         return ValueError(f"{name} does not state {what}: define {name}.{member}, or choose what does not need it.")
 
     def nonlinear(self, t: Any, u: AbstractField) -> AbstractField:
-        total: Any = None
-        for axis in range(u.ndim):
-            flux: Any = u.map(lambda values, axis=axis: self.flux(values, axis))
-            total = -flux.derivative(axis) if total is None else total - flux.derivative(axis)
-        if type(self).source is ConservationLaw.source:
-            return total
-        together = u.stack(*u.coordinates)
-        count = u.num_components
-        return total + together.map(lambda values: self.source(t, values[count:], values[:count]))
+        has_medium = bool(self.parameters(u.ndim))
+        whole = u.stack(u.coordinates.map(lambda x: self.medium(x, None))) if has_medium else u
+        terms = [-whole.map(functools.partial(self.flux, axis=a)).derivative(a) for a in range(u.ndim)]
+        if has_medium and self._states("force"):
+            terms += [self._forced(whole, axis) for axis in range(u.ndim)]
+        if self._states("diffusive_flux"):
+            terms += self._spread(whole)
+        if self._states("source"):
+            count, ndim = whole.num_components, u.ndim
+            together = whole.stack(u.coordinates)
+            terms.append(together.map(lambda values: self.source(t, values[count : count + ndim], values[:count])))
+        return functools.reduce(operator.add, terms)
+
+    def _states(self, member: str) -> bool:
+        return getattr(type(self), member) is not getattr(ConservationLaw, member)
+
+    def _forced(self, whole: Any, axis: int) -> Any:
+        """The force over a short way, per length."""
+        count = whole.num_components
+
+        def per_length(values: Array) -> Array:
+            state, slope = values[:count], values[count:]
+            over = lambda way: self.force(state, state + way, axis)  # noqa: E731
+            return jax.jvp(over, (jnp.zeros_like(slope),), (slope,))[1]
+
+        return whole.stack(whole.derivative(axis)).map(per_length)
+
+    def _spread(self, whole: Any) -> list[Any]:
+        """The divergence of the diffusive flux, term by term."""
+        ndim, w = whole.ndim, whole.map(self.primitive)
+        count, together = w.num_components, w.stack(*[w.derivative(axis) for axis in range(ndim)])
+
+        def flux(values: Array, axis: int) -> Array:
+            gradient = values[count:].reshape(ndim, count, *values.shape[1:])
+            return self.diffusive_flux(values[:count], gradient, axis)
+
+        return [together.map(functools.partial(flux, axis=axis)).derivative(axis) for axis in range(ndim)]

@@ -1,6 +1,5 @@
 """Heat flow where the diffusivity varies: with the place, or with the temperature itself."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
@@ -11,17 +10,9 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from pdejax.equations.equation import Equation, coefficient
+from pdejax.equations.of_place import function_of_place
 from pdejax.fields import AbstractField
 from pdejax.grid import Grid
-
-
-class _Plain(eqx.Module):
-    """A Python function as part of a program; a callable `eqx.Module`, with arrays to differentiate in, is kept."""
-
-    function: Callable[..., Any] = eqx.field(static=True)
-
-    def __call__(self, x: Any) -> Any:
-        return self.function(x)
 
 
 def _function(value: Any) -> Any:
@@ -29,7 +20,7 @@ def _function(value: Any) -> Any:
         raise ValueError(
             f"The diffusivity is a function of position, got {value!r}: use Diffusion where it is constant."
         )
-    return value if isinstance(value, eqx.Module) else _Plain(value)
+    return function_of_place(value)
 
 
 class HeterogeneousDiffusion(Equation):

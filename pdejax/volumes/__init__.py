@@ -8,6 +8,7 @@ from pdejax.volumes.limiters import van_leer as van_leer
 from pdejax.volumes.numerical_fluxes import HLL as HLL
 from pdejax.volumes.numerical_fluxes import HLLC as HLLC
 from pdejax.volumes.numerical_fluxes import AbstractNumericalFlux as AbstractNumericalFlux
+from pdejax.volumes.numerical_fluxes import FluxWaves as FluxWaves
 from pdejax.volumes.numerical_fluxes import Roe as Roe
 from pdejax.volumes.numerical_fluxes import Rusanov as Rusanov
 from pdejax.volumes.reconstruction import MUSCL as MUSCL

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from pdejax.boundary import Robin
+from pdejax.boundary import AntiPeriodic, Condition, Outflow, Reflecting, Robin, Sides
 from pdejax.grid import Grid, check_is_grid
 from pdejax.sides import Walls
 from pdejax.sizes import size
+from pdejax.volumes.diffusive_faces import diffusive_flux
 from pdejax.volumes.ghost_cells import padded
 from pdejax.volumes.numerical_fluxes import HLL, AbstractNumericalFlux
 from pdejax.volumes.positivity import drawn_to_average
@@ -22,38 +23,44 @@ _VARIABLES = ("conserved", "primitive", "characteristic")
 
 
 class FiniteVolume(eqx.Module):
-    r"""Reads a conservation law, `u_t + sum over a of d f_a(u) / dx_a = s`, on averages over cells:
+    r"""Reads a conservation law, `u_t + sum over a of d (f_a(u) - g_a(u, grad u)) / dx_a = s`, on averages over cells:
 
         d u_i / dt = - sum over a of (F_a(i + 1/2) - F_a(i - 1/2)) / h_a + s(u_i)
 
     F is `riemann` of the two values at a face, which `reconstruction` makes of the averages on either side, along the
-    axis that crosses it. What leaves one cell enters its neighbour: the sum of each component changes by what crosses
-    the walls, and by sources, to rounding.
+    axis that crosses it, less the diffusive flux of the law (`pdejax.volumes.diffusive_faces`). What leaves one cell
+    enters its neighbour: the sum of each component changes by what crosses the walls, and by sources, to rounding.
+
+    A law may read a medium (a bottom, a stiffness), which each cell has at its centre. Where it pushes, a cell feels
+    it from its lower edge to its upper one, and from its edges to the states which the flux sees at each step of the
+    medium: water at rest over any bottom stays at rest to rounding.
 
     - `grid`: cells, centred at its points: `"centres"` or, along periodic axes, `"nodes"`.
     - `reconstruction`: `PiecewiseConstant()`, `MUSCL(limiter)`, `WENO(order)`.
-    - `riemann`: `Rusanov()`, `HLL()`, `HLLC()`, `Roe()`.
+    - `riemann`: `Rusanov()`, `HLL()`, `HLLC()`, `Roe()`, `FluxWaves()`.
     - `boundary`: one condition for all walls, a mapping by side, or by component and side (`pdejax.sides`):
       `Outflow()`, `Reflecting()`, values that flow in, `Neumann(slope)`.
     - `variables`: what is reconstructed. `"conserved"`; `"primitive"` (density, velocity, pressure: these stay
       constant across contacts); `"characteristic"` (the waves at each face, so that jumps of one do not make ripples
-      in another, for the price of two small products per cell of the stencil).
+      in another, for the price of two small products per cell of the stencil). Without it `"primitive"` for laws with
+      a medium, whose equilibria primitive variables keep, and `"conserved"` for all others.
     - `positivity`: draws edge values to the averages where densities, depths or pressures would not stay positive.
 
     A face has one value, that of its middle: along one dimension the order is the reconstruction's; in more dimensions
-    it is the second, except for linear laws with constant coefficients. Sources are taken at averages: second order.
+    it is the second, except for linear laws with constant coefficients. Sources and media are taken at centres, and
+    diffusive fluxes are central differences: second order.
 
     A state that is not admissible, with a negative density say, has no tendency: NaN, which ends a solve.
 
-    Raises `ValueError` for points that are no cells, walls without a condition or with a mixture, and unknown
-    `variables`.
+    Raises `ValueError` for points that are no cells, walls without a condition or with a mixture, axes that change the
+    sign, unknown `variables`, and characteristic ones of a law with a medium.
     """
 
     grid: Grid
     reconstruction: AbstractReconstruction
     riemann: AbstractNumericalFlux
     walls: Walls
-    variables: Variables = eqx.field(static=True)
+    variables: Variables | None = eqx.field(static=True)
     positivity: bool = eqx.field(static=True)
 
     def __init__(
@@ -63,7 +70,7 @@ class FiniteVolume(eqx.Module):
         riemann: Any = None,
         boundary: Any = None,
         *,
-        variables: Any = "conserved",
+        variables: Any = None,
         positivity: bool = False,
     ):
         check_is_grid(grid, "FiniteVolume")
@@ -81,7 +88,7 @@ class FiniteVolume(eqx.Module):
                 raise TypeError(
                     f"FiniteVolume takes for `{name}` an instance such as {_EXAMPLES[name]}, got {value!r}."
                 )
-        if variables not in _VARIABLES:
+        if variables is not None and variables not in _VARIABLES:
             raise ValueError(f"`variables` is one of {_VARIABLES}, got {variables!r}.")
         self.grid = grid
         self.reconstruction = MUSCL() if reconstruction is None else reconstruction
@@ -90,6 +97,8 @@ class FiniteVolume(eqx.Module):
         self.variables = variables
         self.positivity = bool(positivity)
         for sides in self.walls.by_component.values():
+            if any(isinstance(pair, AntiPeriodic) for pair in sides):
+                raise ValueError("FiniteVolume reads no anti-periodic axes: use FiniteDifference or Fourier.")
             if any(isinstance(one, Robin) for pair in sides if isinstance(pair, tuple) for one in pair):
                 raise ValueError("FiniteVolume reads no Robin conditions: give Dirichlet(value) or Neumann(slope).")
 
@@ -112,61 +121,118 @@ class FiniteVolume(eqx.Module):
         """`du/dt` of the averages."""
         names = equation.components(self.grid.ndim)
         self.grid.check_state(u, len(names))
+        whole = self._in_medium(equation, u)
         # Negative densities have no speed of sound; what would go on computing with them stops here.
         rate = jnp.where(equation.admissible(u), jnp.zeros_like(u), jnp.nan)
         for axis in range(self.grid.ndim):
-            fluxes = self.face_fluxes(equation, t, u, axis)
-            rate = rate - jnp.diff(fluxes, axis=axis + 1) / self.grid.mean_spacing(axis)
-        source = equation.source(t, self.grid.coordinates(), u)
+            h = self.grid.mean_spacing(axis)
+            left, right = self._at_faces(equation, t, whole, axis)
+            seen = equation.at_step(left, right, axis)
+            rate = rate - jnp.diff(self._fluxes(equation, t, whole, seen, axis), axis=axis + 1) / h
+            rate = rate + self._force(equation, (left, right), seen, axis) / h
+        source = equation.source(t, self.grid.coordinates(), whole)
         return rate if source is None else rate + source
 
     def courant_rates(self, equation: Any, t: Any, u: Float[Array, "channel *space"]) -> Float[Array, "*space"]:
         """For each cell the rate at which waves cross it, the sum over axes of their largest speed at its faces over
-        the spacing: a step h has the CFL number h times the largest of these. Waves between two cells may be faster
-        than those in either."""
-        sides = self.walls.of(equation.components(self.grid.ndim), type(equation).__name__)
+        the spacing, and twice the diffusivity over its square: a step h has the CFL number h times the largest of
+        these. Waves between two cells may be faster than those in either."""
+        whole = self._in_medium(equation, u)
         rates = jnp.zeros(u.shape[1:], u.dtype)
         for axis in range(self.grid.ndim):
-            whole = padded(u, equation, sides, self.grid, t, axis, 1)
-            slowest, fastest = equation.wave_speeds(_without(whole, axis, 0, 1), _without(whole, axis, 1, 0), axis)
+            h = self.grid.mean_spacing(axis)
+            states = self._padded(equation, t, whole, axis, 1)
+            slowest, fastest = equation.wave_speeds(_without(states, axis, 0, 1), _without(states, axis, 1, 0), axis)
             at_faces = jnp.maximum(jnp.abs(slowest), jnp.abs(fastest))[None]
             fastest = jnp.maximum(_without(at_faces, axis, 0, 1), _without(at_faces, axis, 1, 0))[0]
-            rates = rates + fastest / self.grid.mean_spacing(axis)
+            rates = rates + fastest / h
+            diffusivity = equation.diffusivity(whole)
+            rates = rates if diffusivity is None else rates + 2 * diffusivity / h**2
         return rates
 
     def face_fluxes(
         self, equation: Any, t: Any, u: Float[Array, "channel *space"], axis: int
     ) -> Float[Array, "channel *faces"]:
         """The flux through every face across `axis`, both ends included: one more than there are cells."""
-        sides = self.walls.of(equation.components(self.grid.ndim), type(equation).__name__)
-        # Cells beyond the walls have edges, too, and with `positivity` need both.
-        more = int(self.positivity)
-        whole = padded(u, equation, sides, self.grid, t, axis, self.reconstruction.reach + 1 + more)
-        num_faces = u.shape[axis + 1] + 1 + 2 * more
-        left, right = self._at_faces(equation, whole, axis, num_faces)
-        if self.positivity:
-            cells = _without(whole, axis, self.reconstruction.reach + 1, self.reconstruction.reach + 1)
-            edges = _without(right, axis, 0, 1), _without(left, axis, 1, 0)
-            below, above = drawn_to_average(cells, *edges, equation)
-            left, right = _without(above, axis, 0, 1), _without(below, axis, 1, 0)
-        return self.riemann(equation, left, right, axis)
+        whole = self._in_medium(equation, u)
+        seen = equation.at_step(*self._at_faces(equation, t, whole, axis), axis)
+        return self._fluxes(equation, t, whole, seen, axis)
 
-    def _at_faces(self, law: Any, whole: Array, axis: int, num_faces: int) -> tuple[Array, Array]:
+    def _fluxes(self, law: Any, t: Any, whole: Array, seen: tuple[Array, Array], axis: int) -> Array:
+        flux = self.riemann(law, *seen, axis)
+        if law.diffusivity(whole) is None:
+            return flux
+        return flux - diffusive_flux(law, self._padded(law, t, whole, axis, 1), self.grid, axis)
+
+    def _force(self, law: Any, edges: tuple[Array, Array], seen: tuple[Array, Array], axis: int) -> Any:
+        """What the medium does to each cell: from what the lower face sees to the cell's own lower edge, from there to
+        the upper edge, and on to what the upper face sees."""
+        lower, upper = _without(edges[1], axis, 0, 1), _without(edges[0], axis, 1, 0)
+        between = law.force(lower, upper, axis)
+        if between is None:
+            return 0.0
+        entry = law.force(_without(seen[1], axis, 0, 1), lower, axis)
+        return entry + between + law.force(upper, _without(seen[0], axis, 1, 0), axis)
+
+    def _in_medium(self, law: Any, u: Array) -> Array:
+        """The averages, and what the law reads of each cell's place after them."""
+        if not law.parameters(self.grid.ndim):
+            return u
+        return jnp.concatenate([u, law.medium(self.grid.coordinates().astype(u.dtype), u)])
+
+    def _padded(self, law: Any, t: Any, whole: Array, axis: int, width: int) -> Array:
+        names = law.components(self.grid.ndim)
+        sides = self.walls.of(names, type(law).__name__)
+        sides += (_of_medium(sides),) * len(law.parameters(self.grid.ndim))
+        return padded(whole, law, sides, self.grid, t, axis, width)
+
+    def _at_faces(self, law: Any, t: Any, whole: Array, axis: int) -> tuple[Array, Array]:
         """The states below and above each face."""
         reach = self.reconstruction.reach
-        fineness = 1 / jnp.asarray(self.grid.shape[axis], whole.dtype)
-        values = law.primitive(whole) if self.variables == "primitive" else whole
+        # Cells beyond the walls have edges, too, and with `positivity` need both.
+        more = int(self.positivity)
+        states = self._padded(law, t, whole, axis, reach + 1 + more)
+        left, right = self._reconstructed(law, states, axis, whole.shape[axis + 1] + 1 + 2 * more)
+        if self.positivity:
+            cells = _without(states, axis, reach + 1, reach + 1)
+            edges = _without(right, axis, 0, 1), _without(left, axis, 1, 0)
+            below, above = drawn_to_average(cells, *edges, law)
+            left, right = _without(above, axis, 0, 1), _without(below, axis, 1, 0)
+        return left, right
+
+    def _reconstructed(self, law: Any, states: Array, axis: int, num_faces: int) -> tuple[Array, Array]:
+        reach, variables = self.reconstruction.reach, self.variables
+        has_medium = bool(law.parameters(self.grid.ndim))
+        if variables is None:
+            variables = "primitive" if has_medium else "conserved"
+        if variables == "characteristic" and has_medium:
+            raise ValueError(
+                f"{type(law).__name__} reads a medium, across which its waves change: "
+                'variables="primitive" reconstructs what stays continuous there.'
+            )
+        fineness = 1 / jnp.asarray(self.grid.shape[axis], states.dtype)
+        values = law.primitive(states) if variables == "primitive" else states
         cells = [
             jax.lax.slice_in_dim(values, start, start + num_faces, axis=axis + 1) for start in range(2 * reach + 2)
         ]
-        if self.variables == "characteristic":
+        if variables == "characteristic":
             _, to_state, to_waves = law.eigensystem(cells[reach], cells[reach + 1], axis)
             cells = [jnp.sum(to_waves * cell[None], axis=1) for cell in cells]
         left = self.reconstruction.at_edge(cells[:-1], fineness)
         right = self.reconstruction.at_edge(cells[:0:-1], fineness)
-        if self.variables == "characteristic":
+        if variables == "characteristic":
             return jnp.sum(to_state * left[None], axis=1), jnp.sum(to_state * right[None], axis=1)
-        return (law.conserved(left), law.conserved(right)) if self.variables == "primitive" else (left, right)
+        return (law.conserved(left), law.conserved(right)) if variables == "primitive" else (left, right)
+
+
+def _of_medium(sides: tuple[Sides, ...]) -> Sides:
+    """Beyond walls that reflect lies the mirror image of the medium, too; beyond others its last cell goes on."""
+
+    def at(axis: int, end: int) -> Condition:
+        reflects = any(isinstance(one[axis][end], Reflecting) for one in sides)  # type: ignore[index]
+        return Reflecting() if reflects else Outflow()
+
+    return tuple(pair if pair is None else (at(axis, 0), at(axis, -1)) for axis, pair in enumerate(sides[0]))
 
 
 def _without(u: Array, axis: int, first: int, last: int) -> Array:

@@ -1,0 +1,57 @@
+"""Coefficients that may vary with the place: a number, or a function of the position."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Float
+
+from pdejax.equations.equation import coefficient
+from pdejax.grid import Grid
+
+
+class _Plain(eqx.Module):
+    """A Python function as part of a program; a callable `eqx.Module`, with arrays to differentiate in, is kept."""
+
+    function: Callable[..., Any] = eqx.field(static=True)
+
+    def __call__(self, x: Any) -> Any:
+        return self.function(x)
+
+
+def function_of_place(function: Callable[..., Any]) -> Any:
+    """A callable that may be a field of an equation."""
+    return function if isinstance(function, eqx.Module) else _Plain(function)
+
+
+def of_place(name: str, value: Any, *, positive: bool = False) -> Any:
+    """A coefficient that is a number, or a function of the position x, `(ndim, *place)`, with values `(*place)`."""
+    return function_of_place(value) if callable(value) else coefficient(name, value, positive=positive)
+
+
+def values_at(name: str, given: Any, x: Float[Array, "axis *place"]) -> Float[Array, "*place"]:
+    """The values of such a coefficient. Raises `ValueError` where a function returns another shape."""
+    values = jnp.asarray(given(x) if callable(given) else given, x.dtype)
+    if values.shape not in ((), x.shape[1:]):
+        raise ValueError(
+            f"{name} at positions of shape {x.shape} has shape {values.shape}: return one value per point."
+        )
+    return jnp.broadcast_to(values, x.shape[1:])
+
+
+def check_on(name: str, given: Any, grid: Grid, *, positive: bool = False) -> None:
+    """Raises `ValueError` where such a coefficient is not finite, or not positive, at a point of the grid."""
+    values = values_at(name, given, grid.coordinates())
+    if isinstance(values, Tracer):
+        return
+    values = np.asarray(values)
+    wrong = ~np.isfinite(values) | ((values <= 0) & positive)
+    if np.any(wrong):
+        index = np.unravel_index(np.argmax(wrong), wrong.shape)
+        position = ", ".join(f"{float(axis[i]):.4g}" for axis, i in zip(grid.axes, index, strict=True))
+        place = position if grid.ndim == 1 else f"({position})"
+        bound = "positive and finite" if positive else "finite"
+        raise ValueError(f"{name} must be {bound}; at x = {place} it is {float(values[index]):.4g}.")
