@@ -1,6 +1,7 @@
 """The equations, each stated once. To add one: one file, one line here, one test with an exact solution."""
 
 from pdejax.equations.burgers import Burgers as Burgers
+from pdejax.equations.compressible_navier_stokes import CompressibleNavierStokes as CompressibleNavierStokes
 from pdejax.equations.conservation_law import ConservationLaw as ConservationLaw
 from pdejax.equations.equation import Equation as Equation
 from pdejax.equations.equation import coefficient as coefficient
@@ -12,6 +13,7 @@ from pdejax.equations.kuramoto_sivashinsky import KuramotoSivashinsky as Kuramot
 from pdejax.equations.leading_part import LeadingPart as LeadingPart
 from pdejax.equations.navier_stokes import KolmogorovFlow as KolmogorovFlow
 from pdejax.equations.navier_stokes import NavierStokesVorticity as NavierStokesVorticity
+from pdejax.equations.porous_medium import PorousMedium as PorousMedium
 from pdejax.equations.reaction_diffusion import AllenCahn as AllenCahn
 from pdejax.equations.reaction_diffusion import FisherKPP as FisherKPP
 from pdejax.equations.scalar_laws import BuckleyLeverett as BuckleyLeverett
@@ -21,3 +23,4 @@ from pdejax.equations.shallow_water import ShallowWater as ShallowWater
 from pdejax.equations.transport import Advection as Advection
 from pdejax.equations.transport import AdvectionDiffusion as AdvectionDiffusion
 from pdejax.equations.transport import Diffusion as Diffusion
+from pdejax.equations.vlasov_poisson import VlasovPoisson as VlasovPoisson

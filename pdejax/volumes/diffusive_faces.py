@@ -33,8 +33,6 @@ def diffusive_flux(
 
 def _slope(w: Array, along: int, is_periodic: bool) -> Array:
     """Differences per cell."""
-    if w.shape[along] == 1:
-        return jnp.zeros_like(w)
     if is_periodic:
         return (jnp.roll(w, -1, along) - jnp.roll(w, 1, along)) / 2
     steps = jnp.diff(w, axis=along)
