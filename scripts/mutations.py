@@ -848,6 +848,20 @@ MUTATIONS = [
         "tests/volumes/test_diffusive_laws.py -k electrons",
     ),
     Mutation(
+        "volumes: slopes run the other way in finer cells",
+        "pdejax/volumes/remap.py",
+        "moments += share * middle * n",
+        "moments -= share * middle * n",
+        "tests/volumes/test_remap.py -k shifted",
+    ),
+    Mutation(
+        "volumes: averages stored as Fourier series",
+        "pdejax/data/solver_error.py",
+        "remap(u, grid, target) if holds_averages else resample(u, grid, target)",
+        "resample(u, grid, target)",
+        "tests/volumes/test_remap.py -k measured",
+    ),
+    Mutation(
         "volumes: ideal weights of parabolas in reverse",
         "pdejax/volumes/reconstruction.py",
         "[0.1, 0.6, 0.3]",

@@ -1,7 +1,7 @@
 """How far stored trajectories are from the solution: they are solved again, twice as fine, from the same states.
 
-Twice as fine in time and, on periodic grids, in space; beside walls in time alone, and then the error of the stencil is
-not in the figure. `measured_part` says which, for every place that prints one.
+Twice as fine in time and, on periodic grids and with finite volumes, in space; between other walls in time alone, and
+then the error of the stencil is not in the figure. `measured_part` says which, for every place that prints one.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ from pdejax.grid import Grid
 from pdejax.metrics import rmse, root_mean_square
 from pdejax.resample import resample
 from pdejax.solvers import AbstractSemilinearSolver, TimeStepper
-from pdejax.volumes import FiniteVolume
+from pdejax.volumes import FiniteVolume, remap
 
 # In roundings of the largest channel: what has never more than this is not told from the rounding of the others.
 _NOISE = 1e3
@@ -35,8 +35,8 @@ def measure_solver_error(
     """The relative L2 error of every frame of one stored trajectory, `(time,)`, measured and not estimated.
 
     `refined(stepper)` solves on from the same state with half the step (explicit solvers: a quarter) and twice the
-    points, and each frame is compared
-    with it on the modes that both hold. With walls only the step is halved: see `measured_part`. Rounding and
+    points, and each frame is compared with it on the modes that both hold, averages over cells on the coarser cells
+    (`pdejax.volumes.remap`). With walls and points only the step is halved: see `measured_part`. Rounding and
     truncation to `grid` show up in frame 0, where both solutions are still equal.
 
     The error of a frame is that of the channel that has the largest. Each channel is measured by its own size at that
@@ -91,10 +91,9 @@ def measured_part(stepper: TimeStepper) -> str:
     fine = refined(stepper)
     if fine.grid.shape != stepper.grid.shape:
         return "of the time step and of the grid"
-    if not all(stepper.grid.periodic):
-        kept = "with walls"
-    else:
-        kept = "on finite volumes" if isinstance(stepper.discretisation, FiniteVolume) else "on stretched points"
+    kept = "on stretched points" if all(stepper.grid.periodic) else "with walls"
+    if isinstance(stepper.discretisation, FiniteVolume):
+        kept = "with arrays as data of walls"
     return f"of the time step alone: {kept} the points are not refined, and the error of the grid is not measured"
 
 
@@ -102,14 +101,17 @@ def refined(stepper: TimeStepper) -> TimeStepper:
     """The same problem with twice the points per axis and half the solver step; the output interval stays.
 
     An explicit solver takes a quarter of the step, which is what diffusion asks of it on the finer grid. Where there
-    are walls, stretched points or finite volumes, the points stay and the step alone is refined. A dealiasing mask made
-    for one grid gives way to the default of the finer one.
+    are walls or stretched points the points stay and the step alone is refined, but for finite volumes without arrays
+    as data of their walls. A dealiasing mask made for one grid gives way to the default of the finer one.
     """
     discretisation, grid = stepper.discretisation, stepper.grid
     fine = grid.with_shape(tuple(2 * n for n in grid.shape))
     if isinstance(discretisation, Spectral):
         dealiasing = "auto" if discretisation.mask is not None else discretisation.dealiasing
         discretisation = Spectral(fine, dealiasing, discretisation.cheap_forms)
+    elif isinstance(discretisation, FiniteVolume):
+        if all(jnp.ndim(datum) == 0 for datum in jax.tree.leaves(discretisation.walls)):
+            discretisation = eqx.tree_at(lambda reading: reading.grid, discretisation, fine)
     elif isinstance(discretisation, FiniteDifference) and all(grid.periodic + grid.is_uniform):
         # Anti-periodic axes stay so.
         discretisation = eqx.tree_at(lambda reading: reading.grid, discretisation, fine)
@@ -119,9 +121,13 @@ def refined(stepper: TimeStepper) -> TimeStepper:
     return TimeStepper(stepper.equation, discretisation, stepper.dt, factor * stepper.substeps, stepper.solver)
 
 
-def on_grid(u: Float[Array, "..."], grid: Grid, target: Grid) -> Float[Array, "..."]:
-    """`u` on the points of `target`; as it is where these are its own, on grids with walls too."""
-    return u if (grid.shape, grid.points) == (target.shape, target.points) else resample(u, grid, target)
+def on_grid(u: Float[Array, "..."], stepper: Any, grid: Grid, target: Grid) -> Float[Array, "..."]:
+    """`u` on the points of `target`; as it is where these are its own, on grids with walls too. What finite volumes
+    made are averages."""
+    if (grid.shape, grid.points) == (target.shape, target.points):
+        return u
+    holds_averages = isinstance(getattr(stepper, "discretisation", None), FiniteVolume)
+    return remap(u, grid, target) if holds_averages else resample(u, grid, target)
 
 
 @eqx.filter_jit
@@ -138,8 +144,8 @@ def _compared(
     common = grid.with_shape(tuple(min(sizes) for sizes in zip(grid.shape, stepper.grid.shape, strict=True)))
 
     def compared(u: Array, frame: Array) -> tuple[Array, Array]:
-        truth = on_grid(u, reference.grid, common)
-        difference = rmse(on_grid(frame.astype(u.dtype), grid, common), truth, common)
+        truth = on_grid(u, stepper, reference.grid, common)
+        difference = rmse(on_grid(frame.astype(u.dtype), stepper, grid, common), truth, common)
         return difference, root_mean_square(truth, common)
 
     def advance(u: Array, n_and_frame: Any) -> tuple[Array, tuple[Array, Array]]:
@@ -151,7 +157,7 @@ def _compared(
         u = jax.lax.fori_loop(0, store_every, step, u)
         return u, compared(u, frame)
 
-    u = on_grid(start, stepper.grid, reference.grid)
+    u = on_grid(start, stepper, stepper.grid, reference.grid)
     first = compared(u, frames[0])
     _, later = jax.lax.scan(advance, u, (jnp.arange(frames.shape[0] - 1), frames[1:]))
     return jax.tree.map(lambda one, rest: jnp.concatenate([one[None], rest]), first, later)

@@ -48,7 +48,7 @@ def _solve_one(stepper: Any, initial: Any, key: PRNGKeyArray, index: Int[Array, 
     stored_grid = plan.stored_grid(grid)
 
     def keep(u: Array) -> Array:
-        return on_grid(u, grid, stored_grid).astype(plan.dtype)
+        return on_grid(u, stepper, grid, stored_grid).astype(plan.dtype)
 
     def step(n: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         u, failed_at = carry

@@ -1,0 +1,92 @@
+"""Averages on other cells: the integral, bounds, order, and what finite volumes need them for."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import pdejax as pj
+from pdejax.boundary import Dirichlet, Outflow
+from pdejax.equations import Advection, Euler
+from pdejax.riemann import EulerRiemann, Gas
+from pdejax.testing import observed_orders
+from pdejax.volumes import HLLC, MUSCL, Rusanov, remap
+
+
+def cells(n, extent=1.0, periodic=False, points="centres"):
+    return pj.Grid(n, extent, periodic=periodic, points=points)
+
+
+@pytest.mark.float64
+def test_the_integral_is_kept_without_new_extrema_and_unions_are_exact():
+    u = jnp.asarray(np.random.default_rng(0).uniform(size=(2, 12, 15)))
+    for periodic in (True, (False, True)):
+        grid = cells((12, 15), (1.0, 1.4), periodic)
+        for shape in ((24, 15), (5, 17), (7, 40), (6, 5)):
+            moved = remap(u, grid, grid.with_shape(shape))
+            np.testing.assert_allclose(jnp.mean(moved, axis=(1, 2)), jnp.mean(u, axis=(1, 2)), rtol=1e-13)
+            assert float(jnp.max(moved)) <= float(jnp.max(u)) + 1e-14
+            assert float(jnp.min(moved)) >= float(jnp.min(u)) - 1e-14
+        expected = u.reshape(2, 6, 2, 5, 3).mean(axis=(2, 4))
+        np.testing.assert_allclose(remap(u, grid, grid.with_shape((6, 5))), expected, rtol=1e-13)
+        # Each of the finer cells' averages belongs to its own cell: back again nothing has changed.
+        back = remap(remap(u, grid, grid.with_shape((36, 30))), grid.with_shape((36, 30)), grid)
+        np.testing.assert_allclose(back, u, rtol=1e-13)
+
+
+@pytest.mark.float64
+def test_finer_and_shifted_cells_converge_with_second_order():
+    wave = lambda edges: -np.diff(np.cos(2 * np.pi * edges + 0.3)) / np.diff(edges) / (2 * np.pi)  # noqa: E731
+
+    def error(n):
+        m = n * 5 // 3
+        found = remap(wave(np.arange(n + 1) / n)[None], cells(n, 1.0, True), cells(m, 1.0, True, "nodes"))
+        return float(np.mean(np.abs(found - wave((np.arange(m + 1) - 0.5) / m))))
+
+    (observed,) = observed_orders([error(48), error(96)], [2.0, 1.0])
+    assert abs(observed - 2) <= 0.4
+    # Across the end of the axis a shifted cell has parts of both ends.
+    half = remap(jnp.array([[1.0, 3.0, 5.0, 3.0]]), cells(4, 1.0, True), cells(4, 1.0, True, "nodes"))
+    np.testing.assert_allclose(half, [[1.75, 1.75, 4.25, 4.25]], rtol=1e-14)
+
+
+@pytest.mark.float64
+def test_the_measured_error_of_finite_volumes_is_that_of_the_cells_too():
+    """Beside the exact solution of a tube; and stored on coarser cells, averages stay averages, between walls too."""
+    problem = EulerRiemann(Gas(1.0, 0.0, 1.0), Gas(0.125, 0.0, 0.1))
+    grid, law = cells(80), Euler(1.4)
+    edges = jnp.linspace(0.0, 1.0, 81)
+    start, end = (problem.cell_averages(edges, t, x0=0.5) for t in (0.0, 0.15))
+    reading = pj.FiniteVolume(grid, MUSCL(), HLLC(), Outflow(), variables="primitive")
+    stepper = pj.TimeStepper(law, reading, 0.05, 20)
+    data = pj.data.generate(stepper, lambda grid, key: start, num_samples=1, num_steps=3, key=jax.random.key(0))
+    u = np.asarray(data.u)[0, -1]
+    exact = np.sqrt(np.mean((u - end) ** 2, axis=1) / np.mean(np.asarray(end) ** 2, axis=1))
+    measured = data.provenance["solver_error_whole"]
+    assert 0.4 * exact.max() < measured < 1.2 * exact.max()
+    assert "of the time step and of the grid" in data.provenance["solver_error"]
+    coarse = pj.data.generate(
+        stepper,
+        lambda grid, key: start,
+        num_samples=1,
+        num_steps=3,
+        key=jax.random.key(0),
+        store=grid.with_shape((40,)),
+    )
+    np.testing.assert_allclose(coarse.u[0, -1], u.reshape(3, 40, 2).mean(axis=2), rtol=1e-6)
+    # Data that are given cell by cell along a wall have no finer ones.
+    plane = cells((6, 5))
+    walls = {"x": Dirichlet(jnp.ones((1, 5))), "y": 0.0}
+    fixed = pj.TimeStepper(Advection(1.0), pj.FiniteVolume(plane, MUSCL(), Rusanov(), walls), 0.01)
+    assert pj.data.solver_error.refined(fixed).grid.shape == (6, 5)
+    assert "arrays as data of walls" in pj.data.solver_error.measured_part(fixed)
+
+
+def test_what_makes_no_sense_is_refused():
+    u = jnp.ones((1, 8))
+    with pytest.raises(ValueError, match="two grids of one box"):
+        remap(u, cells(8), cells(8, 2.0))
+    with pytest.raises(ValueError, match="cells of one size, and axis 0 of a grid has 'nodes'"):
+        remap(u, cells(8), pj.Grid(8, 1.0, periodic=False, points="nodes"))
+    with pytest.raises(ValueError, match=r"shape \(8,\) but the array ends in \(7,\)"):
+        remap(u[:, :7], cells(8), cells(4))
