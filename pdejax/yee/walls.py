@@ -39,19 +39,23 @@ class PerfectlyMatchedLayer(eqx.Module):
 
     - `thickness`: how many cells of the grid, >= 1, are layer.
     - `strength`: sigma at the wall is `strength (grading + 1) c / h`, c the largest speed on the grid and h the
-      spacing; what crosses the layer and comes back is `exp(-2 strength thickness cos(angle))` of what went in. Beyond
-      about 1 the layer reflects more than it lets through.
+      spacing: of what enters at an angle, `exp(-2 strength thickness cos(angle))` comes back from the conductor. What
+      the steps of sigma between cells reflect grows with the strength and falls with the thickness.
     - `grading`: sigma and kappa grow with this power of the depth.
-    - `stretching`: kappa at the wall, >= 1: larger ones damp waves that graze the wall, or that do not travel at all.
-    - `shift`: alpha at the face, >= 0, in c / (thickness of the layer), falling linearly to zero at the wall. Fields
-      that change more slowly than alpha are not absorbed, but do not linger in the layer either.
+    - `stretching`: kappa at the wall, >= 1. Larger ones damp fields that decay and do not travel, and coarsen the
+      layer.
+    - `shift`: alpha at the face, >= 0, in c over the layer's thickness, falling linearly to zero at the wall. Fields
+      that change more slowly than alpha are not absorbed; without it they linger in the layer, and may grow slowly.
+
+    Measured figures are in docs/design.md. Waves need about ten cells or more per length: the shortest ones that a grid
+    holds stand still on it and are not absorbed by any layer.
 
     Raises `ValueError` for numbers outside of these bounds.
     """
 
-    thickness: int = eqx.field(static=True, default=10)
-    strength: Any = 0.8
-    grading: float = eqx.field(static=True, default=3.0)
+    thickness: int = eqx.field(static=True, default=12)
+    strength: Any = 1.0
+    grading: float = eqx.field(static=True, default=3.5)
     stretching: Any = 1.0
     shift: Any = 0.1
 
