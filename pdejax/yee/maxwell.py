@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from pdejax.grid import Grid, check_is_grid, check_uniform
 from pdejax.yee.lattice import COMPONENTS, curl_terms, derivative, free, positions, smallest_in_cells
-from pdejax.yee.walls import PerfectlyMatchedLayer, Stretching, Walls, stretching, walls_of
+from pdejax.yee.walls import Stretching, Walls, stretching, thicknesses, walls_of
 
 
 class YeeState(eqx.Module):
@@ -101,7 +101,7 @@ class Maxwell(eqx.Module):
         return tuple(name for name in self.components if name[0] == "H")
 
     def positions(self, name: str) -> Float[Array, "ndim *space"]:
-        """Where a component lives."""
+        """Where a component lives. What lies on an upper wall is zero, and has no place among these."""
         return positions(self.grid, name)
 
     def initial(self, **fields: Any) -> YeeState:
@@ -118,13 +118,20 @@ class Maxwell(eqx.Module):
 
     def empty_memory(self) -> dict[str, Array]:
         """That of layers which nothing has entered yet."""
+        return {key: jnp.zeros(shape, self.grid.dtype) for key, shape in self.memory_shapes().items()}
+
+    def memory_shapes(self) -> dict[str, tuple[int, ...]]:
+        """By the component that a derivative changes and its axis: the grid's shape, with the layers' cells alone."""
+        cells = {axis: sum(thicknesses(self.walls, axis)) for axis in range(self.grid.ndim)}
         return {
-            key: jnp.zeros(one.memory_shape(self.grid.shape), self.grid.dtype)
-            for key, one in self.stretchings(1.0).items()
+            f"{name}{term.axis}": tuple(cells[a] if a == term.axis else n for a, n in enumerate(self.grid.shape))
+            for name in self.components
+            for term in curl_terms(name, self.grid.ndim)
+            if cells[term.axis]
         }
 
     def stretchings(self, dt: Any) -> dict[str, Stretching]:
-        """What derivatives meet in the layers, by the component that they change and the axis, for steps dt."""
+        """What derivatives meet in the layers, for steps dt; keys as those of the memory."""
         speed = jnp.max(self.speeds())
         found = {
             f"{name}{term.axis}": stretching(self.walls, self.grid, name, term.axis, speed, dt)
@@ -132,10 +139,6 @@ class Maxwell(eqx.Module):
             for term in curl_terms(name, self.grid.ndim)
         }
         return {key: one for key, one in found.items() if one is not None}
-
-    @property
-    def absorbs(self) -> bool:
-        return any(isinstance(wall, PerfectlyMatchedLayer) for pair in self.walls if pair for wall in pair)
 
     def curl(
         self,

@@ -133,12 +133,11 @@ class YeeStepper(eqx.Module):
             raise TypeError(f"YeeStepper advances what Maxwell.initial(...) returns, got a {type(state).__name__}.")
         maxwell = self.maxwell
         maxwell.grid.check_state(state.fields, len(maxwell.components))
-        needed = jax.eval_shape(maxwell.empty_memory)
-        shapes = [{key: one.shape for key, one in memory.items()} for memory in (state.memory, needed)]
-        if shapes[0] != shapes[1]:
+        given, needed = {key: one.shape for key, one in state.memory.items()}, maxwell.memory_shapes()
+        if given != needed:
             raise ValueError(
-                f"The state remembers layers {shapes[0]}, and those of this stepper are {shapes[1]}: begin with its "
-                "own maxwell.initial(...)."
+                f"The state remembers layers {given}, and those of this stepper are {needed}: begin with its own "
+                "maxwell.initial(...)."
             )
 
     def _current(self, name: str, x: dict[str, Array], t: Any) -> Array:

@@ -34,6 +34,13 @@ class Conductor(eqx.Module):
     """A perfect conductor: tangential E and normal H are zero at the wall. Waves are reflected entirely."""
 
 
+def _number(value: Any) -> Float[Array, ""]:
+    number = jnp.asarray(value, jnp.result_type(float))
+    if number.ndim:
+        raise ValueError(f"The coefficients of a layer are numbers, got shape {number.shape}.")
+    return number
+
+
 class PerfectlyMatchedLayer(eqx.Module):
     """The last cells before a wall absorb what enters them; behind them the wall is a conductor.
 
@@ -54,10 +61,10 @@ class PerfectlyMatchedLayer(eqx.Module):
     """
 
     thickness: int = eqx.field(static=True, default=12)
-    strength: Any = 1.0
+    strength: Float[Array, ""] = eqx.field(default=1.0, converter=_number)
     grading: float = eqx.field(static=True, default=3.5)
-    stretching: Any = 1.0
-    shift: Any = 0.1
+    stretching: Float[Array, ""] = eqx.field(default=1.0, converter=_number)
+    shift: Float[Array, ""] = eqx.field(default=0.1, converter=_number)
 
     def __check_init__(self):
         if isinstance(self.thickness, bool) or not isinstance(self.thickness, int | np.integer) or self.thickness < 1:
@@ -66,8 +73,8 @@ class PerfectlyMatchedLayer(eqx.Module):
             )
         for name, least in (("strength", 0.0), ("grading", 1.0), ("stretching", 1.0), ("shift", 0.0)):
             value = getattr(self, name)
-            if not isinstance(value, Tracer) and not (np.ndim(value) == 0 and np.isfinite(value) and value >= least):
-                raise ValueError(f"The {name} of a layer must be a number >= {least:g}, got {value!r}.")
+            if not isinstance(value, Tracer) and not (np.isfinite(float(value)) and float(value) >= least):
+                raise ValueError(f"The {name} of a layer must be a number >= {least:g}, got {float(value):g}.")
 
 
 Wall = Conductor | PerfectlyMatchedLayer
@@ -78,7 +85,7 @@ Walls = tuple[tuple[Wall, Wall] | None, ...]
 class Stretching(eqx.Module):
     """The layers at the two ends of an axis as one component meets them: those at its lower end first.
 
-    `memory` of a derivative has the derivative's shape, with the cells in the layers alone along `axis`.
+    The memory of a derivative has the derivative's shape, with the cells in the layers alone along `axis`.
     """
 
     axis: int = eqx.field(static=True)
@@ -87,9 +94,6 @@ class Stretching(eqx.Module):
     kappa: Float[Array, "..."]
     decay: Float[Array, "..."]
     gain: Float[Array, "..."]
-
-    def memory_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(self.lower + self.upper if a == self.axis else n for a, n in enumerate(shape))
 
     def renewed(self, memory: Float[Array, "*layers"], f: Float[Array, "*space"]) -> Float[Array, "*layers"]:
         """The convolution, a step later, with what f is now."""
@@ -111,18 +115,24 @@ class Stretching(eqx.Module):
         return f[tuple(index)]
 
 
+def thicknesses(walls: Walls, axis: int) -> tuple[int, int]:
+    """How many cells at the two ends of an axis are layer."""
+    pair = walls[axis] or (Conductor(), Conductor())
+    lower, upper = (wall.thickness if isinstance(wall, PerfectlyMatchedLayer) else 0 for wall in pair)
+    return lower, upper
+
+
 def stretching(walls: Walls, grid: Grid, name: str, axis: int, speed: Any, dt: Any) -> Stretching | None:
     """What derivatives along `axis` meet at the places of a component, or None where there is no layer."""
-    pair = walls[axis]
-    if pair is None or not any(isinstance(wall, PerfectlyMatchedLayer) for wall in pair):
+    lower, upper = thicknesses(walls, axis)
+    if lower + upper == 0:
         return None
     n, h = grid.shape[axis], grid.mean_spacing(axis)
     places = np.arange(n) + is_half(name, axis) / 2
-    sizes, profiles = [], []
-    for end, wall in enumerate(pair):
-        thickness = wall.thickness if isinstance(wall, PerfectlyMatchedLayer) else 0
-        sizes.append(thickness)
+    profiles = []
+    for end, wall in enumerate(walls[axis] or ()):
         if isinstance(wall, PerfectlyMatchedLayer):
+            thickness = wall.thickness
             place = places[:thickness] if end == 0 else places[n - thickness :]
             depth = (thickness - place if end == 0 else place - (n - thickness)) / thickness
             depth = jnp.asarray(depth, grid.dtype)
@@ -138,9 +148,9 @@ def stretching(walls: Walls, grid: Grid, name: str, axis: int, speed: Any, dt: A
     # At the face sigma is zero, and with alpha = 0 the quotient is 0/0: what it multiplies is zero.
     total = kappa * (sigma + kappa * alpha)
     gain = jnp.where(sigma > 0, sigma * (decay - 1) / jnp.where(sigma > 0, total, 1), 0)
-    whole = jnp.concatenate([kappa[: sizes[0]], jnp.ones(n - sum(sizes), grid.dtype), kappa[sizes[0] :]])
+    whole = jnp.concatenate([kappa[:lower], jnp.ones(n - lower - upper, grid.dtype), kappa[lower:]])
     along = [-1 if a == axis else 1 for a in range(grid.ndim)]
-    return Stretching(axis, *sizes, *(values.reshape(along) for values in (whole, decay, gain)))
+    return Stretching(axis, lower, upper, *(values.reshape(along) for values in (whole, decay, gain)))
 
 
 def walls_of(grid: Grid, boundary: Any) -> Walls:

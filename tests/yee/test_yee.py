@@ -241,9 +241,9 @@ def test_gradients_in_the_permittivity_and_a_batch_of_them():
 
     heights = jnp.array([0.5, 0.5 + 1e-5, 0.5 - 1e-5, 2.0])
     values = jax.jit(jax.vmap(received))(heights)
-    gradient = jax.jit(jax.grad(received))(heights[0])
+    value, gradient = jax.jit(jax.value_and_grad(received))(heights[0])
     np.testing.assert_allclose(gradient, (values[1] - values[2]) / 2e-5, rtol=1e-6)
-    np.testing.assert_allclose(values[3], jax.jit(received)(heights[3]), rtol=1e-12)
+    np.testing.assert_allclose(values[0], value, rtol=1e-12)
     assert abs(values[3] / values[0] - 1) > 0.05
 
 
@@ -273,11 +273,12 @@ def test_many_steps_and_calls_go_on_from_each_other():
         grid,
         boundary={"y-": yee.PerfectlyMatchedLayer(3)},
         current={"Ex": lambda x, t: x[1] * jnp.sin(7 * t)},
+        components=yee.TE,
     )
     state = random_state(maxwell)
     frames, last = yee.rollout(YeeStepper(maxwell, 0.05, 1), state, 6, t0=0.3)
     # The same leapfrog, whether or not it is interrupted.
-    at_once = YeeStepper(maxwell, 0.3, 6)(state, t=0.3)
+    at_once = eqx.filter_jit(YeeStepper(maxwell, 0.3, 6))(state, t=0.3)
     np.testing.assert_allclose(at_once.fields, frames[-1], atol=1e-13)
     first, middle = yee.rollout(YeeStepper(maxwell, 0.1, 2), state, 2, t0=0.3, include_initial=True)
     np.testing.assert_array_equal(first[0], state.fields)
