@@ -73,10 +73,9 @@ def free(grid: Grid, name: str) -> Float[np.ndarray, "..."]:
     return mask.astype(grid.dtype)
 
 
-def smallest_in_cells(values: Float[Array, "..."], name: str, grid: Grid) -> Float[Array, "*space"]:
+def smallest_in_cells(values: Float[Array, "..."], name: str, grid: Grid) -> Float[Array, "..."]:
     """Of the values at a component's places on the corners, edges or faces of each cell the smallest one."""
-    values = jnp.broadcast_to(values, grid.shape)
-    for axis, n in enumerate(grid.shape):
+    for axis, n in enumerate(values.shape):
         if not is_half(name, axis):
             after = np.arange(1, n + 1) % n if grid.periodic[axis] else np.minimum(np.arange(1, n + 1), n - 1)
             values = jnp.minimum(values, jnp.take(values, after, axis))

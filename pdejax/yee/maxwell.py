@@ -1,5 +1,6 @@
 """Maxwell's equations on Yee's lattice: materials, walls, sources, and what is known of a state."""
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -177,10 +178,11 @@ class Maxwell(eqx.Module):
         """Every place stands for a whole cell: at walls, where cells are cut, the fields there are zero."""
         return jnp.sum(density) * self.grid.volume / math.prod(self.grid.shape)
 
-    def speeds(self) -> Float[Array, "*space"]:
-        """The largest speed of waves in each cell, from the smallest coefficients on its faces and edges."""
+    def speeds(self) -> Float[Array, "..."]:
+        """The largest speed of waves in each cell, from the smallest coefficients on its faces and edges; one number
+        where they are numbers."""
         eps, mu = (
-            jnp.min(jnp.stack([smallest_in_cells(values, name, self.grid) for name, values in given.items()]), axis=0)
+            functools.reduce(jnp.minimum, [smallest_in_cells(given[name], name, self.grid) for name in given])
             for given in (self.permittivity, self.permeability)
         )
         return 1 / jnp.sqrt(eps * mu)

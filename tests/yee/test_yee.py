@@ -36,12 +36,14 @@ def test_a_plane_wave_has_the_frequency_of_the_dispersion_relation(ndim):
     electric = np.cross(big_k, [0.3, -1.0, 0.7])
     magnetic = np.cross(big_k, electric) / (mu * big_omega)
 
+    places = {name: np.asarray(maxwell.positions(name)) for name in maxwell.components}
+
     def wave(t):
         fields = []
         for name in maxwell.components:
             # H at the time of E is the mean of H half a step before and after.
             amplitude = electric if name[0] == "E" else magnetic * np.cos(omega * step / 2)
-            phase = np.tensordot(k, np.asarray(maxwell.positions(name)), 1) - omega * t
+            phase = np.tensordot(k, places[name], 1) - omega * t
             fields.append(amplitude["xyz".index(name[1])] * np.cos(phase))
         return np.stack(fields)
 
@@ -184,14 +186,17 @@ def test_a_dielectric_reflects_what_fresnel_says():
                 jnp.abs(x[0] - 1) < near, sum(values) / 2, jnp.where(x[0] < 1, values[0], values[1])
             )
 
-        maxwell = Maxwell(grid, jump(eps), jump(mu), components=("Ez", "Hy"))
-        state = maxwell.initial(Ez=lambda x: exact(x[0], 0.0), Hy=lambda x: -exact(x[0], 0.0) / impedance[0])
-        stepper = YeeStepper(maxwell, 0.9)
-        fields = stepper(state).fields
-        x = maxwell.positions("Ez")[0]
-        # The pulse came and went: what is left of it at x < 1 is the reflected one.
-        ratio = jnp.sum(jnp.where(x < 0.98, fields[0], 0)) / jnp.sum(state.fields[0])
-        return float(jnp.max(jnp.abs(fields[0] - exact(x, 0.9)))), abs(float(ratio) - reflected)
+        @jax.jit
+        def run():
+            maxwell = Maxwell(grid, jump(eps), jump(mu), components=("Ez", "Hy"))
+            state = maxwell.initial(Ez=lambda x: exact(x[0], 0.0), Hy=lambda x: -exact(x[0], 0.0) / impedance[0])
+            fields = YeeStepper(maxwell, 0.9, n // 2)(state).fields
+            x = maxwell.positions("Ez")[0]
+            # The pulse came and went: what is left of it at x < 1 is the reflected one.
+            ratio = jnp.sum(jnp.where(x < 0.98, fields[0], 0)) / jnp.sum(state.fields[0])
+            return jnp.max(jnp.abs(fields[0] - exact(x, 0.9))), jnp.abs(ratio - reflected)
+
+        return [float(value) for value in run()]
 
     coarse, fine = errors(200), errors(400)
     np.testing.assert_allclose(observed_orders([coarse[0], fine[0]], [2.0, 1.0]), 2, atol=0.2)
