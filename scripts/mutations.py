@@ -1030,6 +1030,13 @@ MUTATIONS = [
         "tests/yee/test_yee.py -k go_on_from_each_other",
     ),
     Mutation(
+        "yee: Courant limit by the largest coefficients of a cell",
+        "pdejax/yee/lattice.py",
+        "jnp.minimum(values, jnp.take(values, after, axis))",
+        "jnp.maximum(values, jnp.take(values, after, axis))",
+        "tests/yee/test_yee.py -k courant_limit_and",
+    ),
+    Mutation(
         "yee: components along their own axes on the edges of cells",
         "pdejax/yee/lattice.py",
         'return (_AXES[axis] == name[1]) == (name[0] == "E")',

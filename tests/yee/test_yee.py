@@ -59,12 +59,12 @@ def test_energy_is_conserved_at_the_courant_limit_and_lost_to_conduction(periodi
     ndim = len(periodic)
     grid = Grid(SHAPE[:ndim], EXTENT[:ndim], periodic=periodic)
 
-    def rough(seed, least):  # jumps from place to place
-        return lambda x: jnp.asarray(least + np.random.default_rng(seed).uniform(0, 2, x.shape[1:]))
+    def rough(seed, least):  # jumps from place to place, by factors up to 100
+        return lambda x: jnp.asarray(least * 100 ** np.random.default_rng(seed).uniform(0, 1, x.shape[1:]))
 
-    maxwell = Maxwell(grid, rough(1, 0.5), rough(2, 0.7))
+    maxwell = Maxwell(grid, rough(1, 0.1), rough(2, 0.2))
     stepper = YeeStepper(maxwell, float(maxwell.largest_step()))
-    lossy = eqx.tree_at(lambda s: s.maxwell.conductivity, stepper, Maxwell(grid, 1.0, 1.0, rough(3, 0.0)).conductivity)
+    lossy = eqx.tree_at(lambda s: s.maxwell.conductivity, stepper, Maxwell(grid, 1.0, 1.0, rough(3, 0.5)).conductivity)
     state = random_state(maxwell)
 
     @eqx.filter_jit
@@ -76,9 +76,9 @@ def test_energy_is_conserved_at_the_courant_limit_and_lost_to_conduction(periodi
 
     conserved, ordinary = energies(stepper)
     np.testing.assert_allclose(conserved, conserved[0], rtol=1e-12)
-    assert 0.01 < np.ptp(ordinary) / ordinary[0] < 1
+    assert 1e-4 < np.ptp(ordinary) / ordinary[0] < 1
     decaying, _ = energies(lossy)
-    assert np.all(np.diff(decaying) < 0) and decaying[-1] < 0.3 * decaying[0]
+    assert np.all(np.diff(decaying) < 0) and decaying[-1] < 0.5 * decaying[0]  # steady H stays
 
 
 @pytest.mark.float64
