@@ -1034,7 +1034,7 @@ MUTATIONS = [
         "pdejax/yee/lattice.py",
         "jnp.minimum(values, jnp.take(values, after, axis))",
         "jnp.maximum(values, jnp.take(values, after, axis))",
-        "tests/yee/test_yee.py -k courant_limit_and",
+        "tests/yee/test_yee.py -k light_place",
     ),
     Mutation(
         "yee: components along their own axes on the edges of cells",

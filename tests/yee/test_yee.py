@@ -81,6 +81,15 @@ def test_energy_is_conserved_at_the_courant_limit_and_lost_to_conduction(periodi
     assert np.all(np.diff(decaying) < 0) and decaying[-1] < 0.5 * decaying[0]  # steady H stays
 
 
+def test_the_courant_limit_sees_a_single_light_place():
+    eps = np.array([1.0, 1.0, 1.0, 0.1, 1.0, 1.0, 1.0, 1.0])
+    maxwell = Maxwell(Grid(8, 1.6), lambda x: jnp.asarray(eps), components=("Ez", "Hy"))
+    difference = (np.roll(np.eye(8), 1, axis=1) - np.eye(8)) / 0.2
+    fastest = np.linalg.eigvals(difference.T @ difference / eps[:, None]).real.max()
+    stable = 2 / np.sqrt(fastest)
+    assert 0.6 * stable < maxwell.largest_step() < stable
+
+
 @pytest.mark.float64
 def test_no_conductivity_is_too_large():
     # E alone: permittivity E_t = -conductivity E, by the rule of the mean.
