@@ -11,6 +11,7 @@ from pdejax import riemann as riemann
 from pdejax import solvers as solvers
 from pdejax import stretching as stretching
 from pdejax import volumes as volumes
+from pdejax import yee as yee
 from pdejax.data import Trajectories as Trajectories
 from pdejax.data import generate as generate
 from pdejax.data import read_well as read_well

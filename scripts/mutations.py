@@ -1092,6 +1092,55 @@ MUTATIONS = [
         "velocity, velocity)",
         "tests/riemann/test_shallow_water.py -k dam_breaks",
     ),
+    Mutation(
+        "yee: sign of one of the two terms of a curl",
+        "pdejax/yee/lattice.py",
+        "Term(-1, last, other + _AXES[after])",
+        "Term(1, last, other + _AXES[after])",
+        "tests/yee/test_yee.py -k plane_wave",
+    ),
+    Mutation(
+        "yee: conduction by the value before a step alone",
+        "pdejax/yee/stepper.py",
+        "((1 - lost[name]) * fields[name] + h * rate) / (1 + lost[name])",
+        "(1 - 2 * lost[name]) * fields[name] + h * rate",
+        "tests/yee/test_yee.py -k conductivity",
+    ),
+    Mutation(
+        "yee: layers graded the wrong way round at upper walls",
+        "pdejax/yee/walls.py",
+        "place - (n - thickness)) / thickness",
+        "n - place) / thickness",
+        "tests/yee/test_layers.py -k line",
+    ),
+    Mutation(
+        "yee: sign of the convolution in the layers",
+        "pdejax/yee/walls.py",
+        "self.decay * memory + self.gain *",
+        "self.decay * memory - self.gain *",
+        "tests/yee/test_layers.py -k line",
+    ),
+    Mutation(
+        "yee: the memory of layers renewed once more when a call opens",
+        "pdejax/yee/stepper.py",
+        "state.memory, h / 2, False)",
+        "state.memory, h / 2, True)",
+        "tests/yee/test_yee.py -k go_on_from_each_other",
+    ),
+    Mutation(
+        "yee: Courant limit by the largest coefficients of a cell",
+        "pdejax/yee/lattice.py",
+        "jnp.minimum(values, jnp.take(values, after, axis))",
+        "jnp.maximum(values, jnp.take(values, after, axis))",
+        "tests/yee/test_yee.py -k light_place",
+    ),
+    Mutation(
+        "yee: components along their own axes on the edges of cells",
+        "pdejax/yee/lattice.py",
+        'return (_AXES[axis] == name[1]) == (name[0] == "E")',
+        'return (_AXES[axis] == name[1]) == (name[0] == "H")',
+        "tests/yee/test_yee.py -k cavity",
+    ),
 ]
 
 
