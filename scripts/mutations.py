@@ -862,6 +862,13 @@ MUTATIONS = [
         "tests/volumes/test_remap.py -k measured",
     ),
     Mutation(
+        "volumes: rivals with steps for the data's cells",
+        "pdejax/evaluate/volume_rivals.py",
+        "u = remap(u, grid, reading.grid)",
+        "reading = eqx.tree_at(lambda r: r.grid, reading, grid)",
+        "tests/evaluate/test_volume_rivals.py -k planted",
+    ),
+    Mutation(
         "volumes: ideal weights of parabolas in reverse",
         "pdejax/volumes/reconstruction.py",
         "[0.1, 0.6, 0.3]",

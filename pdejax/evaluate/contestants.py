@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.data import Trajectories
 from pdejax.evaluate.coefficients import stated_by_data, with_coefficients
-from pdejax.evaluate.rivals import OnDataGrid
+from pdejax.evaluate.on_data_grid import OnDataGrid
 from pdejax.models import NeuralStepper
 from pdejax.rollout import rollout
 

@@ -28,6 +28,7 @@ from pdejax.evaluate.rivals import RivalFamily, rivals_of_data
 from pdejax.evaluate.rollouts import Rollouts
 from pdejax.evaluate.scores import over_channels
 from pdejax.evaluate.truth import sizes_of, truth_shape_of
+from pdejax.evaluate.volume_rivals import VolumeRivals
 from pdejax.grid import Grid
 from pdejax.progress import ProgressBar
 
@@ -41,7 +42,7 @@ def evaluate(
     equation: Equation | None = None,
     *,
     at: float | int | None = None,
-    family: RivalFamily | None = None,
+    family: RivalFamily | VolumeRivals | None = None,
     truth_shape: Sequence[int] | None = None,
     batch_size: int | None = None,
     timing_seconds: float | int = 6.0,
@@ -76,7 +77,8 @@ def evaluate(
       parameter that names none of its coefficients is said in the report's notes.
     - `at`: the lead time of the comparison, one of those stored after the first frame; by default the first at which
       persistence has lost the solution (correlation below 0.5), or the last.
-    - `family`: the rivals, see `RivalFamily`; a wider one takes longer.
+    - `family`: the rivals, see `RivalFamily`; a wider one takes longer. `VolumeRivals(FiniteVolume(...))` for
+      conservation laws with shocks or walls: then errors are those of averages over the data's cells.
     - `truth_shape`: the resolution that the truth was solved on, where the provenance does not say it.
     - `batch_size`: trajectories advanced together; default all, at most 32. Costs are those of this batch.
     - `timing_seconds`: spent on timing all contestants; half as much again on each surrogate with its closest rivals.
@@ -88,9 +90,9 @@ def evaluate(
 
     Raises `ValueError` for an empty test set, a truth that is not finite or nothing but zero, names that are not
     usable, another number of channels, an equation that contradicts the data (its class, components or coefficients),
-    a grid with walls together with `equation`, a lead time that is not stored, a float64 grid while double precision
-    is off, trajectories of unequal boxes or intervals, and `equation`, `at`, `family` or `truth_shape` beside a pair;
-    `TypeError` for an equation that is none, such as a class in place of its instance.
+    a grid with walls together with `equation` and spectral rivals, a lead time that is not stored, a float64 grid while
+    double precision is off, trajectories of unequal boxes or intervals, and `equation`, `at`, `family` or `truth_shape`
+    beside a pair; `TypeError` for an equation that is none, such as a class in place of its instance.
     """
     surrogates = checked_names(surrogates)
     check_equation_is_one(equation)
@@ -160,6 +162,7 @@ def evaluate(
         provenance=dict(test.provenance),
         circumstances=circumstances(),
         rivals=rivals,
+        rivals_described=family.described,
         unmatched=unmatched(test, equation),
         stated_because=because,
     )

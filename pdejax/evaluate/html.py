@@ -252,8 +252,8 @@ def _method(report: Report) -> dict[str, Any]:
             "speed-up at equal error": "cost of the classical solvers that are worth their price at the surrogate's "
             f"error (interpolated between neighbours in logarithms; errors within {EQUAL:.0%} count as equal) over the "
             "surrogate's cost; median over rounds that timed them in turn",
-            "classical solvers": f"{report.equation}; {len(report.of_kind('rival'))} pseudo-spectral solvers, initial "
-            "state truncated to their modes; resolutions, orders, steps and dealiasing as in their names",
+            "classical solvers": f"{report.equation}; {len(report.of_kind('rival'))} "
+            f"{report.rivals_described} as in their names",
         }
     return method | report.circumstances
 

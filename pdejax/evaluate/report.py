@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from pdejax.evaluate.contestants import Kind
 from pdejax.evaluate.frontier import Comparison, Point, pareto_frontier
-from pdejax.evaluate.rivals import OnDataGrid
+from pdejax.evaluate.on_data_grid import OnDataGrid
 from pdejax.evaluate.scores import LABELS, over_channels
 from pdejax.evaluate.writing import plain, write_text
 from pdejax.grid import Grid
@@ -119,6 +119,7 @@ class Report:
     provenance: dict[str, Any]
     circumstances: dict[str, str]
     rivals: dict[str, OnDataGrid]
+    rivals_described: str
     unmatched: tuple[str, ...] = ()
     stated_because: str = ""
 

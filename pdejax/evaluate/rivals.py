@@ -13,10 +13,11 @@ from jaxtyping import Array, Float
 from pdejax.data import Trajectories
 from pdejax.equations import Equation
 from pdejax.evaluate.coefficients import varied
+from pdejax.evaluate.on_data_grid import OnDataGrid
 from pdejax.evaluate.stability import mode_mask, step_limits
+from pdejax.evaluate.volume_rivals import VolumeRivals
 from pdejax.fields import Spectral
 from pdejax.grid import Grid, check_uniform
-from pdejax.resample import resample
 from pdejax.solvers import ETDRK2, ETDRK4, IntegratingFactorRK4, TimeStepper
 
 Dealiasing = float | Literal["auto"] | None
@@ -80,27 +81,15 @@ class RivalFamily:
                 found.append(shape)
         return found or [grid.shape]
 
-
-class OnDataGrid(eqx.Module):
-    """A solver of any resolution as a map between states on the points of the data.
-
-    A surrogate takes and returns states on those points, and so does its rival: the state is truncated to the solver's
-    modes, advanced by one output interval, and evaluated on the data's points again. Both transforms are part of its
-    cost. Truncating what was just padded changes nothing, so the trajectory is that of the solver by itself.
-    """
-
-    stepper: TimeStepper
-    grid: Grid
+    def common(self, grid: Grid, shapes: Sequence[tuple[int, ...]]) -> Grid:
+        """The grid of the modes that solvers of all these resolutions hold."""
+        return grid.with_shape(tuple(min(sizes) for sizes in zip(*shapes, strict=True)))
 
     @property
-    def dt(self) -> Float[Array, ""]:
-        return self.stepper.dt
-
-    def __call__(
-        self, u: Float[Array, "channel *space"], *, t: Any = 0.0, key: Any = None
-    ) -> Float[Array, "channel *space"]:
-        following = self.stepper(resample(u, self.grid, self.stepper.grid), t=t)
-        return resample(following, self.stepper.grid, self.grid).astype(u.dtype)
+    def described(self) -> str:
+        return (
+            "pseudo-spectral solvers, initial state truncated to their modes; resolutions, orders, steps and dealiasing"
+        )
 
 
 def classical_rivals(
@@ -125,8 +114,9 @@ def classical_rivals(
     """
     if not all(grid.periodic):
         raise ValueError(
-            f"The classical rivals are spectral and need a periodic grid, got periodic={grid.periodic}: leave "
-            "`equation` out and the surrogates are scored without rivals."
+            f"The classical rivals are spectral and need a periodic grid, got periodic={grid.periodic}: give "
+            "`family=VolumeRivals(FiniteVolume(...))` for a conservation law, or leave `equation` out and the "
+            "surrogates are scored without rivals."
         )
     check_uniform(grid, "The spectral family of classical rivals", "as Spectral does", "leave `equation` out")
     equation = _in_dtype(equation, grid)
@@ -163,7 +153,7 @@ def rivals_of_data(
     test: Trajectories,
     equation: Equation | None,
     dt: float,
-    family: RivalFamily,
+    family: RivalFamily | VolumeRivals,
     truth_shape: tuple[int, ...] | None,
 ) -> tuple[dict[str, OnDataGrid], list[str], Grid | None]:
     """The rivals, what was left out and why, and the grid of the modes common to all."""
@@ -181,22 +171,19 @@ def rivals_of_data(
     samples = list(dict.fromkeys([*(int(i) for i in np.argsort(largest)[::-1][:4]), *extremes]))
     states = np.stack([np.asarray(test.u[i, int(j)]) for i in samples for j in frames])
     of_states = np.repeat(samples, len(frames))
-    rivals = classical_rivals(
-        equation,
-        grid,
-        dt,
-        states,
-        family,
-        times=np.tile(np.asarray(test.times, float)[frames], len(samples)),
-        finest=finest,
-        coefficients={name: values[of_states] for name, values in own.items()},
-    )
-    shapes = [stepper.stepper.grid.shape for stepper in rivals.values()]
+    of_state: dict[str, Any] = {
+        "times": np.tile(np.asarray(test.times, float)[frames], len(samples)),
+        "coefficients": {name: values[of_states] for name, values in own.items()},
+    }
     reasons = {shape: _reason_against(shape, equation, grid, finest) for shape in family.shapes(grid)}
     left_out = [f"{'x'.join(map(str, shape))}: {reason}" for shape, reason in reasons.items() if reason is not None]
-    if not shapes:
-        return {}, left_out, None
-    return rivals, left_out, test.grid.with_shape(tuple(min(sizes) for sizes in zip(*shapes, strict=True)))
+    if isinstance(family, VolumeRivals):
+        shapes = [shape for shape, reason in reasons.items() if reason is None]
+        rivals = family.rivals(_in_dtype(equation, grid), grid, dt, states, shapes, **of_state)
+    else:
+        rivals = classical_rivals(equation, grid, dt, states, family, finest=finest, **of_state)
+    shapes = [stepper.stepper.grid.shape for stepper in rivals.values()]
+    return rivals, left_out, family.common(test.grid, shapes) if shapes else None
 
 
 def _reason_against(shape: tuple[int, ...], equation: Equation, grid: Grid, finest: Sequence[int] | None) -> str | None:

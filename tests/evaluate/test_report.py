@@ -57,6 +57,7 @@ def report() -> Report:
         provenance={},
         circumstances={"device": "cpu"},
         rivals={},
+        rivals_described="pseudo-spectral solvers",
     )
 
 

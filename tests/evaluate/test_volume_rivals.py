@@ -1,0 +1,78 @@
+"""Finite volumes as rivals: shocks between walls, a planted coarse solver, and what is refused."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import pdejax as pj
+from pdejax.boundary import Dirichlet, Reflecting
+from pdejax.equations import Burgers, ShallowWater
+from pdejax.evaluate import OnDataGrid, VolumeRivals, evaluate
+from pdejax.volumes import HLL, MUSCL, WENO, remap
+
+WATER = ShallowWater(1.0)
+WALLS = pj.Grid((24, 16), (1.5, 1.0), periodic=False, points="centres")
+
+
+def dam(grid, key):
+    """A column of water at a random place; the averages over the cells of any grid, from those of a fine one."""
+    fine = grid.with_shape((48, 32))
+    x, y = fine.coordinates()
+    place = jax.random.uniform(key, (2,), minval=0.4, maxval=0.7).astype(grid.dtype)
+    column = (x - 1.4 * place[0]) ** 2 + (y - place[1]) ** 2 < 0.05
+    u = jnp.stack([1.0 + column, 0 * x, 0 * x])
+    return remap(u, fine, grid)
+
+
+@pytest.fixture(scope="module")
+def data():
+    fine = WALLS.with_shape((48, 32))
+    reading = pj.FiniteVolume(fine, MUSCL(), HLL(), Reflecting())
+    stepper = pj.TimeStepper(WATER, reading, 0.1, 10)
+    return pj.generate(
+        stepper, dam, num_samples=3, num_steps=3, store=WALLS, key=jax.random.key(0), measure_error=0, progress=False
+    )
+
+
+def test_a_planted_coarse_solver_is_worth_itself(data, tmp_path):
+    reading = pj.FiniteVolume(WALLS, MUSCL(), HLL(), Reflecting())
+    family = VolumeRivals(reading, fractions=(1.0, 0.5), courant_numbers=(0.8,))
+    planted = pj.TimeStepper(WATER, pj.FiniteVolume(WALLS.with_shape((12, 8)), MUSCL(), HLL(), Reflecting()), 0.1, 3)
+    planted = OnDataGrid(planted, WALLS)
+    report = evaluate({"planted": planted}, data, WATER, family=family, at=0.3, timing_seconds=0.5, progress=False)
+    rivals = report.of_kind("rival")
+    assert {name.split(" h=")[0] for name in rivals} == {
+        f"{points} {scheme}" for points in ("24x16", "12x8") for scheme in ("MUSCL van_leer", "WENO 5")
+    }
+    errors = {name.split(" h=")[0]: result.error for name, result in rivals.items()}
+    assert errors["24x16 MUSCL van_leer"] < errors["12x8 MUSCL van_leer"] < 0.3
+    assert report.results["planted"].error == pytest.approx(errors["12x8 MUSCL van_leer"], rel=0.02)
+    # On their own cells coarse solvers are themselves: states made finer by a whole number do not change them.
+    frames = pj.rollout(planted, data.u[0, 0], 3)
+    alone = pj.rollout(planted.stepper, remap(data.u[0, 0], WALLS, planted.stepper.grid), 3)
+    np.testing.assert_allclose(remap(frames, WALLS, planted.stepper.grid), alone, rtol=1e-5, atol=1e-6)
+    report.save(tmp_path)
+    assert "finite-volume solvers" in (tmp_path / "report.html").read_text()
+
+
+def test_what_makes_no_sense_is_refused(data):
+    reading = pj.FiniteVolume(WALLS, MUSCL(), HLL(), Reflecting())
+    with pytest.raises(ValueError, match=r"need a periodic grid.*family=VolumeRivals"):
+        evaluate({"still": OnDataGrid(pj.TimeStepper(WATER, reading, 0.1, 6), WALLS)}, data, WATER, progress=False)
+    with pytest.raises(ValueError, match="takes a FiniteVolume, got"):
+        VolumeRivals(WALLS)
+    with pytest.raises(ValueError, match=r"fractions in \(0, 1\], got \(2.0,\)"):
+        VolumeRivals(reading, fractions=(2.0,))
+    with pytest.raises(ValueError, match="needs a reconstruction"):
+        VolumeRivals(reading, reconstructions=())
+    with pytest.raises(ValueError, match="functions, not arrays"):
+        VolumeRivals(pj.FiniteVolume(WALLS, boundary={"x": Dirichlet(jnp.ones((1, 16))), "y": 0.0}))
+    family = VolumeRivals(reading, (WENO(3),), (0.5,), (0.5,))
+    no_law = {"times": np.zeros(1), "coefficients": {}}
+    with pytest.raises(ValueError, match="Burgers states no flux, which VolumeRivals read"):
+        family.rivals(Burgers(0.1), WALLS, 0.1, np.ones((1, 3, 24, 16)), [(12, 8)], **no_law)
+    with pytest.raises(ValueError, match="build them on the data's box"):
+        family.rivals(WATER, pj.Grid((24, 16), 1.0, periodic=False), 0.1, np.ones((1, 3, 24, 16)), [(12, 8)], **no_law)
+    with pytest.raises(ValueError, match="none of ShallowWater"):
+        family.rivals(WATER, WALLS, 0.1, -np.ones((1, 3, 24, 16)), [(12, 8)], **no_law)
