@@ -12,6 +12,7 @@ from pdejax.boundary import Robin
 from pdejax.grid import Grid, check_is_grid
 from pdejax.sides import Walls
 from pdejax.sizes import size
+from pdejax.volumes.constrained_transport import constrained
 from pdejax.volumes.ghost_cells import padded
 from pdejax.volumes.numerical_fluxes import HLL, AbstractNumericalFlux
 from pdejax.volumes.positivity import drawn_to_average
@@ -32,7 +33,7 @@ class FiniteVolume(eqx.Module):
 
     - `grid`: cells, centred at its points: `"centres"` or, along periodic axes, `"nodes"`.
     - `reconstruction`: `PiecewiseConstant()`, `MUSCL(limiter)`, `WENO(order)`.
-    - `riemann`: `Rusanov()`, `HLL()`, `HLLC()`, `Roe()`.
+    - `riemann`: `Rusanov()`, `HLL()`, `HLLC()`, `HLLD()`, `Roe()`.
     - `boundary`: one condition for all walls, a mapping by side, or by component and side (`pdejax.sides`):
       `Outflow()`, `Reflecting()`, values that flow in, `Neumann(slope)`.
     - `variables`: what is reconstructed. `"conserved"`; `"primitive"` (density, velocity, pressure: these stay
@@ -42,6 +43,9 @@ class FiniteVolume(eqx.Module):
 
     A face has one value, that of its middle: along one dimension the order is the reconstruction's; in more dimensions
     it is the second, except for linear laws with constant coefficients. Sources are taken at averages: second order.
+
+    Fields without sources, of laws that have them, keep the `pdejax.volumes.divergence` of the initial state to
+    rounding (`pdejax.volumes.constrained_transport`).
 
     A state that is not admissible, with a negative density say, has no tendency: NaN, which ends a solve.
 
@@ -114,9 +118,11 @@ class FiniteVolume(eqx.Module):
         self.grid.check_state(u, len(names))
         # Negative densities have no speed of sound; what would go on computing with them stops here.
         rate = jnp.where(equation.admissible(u), jnp.zeros_like(u), jnp.nan)
-        for axis in range(self.grid.ndim):
-            fluxes = self.face_fluxes(equation, t, u, axis)
-            rate = rate - jnp.diff(fluxes, axis=axis + 1) / self.grid.mean_spacing(axis)
+        fluxes = [self.face_fluxes(equation, t, u, axis) for axis in range(self.grid.ndim)]
+        if components := equation.solenoidal(self.grid.ndim):
+            fluxes = constrained(fluxes, components, self.grid)
+        for axis, through in enumerate(fluxes):
+            rate = rate - jnp.diff(through, axis=axis + 1) / self.grid.mean_spacing(axis)
         source = equation.source(t, self.grid.coordinates(), u)
         return rate if source is None else rate + source
 
