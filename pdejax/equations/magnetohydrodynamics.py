@@ -1,7 +1,5 @@
 """Ideal magnetohydrodynamics: a gas that conducts without resistance."""
 
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -34,7 +32,7 @@ class Magnetohydrodynamics(ConservationLaw):
     Reflecting walls conduct: nothing flows through them, and no field line leaves.
 
     Sources: Brio & Wu, J. Comput. Phys. 75 (1988) 400; Roe & Balsara, SIAM J. Appl. Math. 56 (1996) 57 (eigenvectors);
-    Powell et al., J. Comput. Phys. 154 (1999) 284 (the eighth); Miyoshi & Kusano, J. Comput. Phys. 208 (2005) 315 (fan).
+    Powell et al., J. Comput. Phys. 154 (1999) 284 (the eighth); Miyoshi & Kusano, J. Comput. Phys. 208 (2005) 315.
     """
 
     heat_capacity_ratio: Float[Array, ""] = eqx.field(converter=_heat_capacity_ratio, default=5 / 3)
@@ -59,7 +57,7 @@ class Magnetohydrodynamics(ConservationLaw):
         return (self._gamma(u) - 1) * (u[7] - _square(u[1:4]) / u[0] / 2 - _square(u[4:7]) / 2)
 
     def magnetosonic_speeds(self, u: States, axis: int) -> tuple[Speeds, Speeds]:
-        """The slow and the fast speed along `axis`, relative to the gas, of a conserved state; NaN where the pressure or
+        """Slow and fast, along `axis` and relative to the gas, of a conserved state; NaN where the pressure or
         the density is negative."""
         density, field = u[0], u[4:7]
         sound = jnp.sqrt(self._gamma(u) * self.pressure(u) / density)
@@ -135,9 +133,9 @@ class Magnetohydrodynamics(ConservationLaw):
         return jnp.concatenate([density[None], density * new_velocity, new_field, energy[None]])
 
     def eigensystem(self, left: States, right: States, axis: int) -> tuple[Array, Array, Array]:
-        """Of the mean of both primitive states: not Roe's mean, which jumps of this law have for gamma = 2 alone.
+        """At the mean of both primitive states, not at Roe's: the jump of the flux is met up to its cube.
 
-        Seven waves of a field that is constant along `axis`, in the scaling that stays finite where speeds coincide, and
+        Seven waves of a field constant along `axis`, in the scaling that stays finite where speeds coincide, and
         the jump of that component alone, which goes with the gas.
         """
         w = (self.primitive(left) + self.primitive(right)) / 2

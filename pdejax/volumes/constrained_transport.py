@@ -1,19 +1,24 @@
-r"""Fields that stay without sources: the same circulation around an edge for all faces that meet there.
+r"""Fields that stay without sources: one electric field along each edge for all faces that meet there.
 
 For a field B whose law is `B_t = -curl E`, the flux of `B_b` through a face across a is minus that of `B_a` through a
-face across b: both are components of E. Riemann solvers make two values of it. Here their mean over the four faces
-around each edge is taken, and is brought back to the faces: with `m` means and `d` differences of neighbours,
+face across b: both are components of E. Riemann solvers make several values of it around an edge. With `m` means and
+`d` differences of neighbours, and E in cells that of their averages,
 
-    E_ab = (m_b f_a[B_b] - m_a f_b[B_a]) / 2,        f_a[B_b] <- m_b E_ab,    f_b[B_a] <- -m_a E_ab,    f_a[B_a] <- 0
+    E_ab = m_b f_a[B_b] - m_a f_b[B_a] - m_a m_b E_ab(cell)
+    f_a[B_b] <- m_b E_ab,    f_b[B_a] <- -m_a E_ab,    f_a[B_a] <- 0
 
 Then the divergence at the corners of cells, `sum over a of (product of m_b, b != a) d_a B_a / h_a`, does not change:
-each E_ab enters twice, with opposite signs. At a wall the edges take the mean of the wall's own faces.
+each E_ab enters twice, with opposite signs. A flow that varies along one axis alone has the fluxes that it would have
+without the others; the mean of the four faces, which is simpler, has half of their dissipation there. Beyond walls the
+fluxes of the last cells are taken again, where `Reflecting()` with the other sign: then E along the wall is zero.
 
-All is linear in the fluxes and of second order.
+Of second order.
 
-Source: Toth, J. Comput. Phys. 161 (2000) 605, section 4.3 (flux constrained transport on averages over cells).
+Sources: Toth, J. Comput. Phys. 161 (2000) 605 (averages over cells, the divergence at corners); Gardiner & Stone,
+J. Comput. Phys. 205 (2005) 509 (the electric field).
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from pdejax.boundary import Reflecting, Sides
 from pdejax.grid import Grid
 
 
@@ -47,7 +53,7 @@ def solenoidal_field(potential: Callable[[Array], Any], grid: Grid) -> Float[Arr
 
     - `potential`: a function of positions, `(ndim, *place)`. In two dimensions the component across the plane,
       `(*place)`: `B = (dA/dy, -dA/dx)`. In three its three components, `(3, *place)`: `B = curl A`.
-    - `grid`: two or three dimensions. Around a periodic axis the potential may rise, by the same everywhere: `A = B_0 y`.
+    - `grid`: two or three dimensions. Around a periodic axis A may rise, by the same everywhere: `B_0 y`.
 
     Raises `ValueError` for other dimensions: in one, B along the axis is one number.
     """
@@ -72,39 +78,37 @@ def solenoidal_field(potential: Callable[[Array], Any], grid: Grid) -> Float[Arr
 
 
 def constrained(
-    fluxes: Sequence[Float[Array, "channel *faces"]], components: Sequence[int], grid: Grid
-) -> list[Float[Array, "channel *faces"]]:
-    """The fluxes through the faces across each axis, with those of the field at `components`, one per axis, such that
-    its `divergence` does not change."""
-    result = [flux.at[components[axis]].set(0.0) for axis, flux in enumerate(fluxes)]
-    for a in range(grid.ndim):
-        for b in range(a + 1, grid.ndim):
-            one, other = fluxes[a][components[b]], -fluxes[b][components[a]]
-            at_edges = _electric_field(one, other, a, b, grid)
-            for normal, along, sign in ((a, b, 1.0), (b, a, -1.0)):
-                below, above = _neighbours(at_edges, along, False)
-                result[normal] = result[normal].at[components[along]].set(sign * (below + above) / 2)
+    law: Any,
+    fluxes: Sequence[Float[Array, "channel ..."]],
+    u: Float[Array, "channel *cell"],
+    sides: Sequence[Sides],
+    grid: Grid,
+) -> list[Float[Array, "channel ..."]]:
+    """The fluxes through the faces across each axis, with those of the field that `law.solenoidal` names, if any, such
+    that its `divergence` does not change; `sides` has one entry per component."""
+    components = law.solenoidal(grid.ndim)
+    result = [flux.at[components[axis]].set(0.0) if components else flux for axis, flux in enumerate(fluxes)]
+    for a, b in itertools.combinations(range(len(components)), 2):
+        # What a mirror makes of the field across a wall it makes of E along it.
+        walls_a, walls_b = (sides[components[axis]][axis] for axis in (a, b))
+        through_a = _to_edges(fluxes[a][components[b]], b, walls_b)
+        through_b = _to_edges(-fluxes[b][components[a]], a, walls_a)
+        of_cells = _to_edges(_to_edges(law.flux(u, a)[components[b]], b, walls_b), a, walls_a)
+        at_edges = through_a + through_b - of_cells
+        for normal, along, sign in ((a, b, 1.0), (b, a, -1.0)):
+            below, above = _neighbours(at_edges, along, False)
+            result[normal] = result[normal].at[components[along]].set(sign * (below + above) / 2)
     return result
 
 
-def _electric_field(one: Array, other: Array, a: int, b: int, grid: Grid) -> Array:
-    """At the edges across a and b, the mean of both: `one` on faces across a, `other` on faces across b."""
-    one, other = _to_edges(one, b, grid.periodic[b]), _to_edges(other, a, grid.periodic[a])
-    mean = (one + other) / 2
-    if not grid.periodic[a]:
-        mean = jnp.where(_ends(mean.shape, a), one, mean)
-    if not grid.periodic[b]:
-        mean = jnp.where(_ends(mean.shape, b), other, mean)
-        if not grid.periodic[a]:
-            mean = jnp.where(_ends(mean.shape, a) & _ends(mean.shape, b), (one + other) / 2, mean)
-    return mean
-
-
-def _to_edges(values: Array, axis: int, periodic: bool) -> Array:
-    """From the n cells of an axis to its n + 1 edges; at a wall the value of the last cell."""
+def _to_edges(values: Array, axis: int, walls: Any) -> Array:
+    """From the n cells of an axis to its n + 1 edges: the mean of two neighbours."""
     n = values.shape[axis]
-    indices = np.arange(-1, n + 1)
-    whole = jnp.take(values, indices % n if periodic else np.clip(indices, 0, n - 1), axis=axis)
+    whole = jnp.take(values, np.arange(-1, n + 1) % n, axis=axis)
+    if isinstance(walls, tuple):
+        signs = [-1.0 if isinstance(wall, Reflecting) else 1.0 for wall in walls]
+        first, last = (jax.lax.slice_in_dim(values, i, i + 1, axis=axis) for i in (0, n - 1))
+        whole = jnp.concatenate([signs[0] * first, values, signs[1] * last], axis=axis)
     below, above = _neighbours(whole, axis, False)
     return (below + above) / 2
 
@@ -115,12 +119,6 @@ def _neighbours(values: Array, axis: int, periodic: bool) -> tuple[Array, Array]
         return jnp.roll(values, 1, axis=axis), values
     n = values.shape[axis]
     return jax.lax.slice_in_dim(values, 0, n - 1, axis=axis), jax.lax.slice_in_dim(values, 1, n, axis=axis)
-
-
-def _ends(shape: tuple[int, ...], axis: int) -> np.ndarray:
-    """Whether a place is at one of the two ends of an axis."""
-    index = np.arange(shape[axis])
-    return ((index == 0) | (index == shape[axis] - 1)).reshape(-1, *(1,) * (len(shape) - axis - 1))
 
 
 def _edges(grid: Grid, axis: int) -> Float[Array, " edge"]:

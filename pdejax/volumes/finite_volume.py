@@ -119,9 +119,8 @@ class FiniteVolume(eqx.Module):
         # Negative densities have no speed of sound; what would go on computing with them stops here.
         rate = jnp.where(equation.admissible(u), jnp.zeros_like(u), jnp.nan)
         fluxes = [self.face_fluxes(equation, t, u, axis) for axis in range(self.grid.ndim)]
-        if components := equation.solenoidal(self.grid.ndim):
-            fluxes = constrained(fluxes, components, self.grid)
-        for axis, through in enumerate(fluxes):
+        sides = self.walls.of(names, type(equation).__name__)
+        for axis, through in enumerate(constrained(equation, fluxes, u, sides, self.grid)):
             rate = rate - jnp.diff(through, axis=axis + 1) / self.grid.mean_spacing(axis)
         source = equation.source(t, self.grid.coordinates(), u)
         return rate if source is None else rate + source
