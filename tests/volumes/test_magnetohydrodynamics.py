@@ -140,17 +140,23 @@ def test_fluxes_are_consistent_upwind_symmetric_and_alike_along_axes():
 def test_the_fan_meets_both_states_and_is_admissible():
     """Its jumps add up to that of the flux, contacts and rotations at rest stay sharp, and without a field it is HLLC's
     of a gas."""
-    ends = [primitives(40, seed) for seed in (4, 5)]
+    ends = [primitives(300, seed) for seed in (4, 5)]
+    random = np.random.default_rng(6)
+    for w in ends:
+        # The last ones of very unequal strengths: where the fan fails it is HLL's.
+        w[:, 40:] *= 10 ** random.uniform([[-2]] * 8, np.array([[1, 1, 1, 1, 1, 1, 1, 2]]).T, (8, 260))
     left, right = (LAW.conserved(jnp.asarray(w)) for w in ends)
     speeds, states = jax.jit(lambda u, v: LAW.fan(u, v, 0))(left, right)
     of_fan = jax.jit(lambda u, v: HLLD()(LAW, u, v, 0))
     jumps = np.sum(speeds[:, None] * np.diff(states, axis=0), axis=0)
     np.testing.assert_allclose(jumps, LAW.flux(states[-1], 0) - LAW.flux(states[0], 0), atol=1e-12)
-    assert np.all(np.diff(speeds, axis=0) > 0)
+    assert np.all(np.diff(speeds, axis=0) >= 0)
+    is_hll = np.all(np.asarray(states[1] == states[4]), axis=0)
+    assert np.all(~is_hll[:40]) and 0 < np.sum(is_hll) < 60
     for u in states:
         assert bool(jnp.all(LAW.admissible(u)))
         np.testing.assert_allclose(u[4], (ends[0][4] + ends[1][4]) / 2)
-    np.testing.assert_allclose(LAW.pressure(states[0]), ends[0][7], rtol=1e-12)
+    np.testing.assert_allclose(LAW.pressure(states[0]), ends[0][7], rtol=1e-10)
 
     contact = np.tile(primitives(1, 6), 2)
     contact[0, 1], contact[1] = 0.3, 0.0
@@ -174,19 +180,23 @@ def test_the_fan_meets_both_states_and_is_admissible():
             return jnp.minimum(one, other) - sound, jnp.maximum(one, other) + sound
 
     gas = Bounded(1.7)
-    there = HLLC()(gas, *(gas.conserved(jnp.asarray(w[[0, 1, 2, 3, 7]])) for w in bare), 0)
+    there = jax.jit(lambda u, v: HLLC()(gas, u, v, 0))(*(gas.conserved(jnp.asarray(w[[0, 1, 2, 3, 7]])) for w in bare))
     np.testing.assert_allclose(here[jnp.array([0, 1, 2, 3, 7])], there, atol=1e-12)
 
 
 @pytest.mark.float64
-def test_a_rotating_wave_is_met_by_every_reading():
-    """Alfven's, circularly polarised: exact at any amplitude."""
+def test_a_rotating_wave_satisfies_the_law():
+    """Alfven's, circularly polarised: exact at any amplitude. It runs obliquely, and has all eight components."""
 
-    def wave(x, t):
-        sine, cosine, one = 0.3 * jnp.sin(x - t), 0.3 * jnp.cos(x - t), 1 + 0 * x
-        return jnp.stack([one, 0 * x, -sine, -cosine, one, sine, cosine, (0.6 / 0.7 + 0.09 + 0.5) * one])
+    def wave(x, y, t):
+        sine, cosine, one = 0.3 * jnp.sin(x + y - t), 0.3 * jnp.cos(x + y - t), 1 + 0 * x
+        # Along (1, 1): speed 1 / sqrt(2), field 1, density 2.
+        along, across = jnp.array([1.0, 1.0, 0.0]) / 2**0.5, jnp.array([-1.0, 1.0, 0.0]) / 2**0.5
+        turning = across * sine + jnp.array([0.0, 0.0, 1.0]) * cosine
+        energy = (0.6 / 0.7 + 0.09 + 0.5) * one
+        return jnp.stack([2 * one, *(-(2**0.5) * turning), *(along + turning), energy])
 
-    check_equation(LAW, wave, extent=2 * np.pi, num_points=12, time=0.1)
+    check_equation(LAW, wave, extent=2 * np.pi, ndim=2, num_points=12, periodic=False)
 
 
 @pytest.mark.float64
@@ -300,14 +310,14 @@ def test_the_tube_of_brio_and_wu_has_the_jumps_that_its_waves_allow():
 
 
 @pytest.mark.float64
-def test_the_tube_is_the_same_along_all_axes():
-    """And with a plane or a space around it: constrained transport leaves what varies along one axis as it is."""
+def test_the_tube_is_the_same_along_another_axis_in_space():
+    """And with space around it: constrained transport leaves what varies along one axis as it is."""
     w = np.where(np.arange(16) < 8, np.asarray(ENDS[0])[:, None], np.asarray(ENDS[1])[:, None])
     w = w + 0.1 * np.random.default_rng(0).uniform(size=w.shape)
     w[4] = 0.75
     line = pj.FiniteVolume(pj.Grid(16, 1.0, periodic=False), PiecewiseConstant(), HLL(), Outflow())
     expected = jax.jit(lambda u: line.tendency(BRIO_WU, 0.0, u))(BRIO_WU.conserved(jnp.asarray(w)))
-    for axis, ndim in ((1, 2), (2, 3)):
+    for axis, ndim in ((1, 3),):
         shape = [16 if a == axis else 3 + a for a in range(ndim)]
         spread = w[turned(axis)].reshape(8, *[16 if a == axis else 1 for a in range(ndim)])
         u = BRIO_WU.conserved(jnp.broadcast_to(spread, (8, *shape)))
@@ -416,8 +426,6 @@ def test_what_makes_no_sense_is_named():
     reading = pj.FiniteVolume(grid, MUSCL(), HLLD())
     with pytest.raises(ValueError, match=r"no state of Magnetohydrodynamics: its pressure is -4.25 at x = 0.175"):
         pj.solve(LAW, reading, u.at[5, 3].set(4.0), [0.0, 0.1])
-    with pytest.raises(ValueError, match=r"shape \(5, 20\) but \(8, 20\)"):
-        pj.solve(LAW, reading, u[:5], [0.0, 0.1])
     with pytest.raises(ValueError, match=r"Euler does not state the states between its waves \(`HLLD`\)"):
         jax.eval_shape(lambda u: reading.tendency(Euler(1.4), 0.0, u), u[:3])
     with pytest.raises(ValueError, match=r"does not state a middle wave \(`HLLC`\)"):
