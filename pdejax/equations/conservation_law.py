@@ -33,8 +33,8 @@ class ConservationLaw(Equation):
       inverse to each other.
     - `contact_speed` and `behind_wave`: the middle wave of HLLC, and the state between it and an outer one.
     - `fan(left, right, axis)`: an approximate solution of the Riemann problem by constant states, for HLLD: the waves'
-      speeds `(wave, *place)`, rising, and the states `(wave + 1, channel, *place)` between them, the two outer ones
-      included. The outer ones may differ from `left` and `right` by what has to be the same on both sides of a face.
+      speeds `(wave, *place)`, slowest first, and the states `(wave + 1, channel, *place)` between them, the two outer
+      ones included. These may differ from `left` and `right` by what has to be the same on both sides of a face.
     - `solenoidal(ndim)`: the components, one per axis, of a field that stays without sources.
     - `reflected(u, axis)`: the mirror image of a state in a wall across `axis`.
 

@@ -1,5 +1,8 @@
 """Ideal magnetohydrodynamics: a gas that conducts without resistance."""
 
+import functools
+import operator
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -20,7 +23,8 @@ class Magnetohydrodynamics(ConservationLaw):
     Eight components in one, two and three dimensions: density, three momenta, three magnetic components, total energy
     per volume. Primitive variables are density, velocity, magnetic field and pressure of the gas. Densities and
     pressures are positive. `HLL()` and `HLLD()` keep them so along a line. In more dimensions constrained transport
-    changes the field after the energy: where the field holds nearly all of it a pressure can still be lost.
+    changes the field after the energy: where the field holds nearly all of it a pressure can still be lost, and the
+    solve is stopped (a blast at `2 p / |B|^2 = 0.025` runs, one at 0.00025 does not).
 
     - `heat_capacity_ratio`: gamma > 1; 5/3 for a plasma.
 
@@ -87,8 +91,8 @@ class Magnetohydrodynamics(ConservationLaw):
         """Two fast waves, two rotations and the contact, slow waves left out; the field through the face is the mean of
         both sides, at their pressures.
 
-        In strong fields it may happen that a rotation outruns a fast wave of this fan, or that a pressure in it is
-        negative: there all inner states are the one of HLL.
+        Between states of very unequal strength a pressure of this fan may be negative: there all inner states are the
+        one of HLL. A rotation may outrun the fast wave by a part of the fan's width; the jumps add up all the same.
         """
         sides = [self.primitive(u) for u in (left, right)]
         along = (sides[0][4 + axis] + sides[1][4 + axis]) / 2
@@ -118,9 +122,7 @@ class Magnetohydrodynamics(ConservationLaw):
         turns = [jnp.abs(along) / root for root in roots]
         waves = jnp.stack([speeds[0], contact - turns[0], contact, contact + turns[1], speeds[1]])
         states = [behind[0], *inner, behind[1]]
-        is_fan = jnp.all(jnp.diff(waves, axis=0) >= 0, axis=0)
-        for u in states:
-            is_fan = is_fan & self.admissible(u)
+        is_fan = functools.reduce(operator.and_, (self.admissible(u) for u in states))
         fluxes = [self.flux(u, axis) for u in outer]
         mean = (speeds[1] * outer[1] - speeds[0] * outer[0] + fluxes[0] - fluxes[1]) / (speeds[1] - speeds[0])
         waves = waves.at[1:4].set(jnp.where(is_fan, waves[1:4], (speeds[0] + speeds[1]) / 2))

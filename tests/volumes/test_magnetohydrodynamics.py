@@ -150,7 +150,7 @@ def test_the_fan_meets_both_states_and_is_admissible():
     of_fan = jax.jit(lambda u, v: HLLD()(LAW, u, v, 0))
     jumps = np.sum(speeds[:, None] * np.diff(states, axis=0), axis=0)
     np.testing.assert_allclose(jumps, LAW.flux(states[-1], 0) - LAW.flux(states[0], 0), atol=1e-12)
-    assert np.all(np.diff(speeds, axis=0) >= 0)
+    assert np.all(np.diff(speeds[:, :40], axis=0) > 0)
     is_hll = np.all(np.asarray(states[1] == states[4]), axis=0)
     assert np.all(~is_hll[:40]) and 0 < np.sum(is_hll) < 60
     for u in states:
