@@ -230,20 +230,22 @@ def test_a_rotating_wave_that_runs_obliquely_converges_with_second_order_and_sta
 
         def averages(t):
             share = 0.1 * np.prod(np.sinc(k * h / (2 * np.pi)))
-            p = phase(grid.coordinates(), t)
-            s, c, one = share * jnp.sin(p), share * jnp.cos(p), jnp.ones_like(p)
+            p = phase(np.asarray(grid.coordinates()), t)
+            s, c, one = share * np.sin(p), share * np.cos(p), np.ones_like(p)
             energy = (0.1 / 0.7 + 0.01 + 0.5) * one
-            return jnp.stack([one, ny * s, -nx * s, -c, nx - ny * s, ny + nx * s, c, energy])
+            return np.stack([one, ny * s, -nx * s, -c, nx - ny * s, ny + nx * s, c, energy])
 
-        field = solenoidal_field(lambda x: nx * x[1] - ny * x[0] + 0.1 / size * jnp.cos(phase(x)), grid)
+        potential = lambda x: nx * x[1] - ny * x[0] + 0.1 / size * jnp.cos(phase(x))  # noqa: E731
+        field = jax.jit(lambda: solenoidal_field(potential, grid))()
         start = averages(0.0)
-        assert float(jnp.max(jnp.abs(start[4:6] - field))) < 0.02 * float(h[0])
-        start = start.at[4:6].set(field)
-        end = advanced(LAW, pj.FiniteVolume(grid, WENO(5), HLL()), start, 0.2, shape[0])
-        for u in (start, end):
-            np.testing.assert_allclose(divergence(u[4:6], grid), 0, atol=1e-12)
-        np.testing.assert_allclose(jnp.mean(end, axis=(1, 2)), jnp.mean(start, axis=(1, 2)), atol=1e-14)
-        return float(jnp.mean(jnp.abs(end - averages(0.2))))
+        assert np.max(np.abs(start[4:6] - field)) < 0.02 * h[0]
+        start[4:6] = field
+        end = advanced(LAW, pj.FiniteVolume(grid, WENO(5), HLL()), jnp.asarray(start), 0.2, shape[0])
+        charges = jax.jit(lambda b: divergence(b, grid))
+        for u in (field, end[4:6]):
+            np.testing.assert_allclose(charges(u), 0, atol=1e-12)
+        np.testing.assert_allclose(np.mean(end, axis=(1, 2)), np.mean(start, axis=(1, 2)), atol=1e-14)
+        return np.mean(np.abs(end - averages(0.2)))
 
     (observed,) = observed_orders([error((16, 12)), error((32, 24))], [2.0, 1.0])
     assert abs(observed - 2) <= 0.15
@@ -334,15 +336,13 @@ def test_the_tube_is_the_same_along_another_axis_in_space():
 def test_a_vortex_of_shocks_keeps_its_symmetry_and_has_no_charges():
     """Orszag and Tang's, on unequal sizes: symmetric about the centre, all eight sums kept, pressures positive."""
     grid = pj.Grid((24, 28), 1.0, points="centres")
-    x, y = 2 * np.pi * grid.coordinates()
-    size = 1 / np.sqrt(4 * np.pi)
-    field = solenoidal_field(
-        lambda x: size * (jnp.cos(4 * np.pi * x[0]) / 2 + jnp.cos(2 * np.pi * x[1])) / (2 * np.pi), grid
-    )
-    np.testing.assert_allclose(field, size * jnp.stack([-jnp.sin(y), jnp.sin(2 * x)]), atol=0.03)
-    one, law = jnp.ones_like(x), Magnetohydrodynamics(5 / 3)
-    w = [25 / (36 * np.pi) * one, -jnp.sin(y), jnp.sin(x), 0 * one, *field, 0 * one, 5 / (12 * np.pi) * one]
-    start = law.conserved(jnp.stack(w))
+    x, y = 2 * np.pi * np.asarray(grid.coordinates())
+    size, one, law = 1 / np.sqrt(4 * np.pi), np.ones_like(x), Magnetohydrodynamics(5 / 3)
+    potential = lambda x: size * (jnp.cos(4 * np.pi * x[0]) / 2 + jnp.cos(2 * np.pi * x[1])) / (2 * np.pi)  # noqa: E731
+    field = jax.jit(lambda: solenoidal_field(potential, grid))()
+    np.testing.assert_allclose(field, size * np.stack([-np.sin(y), np.sin(2 * x)]), atol=0.03)
+    w = [25 / (36 * np.pi) * one, -np.sin(y), np.sin(x), 0 * one, *field, 0 * one, 5 / (12 * np.pi) * one]
+    start = law.conserved(jnp.asarray(np.stack(w)))
     reading = pj.FiniteVolume(grid, MUSCL(), HLLD(), variables="primitive")
     u = advanced(law, reading, start, 0.3, 80)
     np.testing.assert_allclose(divergence(u[4:6], grid), 0, atol=1e-12)
@@ -434,5 +434,5 @@ def test_what_makes_no_sense_is_named():
         LAW.check_grid(pj.Grid((2, 2, 2, 2), 1.0))
     # Where the law has kinks, at no field, derivatives are finite.
     still = LAW.conserved(jnp.ones((8, 1)).at[4:7].set(0.0))
-    slope = eqx.filter_jit(eqx.filter_grad(lambda law: jnp.sum(HLLD()(law, still, 1.1 * still, 0))))(LAW)
+    slope = eqx.filter_jit(eqx.filter_grad(lambda law: jnp.sum(law.wave_speeds(still, 1.1 * still, 0)[1])))(LAW)
     assert np.isfinite(float(slope.heat_capacity_ratio))
