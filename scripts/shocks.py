@@ -1,8 +1,11 @@
 """Writes docs/shocks.md: errors of finite volumes on problems with shocks, and pictures of them to out/shocks/.
 
-python scripts/shocks.py
+python scripts/shocks.py                          # all
+python scripts/shocks.py "Magnetohydrodynamics"   # that section alone, in its place
 """
 
+import re
+import sys
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -17,7 +20,7 @@ import pdejax as pj
 from pdejax.boundary import Outflow, Reflecting
 from pdejax.riemann import EulerRiemann, Gas, ShallowWaterRiemann, Water
 from pdejax.solvers import CourantLimited
-from pdejax.volumes import HLLC, MUSCL, WENO
+from pdejax.volumes import HLLC, HLLD, MUSCL, WENO, divergence, solenoidal_field
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PICTURES = REPOSITORY / "out" / "shocks"
@@ -46,7 +49,8 @@ HEADER = """# Shocks
 
 `python scripts/shocks.py`, {today}, float64. Finite volumes with HLLC, SSPRK3, CFL number 0.4: MUSCL (van Leer) on
 primitive variables and WENO 5 on characteristic ones, both with `positivity=True`. Pictures go to `out/shocks/`.
-
+"""
+TUBE_TABLE = """
 ## Tubes
 
 The L1 error of the density (of the depth) on so many cells of the unit interval, against averages of the exact solution
@@ -71,11 +75,26 @@ PLANE = """
 | problem | what | |
 |---|---|---|
 """
+MAGNETIC = """
+## Magnetohydrodynamics
+
+{today}. HLLD in place of HLLC, and constrained transport. Brio and Wu's tube (gamma = 2, t = 0.1) has no closed
+solution: the L1 error of the density is beside 1600 cells of our own WENO 5, whose plateaus have ripples of about one
+per cent. The vortex of Orszag and Tang in the unit box (gamma = 5/3, t = 0.5, MUSCL) is symmetric about its centre, and
+keeps what it has.
+
+| problem | scheme | 100 | 200 | 400 |
+|---|---|---|---|---|
+"""
+VORTEX_TABLE = """
+| problem | what | |
+|---|---|---|
+"""
 
 
-def run(law: Any, grid: pj.Grid, boundary: Any, u: Any, time: float, scheme: str, fraction: float = 0.4) -> Any:
-    reading = pj.FiniteVolume(grid, riemann=HLLC(), boundary=boundary, **SCHEMES[scheme])
-    return pj.solve(law, reading, u, [0.0, time], dt=CourantLimited(fraction)).u[-1]
+def run(law: Any, grid: pj.Grid, boundary: Any, u: Any, time: float, scheme: str, riemann: Any = HLLC()) -> Any:  # noqa: B008
+    reading = pj.FiniteVolume(grid, riemann=riemann, boundary=boundary, **SCHEMES[scheme])
+    return pj.solve(law, reading, u, [0.0, time], dt=CourantLimited(0.4)).u[-1]
 
 
 def tubes(law: Any, problems: dict[str, Any], exact: Callable[..., Any], panel_rows: list[Any]) -> str:
@@ -181,16 +200,99 @@ def in_the_plane() -> str:
     return text
 
 
-def main() -> None:
-    jax.config.update("jax_enable_x64", True)
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    text = HEADER.format(today=date.today().isoformat(), sizes=" | ".join(map(str, SIZES)), rules="---|" * len(SIZES))
+def magnetohydrodynamics() -> str:
+    """Brio and Wu's tube beside a finer grid; the vortex of Orszag and Tang."""
+    text, law = MAGNETIC.format(today=date.today().isoformat()), pj.equations.Magnetohydrodynamics(2.0)
+
+    def solved(n: int, scheme: str) -> tuple[Any, Any]:
+        grid = pj.Grid(n, 1.0, periodic=False)
+        ends = (1.0, 0.0, 0.0, 0.0, 0.75, 1.0, 0.0, 1.0), (0.125, 0.0, 0.0, 0.0, 0.75, -1.0, 0.0, 0.1)
+        left, right = (jnp.asarray(w)[:, None] for w in ends)
+        start = law.conserved(jnp.where(grid.coordinates() < 0.5, left, right))
+        return grid.axes[0], run(law, grid, Outflow(), start, 0.1, scheme, HLLD())
+
+    x, finest = solved(1600, "WENO 5")
+    figure, panels = plt.subplots(3, 2, figsize=(9, 8), layout="constrained")
+    shown = {0: "density", 1: "velocity along x", 2: "velocity along y", 5: "B_y", 7: "pressure"}
+
+    def draw(x: Any, u: Any, style: str, label: str) -> None:
+        for panel, (row, name) in zip(panels.ravel(), shown.items(), strict=False):
+            panel.plot(x, law.primitive(u)[row], style, markersize=3, linewidth=0.7, label=label)
+            panel.set_title(name, fontsize=9)
+
+    draw(x, finest, "k-", "1600 cells")
+    for scheme in SCHEMES:
+        errors = []
+        for n in SIZES:
+            x, u = solved(n, scheme)
+            errors.append(float(jnp.mean(jnp.abs(u - finest.reshape(8, n, -1).mean(axis=2))[0])))
+            if n == 200:
+                draw(x, u, ".", f"{scheme}, 200 cells")
+        text += _row("Brio-Wu", scheme, *(f"{error:.1e}" for error in errors))
+    panels[0, 0].legend(fontsize=7)
+    panels[-1, -1].set_axis_off()
+    figure.savefig(PICTURES / "brio_wu.png", dpi=110)
+    plt.close(figure)
+    return text + VORTEX_TABLE + vortex(192)
+
+
+def vortex(n: int) -> str:
+    """Orszag and Tang's: sines that make shocks, which cross each other."""
+    law, grid = pj.equations.Magnetohydrodynamics(5 / 3), pj.Grid((n, n), 1.0, points="centres")
+    x, y = 2 * np.pi * grid.coordinates()
+    one, strength = jnp.ones_like(x), 1 / np.sqrt(4 * np.pi)
+    field = solenoidal_field(
+        lambda x: strength * (jnp.cos(4 * np.pi * x[0]) / 2 + jnp.cos(2 * np.pi * x[1])) / (2 * np.pi), grid
+    )
+    w = [25 / (36 * np.pi) * one, -jnp.sin(y), jnp.sin(x), 0 * one, *field, 0 * one, 5 / (12 * np.pi) * one]
+    start = law.conserved(jnp.stack(w))
+    u = run(law, grid, None, start, 0.5, "MUSCL", HLLD())
+    charge = float(jnp.max(jnp.abs(divergence(u[4:6], grid))) / (n * jnp.max(jnp.abs(u[4:6]))))
+    turned = u[:, ::-1, ::-1] * jnp.array([1.0, -1, -1, -1, -1, -1, -1, 1])[:, None, None]
+    density, pressure = u[0], law.pressure(u)
+    picture = pj.plotting.plot_field(jnp.stack([density, pressure]), grid, names=["density", "pressure"])
+    picture.savefig(PICTURES / "orszag_tang.png", dpi=110)
+    label = f"Orszag-Tang, {n} x {n}"
+    return (
+        _row(label, "largest divergence of B, times h / largest B", f"{charge:.1e}")
+        + _row(
+            label, "largest change of a component's mean", f"{float(jnp.max(jnp.abs(jnp.mean(u - start, (1, 2))))):.1e}"
+        )
+        + _row(label, "asymmetry about the centre", f"{float(jnp.max(jnp.abs(u - turned))):.1e}")
+        + _row(label, "least and largest pressure", f"{float(jnp.min(pressure)):.4f}, {float(jnp.max(pressure)):.4f}")
+        + _row(label, "least and largest density", f"{float(jnp.min(density)):.4f}, {float(jnp.max(density)):.4f}")
+    )
+
+
+def shock_tubes() -> str:
+    text = TUBE_TABLE.format(sizes=" | ".join(map(str, SIZES)), rules="---|" * len(SIZES))
     rows: list[Any] = []
     text += tubes(GAS, TUBES, lambda left, right: EulerRiemann(Gas(*left), Gas(*right), 1.4), rows)
     text += tubes(WATER, DAMS, lambda left, right: ShallowWaterRiemann(Water(*left), Water(*right), 9.81), rows)
     draw_tubes(rows)
-    text += without_exact_solution() + in_the_plane()
-    (REPOSITORY / "docs" / "shocks.md").write_text(text)
+    return text
+
+
+SECTIONS = {
+    "Tubes": shock_tubes,
+    "Without an exact solution": without_exact_solution,
+    "In the plane": in_the_plane,
+    "Magnetohydrodynamics": magnetohydrodynamics,
+}
+
+
+def main() -> None:
+    jax.config.update("jax_enable_x64", True)
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    page, named = REPOSITORY / "docs" / "shocks.md", sys.argv[1:]
+    if not named:
+        page.write_text(HEADER.format(today=date.today().isoformat()) + "".join(make() for make in SECTIONS.values()))
+        return
+    # The text of each section, from its title to the next.
+    head, *parts = re.split(r"(?=\n## )", page.read_text())
+    written = {part.split("\n")[1].removeprefix("## "): part for part in parts}
+    written |= {name: SECTIONS[name]() for name in named}
+    page.write_text(head + "".join(written[name] for name in SECTIONS if name in written))
 
 
 def draw_tubes(rows: list[Any]) -> None:

@@ -11,6 +11,7 @@ from pdejax.equations.heterogeneous_diffusion import NonlinearDiffusion as Nonli
 from pdejax.equations.korteweg_de_vries import KortewegDeVries as KortewegDeVries
 from pdejax.equations.kuramoto_sivashinsky import KuramotoSivashinsky as KuramotoSivashinsky
 from pdejax.equations.leading_part import LeadingPart as LeadingPart
+from pdejax.equations.magnetohydrodynamics import Magnetohydrodynamics as Magnetohydrodynamics
 from pdejax.equations.navier_stokes import KolmogorovFlow as KolmogorovFlow
 from pdejax.equations.navier_stokes import NavierStokesVorticity as NavierStokesVorticity
 from pdejax.equations.porous_medium import PorousMedium as PorousMedium

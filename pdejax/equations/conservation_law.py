@@ -34,6 +34,10 @@ class ConservationLaw(Equation):
       to_waves)` of shapes `(wave, *place)`, `(channel, wave, *place)` and `(wave, channel, *place)`; the last two are
       inverse to each other.
     - `contact_speed` and `behind_wave`: the middle wave of HLLC, and the state between it and an outer one.
+    - `fan(left, right, axis)`: an approximate solution of the Riemann problem by constant states, for HLLD: the waves'
+      speeds `(wave, *place)`, slowest first, and the states `(wave + 1, channel, *place)` between them, the two outer
+      ones included. These may differ from `left` and `right` by what has to be the same on both sides of a face.
+    - `solenoidal(ndim)`: the components, one per axis, of a field that stays without sources.
     - `reflected(u, axis)`: the mirror image of a state in a wall across `axis`.
     - `parameters(ndim)` and `medium(x, u)`: the names and the values `(parameter, *place)` of what the law reads of the
       place, a bottom or a stiffness. The states that members are given then end with these, after the components;
@@ -78,6 +82,12 @@ class ConservationLaw(Equation):
 
     def behind_wave(self, u: States, speed: Speeds, contact: Speeds, axis: int) -> Rates:
         raise self._lacks("behind_wave", "a middle wave (`HLLC`)")
+
+    def fan(self, left: States, right: States, axis: int) -> tuple[Array, Array]:
+        raise self._lacks("fan", "the states between its waves (`HLLD`)")
+
+    def solenoidal(self, ndim: int) -> tuple[int, ...]:
+        return ()
 
     def reflected(self, u: States, axis: int) -> States:
         raise self._lacks("reflected", "walls that reflect")

@@ -12,6 +12,7 @@ from pdejax.boundary import AntiPeriodic, Condition, Outflow, Reflecting, Robin,
 from pdejax.grid import Grid, check_is_grid
 from pdejax.sides import Walls
 from pdejax.sizes import size
+from pdejax.volumes.constrained_transport import constrained
 from pdejax.volumes.diffusive_faces import diffusive_flux
 from pdejax.volumes.ghost_cells import padded
 from pdejax.volumes.numerical_fluxes import HLL, AbstractNumericalFlux
@@ -37,7 +38,7 @@ class FiniteVolume(eqx.Module):
 
     - `grid`: cells, centred at its points: `"centres"` or, along periodic axes, `"nodes"`.
     - `reconstruction`: `PiecewiseConstant()`, `MUSCL(limiter)`, `WENO(order)`.
-    - `riemann`: `Rusanov()`, `HLL()`, `HLLC()`, `Roe()`, `FluxWaves()`.
+    - `riemann`: `Rusanov()`, `HLL()`, `HLLC()`, `HLLD()`, `Roe()`, `FluxWaves()`.
     - `boundary`: one condition for all walls, a mapping by side, or by component and side (`pdejax.sides`):
       `Outflow()`, `Reflecting()`, values that flow in, `Neumann(slope)`.
     - `variables`: what is reconstructed. `"conserved"`; `"primitive"` (density, velocity, pressure: these stay
@@ -49,6 +50,9 @@ class FiniteVolume(eqx.Module):
     A face has one value, that of its middle: along one dimension the order is the reconstruction's; in more dimensions
     it is the second, except for linear laws with constant coefficients. Sources and media are taken at centres, and
     diffusive fluxes are central differences: second order.
+
+    Fields without sources, of laws that have them, keep the `pdejax.volumes.divergence` of the initial state to
+    rounding (`pdejax.volumes.constrained_transport`).
 
     A state that is not admissible, with a negative density say, has no tendency: NaN, which ends a solve.
 
@@ -124,12 +128,15 @@ class FiniteVolume(eqx.Module):
         whole = self._in_medium(equation, u)
         # Negative densities have no speed of sound; what would go on computing with them stops here.
         rate = jnp.where(equation.admissible(u), jnp.zeros_like(u), jnp.nan)
+        fluxes = []
         for axis in range(self.grid.ndim):
-            h = self.grid.mean_spacing(axis)
-            left, right = self._at_faces(equation, t, whole, axis)
-            seen = equation.at_step(left, right, axis)
-            rate = rate - jnp.diff(self._fluxes(equation, t, whole, seen, axis), axis=axis + 1) / h
-            rate = rate + self._force(equation, (left, right), seen, axis) / h
+            edges = self._at_faces(equation, t, whole, axis)
+            seen = equation.at_step(*edges, axis)
+            fluxes.append(self._fluxes(equation, t, whole, seen, axis))
+            rate = rate + self._force(equation, edges, seen, axis) / self.grid.mean_spacing(axis)
+        sides = self.walls.of(names, type(equation).__name__)
+        for axis, through in enumerate(constrained(equation, fluxes, u, sides, self.grid)):
+            rate = rate - jnp.diff(through, axis=axis + 1) / self.grid.mean_spacing(axis)
         source = equation.source(t, self.grid.coordinates(), whole)
         return rate if source is None else rate + source
 
