@@ -994,6 +994,48 @@ MUTATIONS = [
         "velocity, velocity)",
         "tests/riemann/test_shallow_water.py -k dam_breaks",
     ),
+    Mutation(
+        "forced: diffusion that gathers",
+        "pdejax/equations/korteweg_de_vries_burgers.py",
+        "return u.laplacian() * self.diffusivity - u",
+        "return u.laplacian() * -self.diffusivity - u",
+        "tests/equations/test_korteweg_de_vries_burgers.py -k formula",
+    ),
+    Mutation(
+        "forced: dispersion the other way",
+        "pdejax/equations/korteweg_de_vries_burgers.py",
+        "* self.diffusivity - u.derivative(0, 3)",
+        "* self.diffusivity + u.derivative(0, 3)",
+        "tests/equations/test_korteweg_de_vries_burgers.py -k formula",
+    ),
+    Mutation(
+        "forced: a force that runs the other way",
+        "pdejax/equations/korteweg_de_vries_burgers.py",
+        "turns = frequencies * t + wavenumbers",
+        "turns = -frequencies * t + wavenumbers",
+        "tests/equations/test_korteweg_de_vries_burgers.py -k formula",
+    ),
+    Mutation(
+        "forced: waves of half the speed",
+        "pdejax/equations/korteweg_de_vries_burgers.py",
+        "(2 * self.advection.astype(u.dtype) * u[0] for",
+        "(self.advection.astype(u.dtype) * u[0] for",
+        "tests/volumes/test_laws.py -k waves",
+    ),
+    Mutation(
+        "forced: finite volumes without higher derivatives",
+        "pdejax/volumes/finite_volume.py",
+        "rate = rate if higher is None else rate + higher",
+        "rate = rate",
+        "tests/equations/test_korteweg_de_vries_burgers.py -k formula",
+    ),
+    Mutation(
+        "forced: steps that higher derivatives do not limit",
+        "pdejax/volumes/higher_derivatives.py",
+        "return jnp.max(functools.reduce(operator.add, columns))",
+        "return 0.1 * jnp.max(functools.reduce(operator.add, columns))",
+        "tests/equations/test_korteweg_de_vries_burgers.py -k limit",
+    ),
 ]
 
 

@@ -23,6 +23,8 @@ class ConservationLaw(Equation):
     - `flux(u, axis)`: f_a.
     - `wave_speeds(left, right, axis)`: bounds of the speeds of the slowest and the fastest wave between two states.
     - `source(t, x, u)`: s, or None; `x` is the position, `(ndim, *place)`.
+    - `higher_derivatives(u)`: terms to add on the right that are linear, with constant coefficients, in second and
+      higher derivatives, in the words of fields as `Equation.linear` (which they are, where a law says nothing else).
 
     and, where it has them, what better schemes ask for:
 
@@ -46,6 +48,13 @@ class ConservationLaw(Equation):
 
     def source(self, t: Any, x: Float[Array, "axis *place"], u: States) -> States | None:
         return None
+
+    def higher_derivatives(self, u: AbstractField) -> AbstractField | None:
+        return None
+
+    @property
+    def has_higher_derivatives(self) -> bool:
+        return type(self).higher_derivatives is not ConservationLaw.higher_derivatives
 
     def positive(self, u: States) -> dict[str, Float[Array, "*place"]]:
         return {}
@@ -76,6 +85,10 @@ class ConservationLaw(Equation):
     def _lacks(self, member: str, what: str) -> ValueError:
         name = type(self).__name__
         return ValueError(f"{name} does not state {what}: define {name}.{member}, or choose what does not need it.")
+
+    def linear(self, u: AbstractField) -> AbstractField:
+        higher = self.higher_derivatives(u)
+        return super().linear(u) if higher is None else higher
 
     def nonlinear(self, t: Any, u: AbstractField) -> AbstractField:
         total: Any = None

@@ -5,7 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pdejax.equations import Advection, BuckleyLeverett, Euler, InviscidBurgers, ShallowWater, TrafficFlow
+from pdejax.equations import (
+    Advection,
+    BuckleyLeverett,
+    Euler,
+    ForcedKortewegDeVriesBurgers,
+    InviscidBurgers,
+    ShallowWater,
+    TrafficFlow,
+)
 from pdejax.testing import check_equation
 from pdejax.volumes import HLL, HLLC, Roe, Rusanov
 
@@ -19,6 +27,7 @@ LAWS = [
     (TrafficFlow(1.3, 0.8), 1),
     (BuckleyLeverett(0.5), 1),
     (Advection([0.7, -0.4]), 2),
+    (ForcedKortewegDeVriesBurgers(1.7, 0.0, 0.0), 1),
 ]
 IDS = [f"{type(law).__name__}-{ndim}" for law, ndim in LAWS]
 
