@@ -6,8 +6,7 @@
 The second writes benchmarks/results/message_passing.{json,md}.
 
 The accumulated error is the sum over the last 200 of 250 frames of the mean square error over the box, averaged over
-trajectories. Every solver starts at t = 0 (the published ones from the 50th frame on, so that ours have the longer
-way), from the true averages over cells at its own resolution, and is compared with the true averages there. The truth
+trajectories. Every solver starts at t = 0 (the published network is given the first 50 frames), from the true averages over cells at its own resolution, and is compared with the true averages there. The truth
 is that of the data set, solved on 1600 cells. Times are of one trajectory of 250 frames, compiled before; the median
 over trajectories.
 """
@@ -136,8 +135,8 @@ Accumulated error: the sum over frames 50 to 249 of the mean square error over t
 seconds per trajectory of 250 frames. Published: Brandstetter, Worrall & Welling, Message Passing Neural PDE Solvers
 (ICLR 2022), the table of E1-E3; on other hardware, with other draws of the same distributions, and measured against
 another truth (their solver on 200 points, smoothed by a box of five, on a grid that holds both ends of the period).
-Ours are measured against averages over cells of a solution on 1600 cells, and start at t = 0 where theirs are given the
-first 50 frames.
+Ours are measured against averages over cells of a solution on 1600 cells, and start at t = 0, where the network
+(MP-PDE) is given the first 50 frames.
 
 """
 

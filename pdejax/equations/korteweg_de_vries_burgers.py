@@ -37,7 +37,7 @@ class ForcedKortewegDeVriesBurgers(ConservationLaw):
 
     Raises `ValueError` in other than one dimension, for sines that do not have one entry of each, and before solving
     where a sine does not fit the periodic box.
-    Source: Brandstetter, Worrall & Welling, Message Passing Neural PDE Solvers (ICLR 2022), section 4.1.
+    Source: Brandstetter, Worrall & Welling, Message Passing Neural PDE Solvers (ICLR 2022).
     """
 
     advection: Float[Array, ""] = eqx.field(converter=partial(coefficient, "advection"))
