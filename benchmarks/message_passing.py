@@ -6,9 +6,9 @@
 The second writes benchmarks/results/message_passing.{json,md}.
 
 The accumulated error is the sum over the last 200 of 250 frames of the mean square error over the box, averaged over
-trajectories. Every solver starts at t = 0 (the published network is given the first 50 frames), from the true averages over cells at its own resolution, and is compared with the true averages there. The truth
-is that of the data set, solved on 1600 cells. Times are of one trajectory of 250 frames, compiled before; the median
-over trajectories.
+trajectories. Every solver starts at t = 0 (the published network is given the first 50 frames), from the true averages
+over cells at its own resolution, and is compared with the true averages there. The truth is that of the data set,
+solved on 1600 cells. Times are of one trajectory of 250 frames, compiled before; the median over trajectories.
 """
 
 import argparse

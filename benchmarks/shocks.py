@@ -72,11 +72,11 @@ class Run:
 
 def carried(profile: str, ndim: int, sizes: tuple[int, ...]) -> list[Run]:
     """Once around; in the plane the product of the profile with itself."""
-    runs = []
+    runs: list[Run] = []
     for size in sizes:
         along = np.diff(PROFILES[profile](np.arange(size + 1) / size)) * size
         exact = along if ndim == 1 else along[:, None] * along
-        error = lambda u, exact=exact: float(np.mean(np.abs(np.asarray(u).reshape(exact.shape) - exact)))  # noqa: E731
+        error = eqx.Partial(_difference, exact)
         for courant in COURANT:
             # The CFL numbers of all axes add up in finite volumes that are not split, ours as theirs.
             steps = math.ceil(ndim * size / courant)
@@ -85,8 +85,8 @@ def carried(profile: str, ndim: int, sizes: tuple[int, ...]) -> list[Run]:
                 volumes = pj.FiniteVolume(grid, reconstruction, HLL())
                 stepper = pj.TimeStepper(Advection(1.0), volumes, 1.0, steps, solver)
                 advance = eqx.filter_jit(lambda u, stepper=stepper: stepper(u))
-                u0 = jnp.asarray(exact[None])
-                runs.append(Run(f"{name}, CFL {courant}", size, lambda a=advance, u0=u0: a(u0), error))
+                run = eqx.Partial(advance, jnp.asarray(exact[None]))
+                runs.append(Run(f"{name}, CFL {courant}", size, run, error))
             runs.append(Run(f"jax-cfd, CFL {courant}", size, theirs(exact, steps), error))
     return runs
 
@@ -122,7 +122,6 @@ def breaking(is_late: bool, sizes: tuple[int, ...]) -> list[Run]:
         values = 0.5 + np.sin(2 * np.pi * points)
         averages = 0.5 - np.diff(np.cos(2 * np.pi * edges)) / (2 * np.pi) * size
         exact_averages, exact_values = burgers_averages(edges, end), burgers(points, end)
-        difference = lambda u, v: float(np.mean(np.abs(np.asarray(u).reshape(-1) - v)))  # noqa: E731
         # The fastest wave is that of u = 3/2.
         steps = math.ceil(1.5 * size * end / 0.5)
         volumes = pj.FiniteVolume(pj.Grid(size, 1.0, points="centres"), WENO(5), HLL())
@@ -131,14 +130,16 @@ def breaking(is_late: bool, sizes: tuple[int, ...]) -> list[Run]:
         for name, reading, solver, u0, exact in candidates:
             stepper = pj.TimeStepper(InviscidBurgers(), reading, end, steps, solver)
             advance = eqx.filter_jit(lambda u, stepper=stepper: stepper(u))
-            start = jnp.asarray(u0[None])
-            run = lambda a=advance, u0=start: a(u0)  # noqa: E731
-            runs.append(Run(name, size, run, lambda u, v=exact: difference(u, v)))
+            runs.append(Run(name, size, eqx.Partial(advance, jnp.asarray(u0[None])), eqx.Partial(_difference, exact)))
         single = ex.stepper.Burgers(1, 1.0, size, end / steps, diffusivity=0.0, order=4, conservative=True)
         repeated = eqx.filter_jit(ex.repeat(single, steps))
-        run = lambda a=repeated, u0=jnp.asarray(values[None]): a(u0)  # noqa: E731
-        runs.append(Run("exponax", size, run, lambda u, v=exact_values: difference(u, v)))
+        start = jnp.asarray(values[None])
+        runs.append(Run("exponax", size, eqx.Partial(repeated, start), eqx.Partial(_difference, exact_values)))
     return runs
+
+
+def _difference(exact: np.ndarray, u: Any) -> float:
+    return float(np.mean(np.abs(np.asarray(u).reshape(exact.shape) - exact)))
 
 
 def burgers(x: np.ndarray, t: float) -> np.ndarray:
@@ -181,10 +182,33 @@ def burgers_averages(edges: np.ndarray, t: float) -> np.ndarray:
     return totals / np.diff(edges)
 
 
+def parts(size: int) -> list[Run]:
+    """Of the time that a smooth wave takes with WENO 5 at CFL number 1/2: the right-hand sides, what the stepper adds,
+    and what `solve` adds with its steps limited by the waves."""
+    exact = np.diff(primitive_of_wave(np.arange(size + 1) / size)) * size
+    law, volumes = Advection(1.0), pj.FiniteVolume(pj.Grid(size, 1.0, points="centres"), WENO(5), HLL())
+    steps, u0 = 2 * size, jnp.asarray(exact[None])
+    stepper = pj.TimeStepper(law, volumes, 1.0, steps, SSPRK3())
+
+    @jax.jit
+    def tendencies(u):
+        step = lambda u, _: (u + 1 / (3 * steps) * volumes.tendency(law, 0.0, u), None)  # noqa: E731
+        return jax.lax.scan(step, u, None, length=3 * steps)[0]
+
+    return [
+        Run("as many Euler steps as stages", size, eqx.Partial(tendencies, u0), eqx.Partial(_difference, exact)),
+        Run(
+            "TimeStepper", size, eqx.Partial(eqx.filter_jit(lambda u: stepper(u)), u0), eqx.Partial(_difference, exact)
+        ),
+        Run("solve", size, lambda: pj.solve(law, volumes, u0, [0.0, 1.0]).u[-1], eqx.Partial(_difference, exact)),
+    ]
+
+
 ROWS: dict[str, tuple[str, Callable[[], list[Run]]]] = {
     "smooth-line": ("smooth wave, line", lambda: carried("smooth", 1, (50, 100, 200, 400, 800))),
     "square-line": ("square and Gaussian, line", lambda: carried("square", 1, (100, 200, 400, 800, 1600))),
     "square-plane": ("square and Gaussian, plane", lambda: carried("square", 2, (48, 96, 192))),
+    "parts": ("where the time goes: a smooth wave, WENO 5", lambda: [run for n in (100, 400) for run in parts(n)]),
     "before-shock": ("Burgers before the shock", lambda: breaking(False, (32, 64, 128, 256))),
     "after-shock": ("Burgers after the shock", lambda: breaking(True, (32, 64, 128, 256))),
 }
@@ -215,7 +239,12 @@ def time_at(results: list[dict], solver: str, error: float) -> float | None:
 
 
 def table(label: str, results: list[dict]) -> str:
-    lines = [f"## {label[0].upper()}{label[1:]}", "", "| solver | points | error | ms (10 % - 90 %) |", "|---|---|---|---|"]
+    lines = [
+        f"## {label[0].upper()}{label[1:]}",
+        "",
+        "| solver | points | error | ms (10 % - 90 %) |",
+        "|---|---|---|---|",
+    ]
     for r in sorted(results, key=lambda r: (r["solver"], r["size"])):
         ms = r["milliseconds"]
         lines.append(
