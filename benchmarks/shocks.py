@@ -292,11 +292,11 @@ How to read it. jax-cfd's scheme evaluates its flux once per step, with the step
 velocity at CFL number one in one dimension; ours evaluate theirs two (MUSCL) or three times (WENO 5), and the step is
 not in it. So at equal resolution it is the cheaper one, and on jumps, where every scheme is of first order at most, the
 faster one at equal error in one dimension. WENO 5 overtakes it on smooth waves at its CFL number of 0.5, and is near to
-it at 0.9; in the plane, where refining costs more, at its finest grid. (CFL numbers are counted over all axes; at 0.9 it
-blows up in the plane.) Where the time goes: the stepper adds little to the right-hand sides; `solve` adds some
+it at 0.9; in the plane, where refining costs more, at its finest grid. (CFL numbers are counted over all axes; at 0.9
+it blows up in the plane.) Where the time goes: the stepper adds little to the right-hand sides; `solve` adds some
 milliseconds per call, and what follows the waves' speeds. Two cores, shared with others: look at the quantiles.
 
-Before the shock Fourier modes win once the front is resolved; after it nothing but the finite volumes converges.
+Before the shock Fourier modes win once the front is resolved; after it nothing but the finite volumes comes near.
 
 """
 

@@ -1016,6 +1016,13 @@ MUTATIONS = [
         "tests/equations/test_korteweg_de_vries_burgers.py -k formula",
     ),
     Mutation(
+        "volumes: the place of a source taken apart into waves",
+        "pdejax/equations/conservation_law.py",
+        "position = u.coordinates * u[0].map(jnp.ones_like)",
+        "position = u.coordinates",
+        "tests/volumes/test_laws.py -k source",
+    ),
+    Mutation(
         "recipes: waves outside of what is cut out",
         "datasets/pdebench_shocks.py",
         "density, pressure = 1 + share * changed",

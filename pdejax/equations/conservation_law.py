@@ -97,6 +97,8 @@ class ConservationLaw(Equation):
             total = -flux.derivative(axis) if total is None else total - flux.derivative(axis)
         if type(self).source is ConservationLaw.source:
             return total
-        together = u.stack(*u.coordinates)
+        # As values, both: a position taken apart into waves would ring, for it jumps around a periodic box.
+        position = u.coordinates * u[0].map(jnp.ones_like)
+        together = u.map(lambda values: values).stack(*position)
         count = u.num_components
         return total + together.map(lambda values: self.source(t, values[count:], values[:count]))
