@@ -9,6 +9,8 @@ from pdejax.equations.euler import Euler as Euler
 from pdejax.equations.heterogeneous_diffusion import HeterogeneousDiffusion as HeterogeneousDiffusion
 from pdejax.equations.heterogeneous_diffusion import NonlinearDiffusion as NonlinearDiffusion
 from pdejax.equations.korteweg_de_vries import KortewegDeVries as KortewegDeVries
+from pdejax.equations.korteweg_de_vries_burgers import ForcedKortewegDeVriesBurgers as ForcedKortewegDeVriesBurgers
+from pdejax.equations.korteweg_de_vries_burgers import random_sines as random_sines
 from pdejax.equations.kuramoto_sivashinsky import KuramotoSivashinsky as KuramotoSivashinsky
 from pdejax.equations.leading_part import LeadingPart as LeadingPart
 from pdejax.equations.magnetohydrodynamics import Magnetohydrodynamics as Magnetohydrodynamics

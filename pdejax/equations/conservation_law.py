@@ -25,6 +25,8 @@ class ConservationLaw(Equation):
     - `flux(u, axis)`: f_a.
     - `wave_speeds(left, right, axis)`: bounds of the speeds of the slowest and the fastest wave between two states.
     - `source(t, x, u)`: s, or None; `x` is the position, `(ndim, *place)`.
+    - `higher_derivatives(u)`: terms to add on the right that are linear, with constant coefficients, in second and
+      higher derivatives, in the words of fields as `Equation.linear` (which they are, where a law says nothing else).
 
     and, where it has them, what better schemes ask for:
 
@@ -59,6 +61,13 @@ class ConservationLaw(Equation):
 
     def source(self, t: Any, x: Float[Array, "axis *place"], u: States) -> Rates | None:
         return None
+
+    def higher_derivatives(self, u: AbstractField) -> AbstractField | None:
+        return None
+
+    @property
+    def has_higher_derivatives(self) -> bool:
+        return type(self).higher_derivatives is not ConservationLaw.higher_derivatives
 
     def positive(self, u: States) -> dict[str, Float[Array, "*place"]]:
         return {}
@@ -114,6 +123,10 @@ class ConservationLaw(Equation):
         name = type(self).__name__
         return ValueError(f"{name} does not state {what}: define {name}.{member}, or choose what does not need it.")
 
+    def linear(self, u: AbstractField) -> AbstractField:
+        higher = self.higher_derivatives(u)
+        return super().linear(u) if higher is None else higher
+
     def nonlinear(self, t: Any, u: AbstractField) -> AbstractField:
         has_medium = bool(self.parameters(u.ndim))
         whole = u.stack(u.coordinates.map(lambda x: self.medium(x, None))) if has_medium else u
@@ -124,7 +137,9 @@ class ConservationLaw(Equation):
             terms += self._spread(whole)
         if self._states("source"):
             count, ndim = whole.num_components, u.ndim
-            together = whole.stack(u.coordinates)
+            # As values, both: a position taken apart into waves would ring, for it jumps around a periodic box.
+            position = u.coordinates * u[0].map(jnp.ones_like)
+            together = whole.map(lambda values: values).stack(*position)
             terms.append(together.map(lambda values: self.source(t, values[count : count + ndim], values[:count])))
         return functools.reduce(operator.add, terms)
 

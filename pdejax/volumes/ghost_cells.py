@@ -9,6 +9,7 @@ Neumann(slope)       the mirror image, raised by the slope times the distance
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -31,8 +32,11 @@ def padded(
         return u
     along, n = axis + 1, u.shape[axis + 1]
     if grid.periodic[axis]:
-        # A stencil may be wider than the axis is long.
-        return jnp.take(u, np.arange(-width, n + width) % n, axis=along)
+        if width > n:
+            return jnp.take(u, np.arange(-width, n + width) % n, axis=along)
+        # Pieces in a row: a stencil that looks up every place is several times slower on a CPU.
+        ends = (jax.lax.slice_in_dim(u, start, start + width, axis=along) for start in (n - width, 0))
+        return jnp.concatenate([next(ends), u, next(ends)], axis=along)
     both = [
         _beyond(u, law, [of_one[axis][index] for of_one in sides], grid, t, axis, end, width)  # type: ignore[index]
         for index, end in enumerate((0, -1))

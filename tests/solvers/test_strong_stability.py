@@ -89,3 +89,18 @@ def test_orders_and_tolerances(solver, order):
         counts.append(int(solution.num_steps))
     # Of order q, the estimate asks for a number of steps that grows as rtol^(-1 / (q + 1)).
     np.testing.assert_allclose(counts[1] / counts[0], 100 ** (1 / order), rtol=0.3)
+
+
+@pytest.mark.float64
+@pytest.mark.parametrize("solver", [SSPRK2(), SSPRK3()])
+def test_a_step_is_that_of_its_tableau(solver):
+    """As diffrax sums it: the end, the estimate of the error, and what the interpolant is made of."""
+    terms = diffrax.ODETerm(lambda t, y, args: {"u": jnp.sin(t + 2 * y["u"]) * y["u"][::-1]})
+    y = {"u": jnp.array([0.3, -1.2, 0.7])}
+    here, there = (step(terms, 0.2, 0.9, y, None, None, False) for step in (solver.step, _summed(solver)))
+    for one, other in zip(jax.tree.leaves(here[:3]), jax.tree.leaves(there[:3]), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-14, atol=1e-15)
+
+
+def _summed(solver):
+    return lambda *arguments: diffrax.AbstractERK.step(solver, *arguments)

@@ -5,7 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pdejax.equations import Advection, BuckleyLeverett, Euler, InviscidBurgers, ShallowWater, TrafficFlow
+import pdejax as pj
+from pdejax.equations import (
+    Advection,
+    BuckleyLeverett,
+    Euler,
+    ForcedKortewegDeVriesBurgers,
+    InviscidBurgers,
+    ShallowWater,
+    TrafficFlow,
+)
 from pdejax.testing import check_equation
 from pdejax.volumes import HLL, HLLC, Roe, Rusanov
 
@@ -19,6 +28,7 @@ LAWS = [
     (TrafficFlow(1.3, 0.8), 1),
     (BuckleyLeverett(0.5), 1),
     (Advection([0.7, -0.4]), 2),
+    (ForcedKortewegDeVriesBurgers(1.7, 0.0, 0.0), 1),
 ]
 IDS = [f"{type(law).__name__}-{ndim}" for law, ndim in LAWS]
 
@@ -156,3 +166,19 @@ def test_solutions_without_shocks_are_met_by_every_reading():
     check_equation(ratio, driven, extent=2 * np.pi, num_points=44, time=0.2)
     broken = steepening(lambda x: 0.3 + 0.2 * jnp.sin(x), lambda c: c)
     check_equation(InviscidBurgers(), broken, extent=2 * np.pi, num_points=40, time=0.3)
+
+
+@pytest.mark.float64
+def test_a_source_sees_where_it_is():
+    """Fourier modes, differences and volumes read `sin(2 pi x) + u` at the points, on odd and even numbers of them."""
+
+    class Driven(InviscidBurgers):
+        def source(self, t, x, u):
+            return jnp.sin(2 * jnp.pi * x[:1]) + u
+
+    for n in (33, 36):
+        grid = pj.Grid(n, 1.0, origin=0.2)
+        u = jnp.full((1, n), 0.7)
+        for reading in (pj.Spectral(grid), pj.FiniteDifference(grid, 4), pj.FiniteVolume(grid)):
+            rate = reading.tendency(Driven(), 0.0, u)
+            np.testing.assert_allclose(rate[0], jnp.sin(2 * jnp.pi * grid.axes[0]) + 0.7, atol=1e-12)
