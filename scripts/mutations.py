@@ -778,10 +778,10 @@ MUTATIONS = [
         "tests/volumes/test_bottom.py -k island",
     ),
     Mutation(
-        "volumes: no force between an edge and the step beside it",
+        "volumes: no push between an edge and the step beside it",
         "pdejax/volumes/finite_volume.py",
-        "return entry + between + law.force(upper",
-        "return entry + between + 0 * law.force(upper",
+        "return entry + between + law.push(upper",
+        "return entry + between + 0 * law.push(upper",
         "tests/volumes/test_bottom.py -k rest",
     ),
     Mutation(

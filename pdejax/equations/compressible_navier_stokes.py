@@ -51,7 +51,7 @@ class CompressibleNavierStokes(Euler):
         warming = (gradient[axis, -1] - w[-1] / w[0] * gradient[axis, 0]) / w[0]
         return jnp.stack([jnp.zeros_like(w[0]), *stress, work + kappa * warming])
 
-    def diffusivity(self, u: States) -> Float[Array, "*place"]:
+    def largest_diffusivity(self, u: States) -> Float[Array, "*place"]:
         along = 4 / 3 * self.shear_viscosity + self.bulk_viscosity
         heat = (self.heat_capacity_ratio - 1) * self.conductivity
         return jnp.maximum(along, heat).astype(u.dtype) / u[0]

@@ -44,10 +44,10 @@ class ConservationLaw(Equation):
     - `parameters(ndim)` and `medium(x, u)`: the names and the values `(parameter, *place)` of what the law reads of the
       place, a bottom or a stiffness. The states that members are given then end with these, after the components;
       fluxes and sources have none. (`positive` has to do without.)
-    - `force(below, above, axis)` and `at_step(left, right, axis)`: what a change of the medium does along the way from
+    - `push(below, above, axis)` and `at_step(left, right, axis)`: what a change of the medium does along the way from
       one state to another (the rate times the distance), and the two states which the flux between them sees.
     - `diffusive_flux(w, gradient, axis)`: g_a, of primitive variables and their gradient, `(axis, channel, *place)`;
-      with `diffusivity(u)`, a bound of how fast anything spreads, for the length of steps.
+      with `largest_diffusivity(u)`, a bound of how fast anything spreads, for the length of steps.
 
     `FiniteVolume` reads these. All other readings (Fourier, finite differences, pointwise) read the same law as
     `nonlinear`, the divergence of the flux, for solutions without shocks.
@@ -107,7 +107,7 @@ class ConservationLaw(Equation):
     def medium(self, x: Float[Array, "axis *place"], u: States | None) -> Float[Array, "parameter *place"]:
         raise self._lacks("medium", f"the values of {self.parameters(x.shape[0])}")
 
-    def force(self, below: States, above: States, axis: int) -> Rates | None:
+    def push(self, below: States, above: States, axis: int) -> Rates | None:
         return None
 
     def at_step(self, left: States, right: States, axis: int) -> tuple[States, States]:
@@ -116,7 +116,7 @@ class ConservationLaw(Equation):
     def diffusive_flux(self, w: States, gradient: Float[Array, "axis channel *place"], axis: int) -> Rates:
         raise self._lacks("diffusive_flux", "how it spreads")
 
-    def diffusivity(self, u: States) -> Float[Array, "*place"] | None:
+    def largest_diffusivity(self, u: States) -> Float[Array, "*place"] | None:
         return None
 
     def _lacks(self, member: str, what: str) -> ValueError:
@@ -131,8 +131,8 @@ class ConservationLaw(Equation):
         has_medium = bool(self.parameters(u.ndim))
         whole = u.stack(u.coordinates.map(lambda x: self.medium(x, None))) if has_medium else u
         terms = [-whole.map(functools.partial(self.flux, axis=a)).derivative(a) for a in range(u.ndim)]
-        if has_medium and self._states("force"):
-            terms += [self._forced(whole, axis) for axis in range(u.ndim)]
+        if has_medium and self._states("push"):
+            terms += [self._pushed(whole, axis) for axis in range(u.ndim)]
         if self._states("diffusive_flux"):
             terms += self._spread(whole)
         if self._states("source"):
@@ -146,13 +146,13 @@ class ConservationLaw(Equation):
     def _states(self, member: str) -> bool:
         return getattr(type(self), member) is not getattr(ConservationLaw, member)
 
-    def _forced(self, whole: Any, axis: int) -> Any:
-        """The force over a short way, per length."""
+    def _pushed(self, whole: Any, axis: int) -> Any:
+        """What the medium does over a short way, per length."""
         count = whole.num_components
 
         def per_length(values: Array) -> Array:
             state, slope = values[:count], values[count:]
-            over = lambda way: self.force(state, state + way, axis)  # noqa: E731
+            over = lambda way: self.push(state, state + way, axis)  # noqa: E731
             return jax.jvp(over, (jnp.zeros_like(slope),), (slope,))[1]
 
         return whole.stack(whole.derivative(axis)).map(per_length)

@@ -43,7 +43,7 @@ class PorousMedium(ConservationLaw):
     def diffusive_flux(self, w: States, gradient: Float[Array, "axis channel *place"], axis: int) -> Rates:
         return gradient[axis]
 
-    def diffusivity(self, u: States) -> Float[Array, "*place"]:
+    def largest_diffusivity(self, u: States) -> Float[Array, "*place"]:
         m = self.exponent.astype(u.dtype)
         return m * _power(u[0], m - 1)
 

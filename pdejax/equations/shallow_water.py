@@ -57,7 +57,7 @@ class ShallowWater(ConservationLaw):
         if self.bottom is not None:
             check_on("bottom", self.bottom, grid)
 
-    def force(self, below: States, above: States, axis: int) -> Rates | None:
+    def push(self, below: States, above: States, axis: int) -> Rates | None:
         if self.bottom is None:
             return None
         weight = self._gravity(below) * (below[0] + above[0]) / 2

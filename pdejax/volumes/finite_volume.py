@@ -136,7 +136,7 @@ class FiniteVolume(eqx.Module):
             edges = self._at_faces(equation, t, whole, axis)
             seen = equation.at_step(*edges, axis)
             fluxes.append(self._fluxes(equation, t, whole, seen, axis))
-            rate = rate + self._force(equation, edges, seen, axis) / self.grid.mean_spacing(axis)
+            rate = rate + self._push(equation, edges, seen, axis) / self.grid.mean_spacing(axis)
         sides = self.walls.of(names, type(equation).__name__)
         for axis, through in enumerate(constrained(equation, fluxes, u, sides, self.grid)):
             rate = rate - jnp.diff(through, axis=axis + 1) / self.grid.mean_spacing(axis)
@@ -160,7 +160,7 @@ class FiniteVolume(eqx.Module):
             at_faces = jnp.maximum(jnp.abs(slowest), jnp.abs(fastest))[None]
             fastest = jnp.maximum(_without(at_faces, axis, 0, 1), _without(at_faces, axis, 1, 0))[0]
             rates = rates + fastest / h
-            diffusivity = equation.diffusivity(whole)
+            diffusivity = equation.largest_diffusivity(whole)
             rates = rates if diffusivity is None else rates + 2 * diffusivity / h**2
         return rates
 
@@ -179,19 +179,19 @@ class FiniteVolume(eqx.Module):
 
     def _fluxes(self, law: Any, t: Any, whole: Array, seen: tuple[Array, Array], axis: int) -> Array:
         flux = self.riemann(law, *seen, axis)
-        if law.diffusivity(whole) is None:
+        if law.largest_diffusivity(whole) is None:
             return flux
         return flux - diffusive_flux(law, self._padded(law, t, whole, axis, 1), self.grid, axis)
 
-    def _force(self, law: Any, edges: tuple[Array, Array], seen: tuple[Array, Array], axis: int) -> Any:
+    def _push(self, law: Any, edges: tuple[Array, Array], seen: tuple[Array, Array], axis: int) -> Any:
         """What the medium does to each cell: from what the lower face sees to the cell's own lower edge, from there to
         the upper edge, and on to what the upper face sees."""
         lower, upper = _without(edges[1], axis, 0, 1), _without(edges[0], axis, 1, 0)
-        between = law.force(lower, upper, axis)
+        between = law.push(lower, upper, axis)
         if between is None:
             return 0.0
-        entry = law.force(_without(seen[1], axis, 0, 1), lower, axis)
-        return entry + between + law.force(upper, _without(seen[0], axis, 1, 0), axis)
+        entry = law.push(_without(seen[1], axis, 0, 1), lower, axis)
+        return entry + between + law.push(upper, _without(seen[0], axis, 1, 0), axis)
 
     def _in_medium(self, law: Any, u: Array) -> Array:
         """The averages, and what the law reads of each cell's place after them."""
