@@ -34,12 +34,14 @@ class ConservationLaw(Equation):
       to_waves)` of shapes `(wave, *place)`, `(channel, wave, *place)` and `(wave, channel, *place)`; the last two are
       inverse to each other.
     - `contact_speed` and `behind_wave`: the middle wave of HLLC, and the state between it and an outer one.
-    - `reflected(u, axis)`: the mirror image of a state in a wall across `axis`.
+    - `reflected(u, axis)`: the mirror image of a state in a wall across `axis`; `released(u, axis)`: in a free surface.
     - `parameters(ndim)` and `medium(x, u)`: the names and the values `(parameter, *place)` of what the law reads of the
       place, a bottom or a stiffness. The states that members are given then end with these, after the components;
       fluxes and sources have none. (`positive` has to do without.)
     - `force(below, above, axis)` and `at_step(left, right, axis)`: what a change of the medium does along the way from
       one state to another (the rate times the distance), and the two states which the flux between them sees.
+    - `in_one_medium(left, right)`: two states whose jump has nothing left of that of the medium, for the fluxes that
+      dissipate jumps.
     - `diffusive_flux(w, gradient, axis)`: g_a, of primitive variables and their gradient, `(axis, channel, *place)`;
       with `diffusivity(u)`, a bound of how fast anything spreads, for the length of steps.
 
@@ -82,6 +84,9 @@ class ConservationLaw(Equation):
     def reflected(self, u: States, axis: int) -> States:
         raise self._lacks("reflected", "walls that reflect")
 
+    def released(self, u: States, axis: int) -> States:
+        raise self._lacks("released", "surfaces that are free")
+
     def parameters(self, ndim: int) -> tuple[str, ...]:
         return ()
 
@@ -92,6 +97,9 @@ class ConservationLaw(Equation):
         return None
 
     def at_step(self, left: States, right: States, axis: int) -> tuple[States, States]:
+        return left, right
+
+    def in_one_medium(self, left: States, right: States) -> tuple[States, States]:
         return left, right
 
     def diffusive_flux(self, w: States, gradient: Float[Array, "axis channel *place"], axis: int) -> Rates:

@@ -35,7 +35,7 @@ class Rusanov(AbstractNumericalFlux):
         slowest, fastest = law.wave_speeds(left, right, axis)
         speed = jnp.maximum(jnp.abs(slowest), jnp.abs(fastest))
         flux = law.flux(left, axis) + law.flux(right, axis)
-        return (flux - speed * _jump(left, right, flux)) / 2
+        return (flux - speed * _jump(*law.in_one_medium(left, right), flux)) / 2
 
 
 class HLL(AbstractNumericalFlux):
@@ -50,7 +50,8 @@ class HLL(AbstractNumericalFlux):
         flux_left, flux_right = law.flux(left, axis), law.flux(right, axis)
         # Two speeds of zero: nothing moves, and both fluxes are one.
         width = jnp.where(above > below, above - below, 1.0)
-        between = (above * flux_left - below * flux_right + above * below * _jump(left, right, flux_left)) / width
+        jump = _jump(*law.in_one_medium(left, right), flux_left)
+        between = (above * flux_left - below * flux_right + above * below * jump) / width
         return jnp.where(above > below, between, (flux_left + flux_right) / 2)
 
 
@@ -86,7 +87,7 @@ class Roe(AbstractNumericalFlux):
         speeds, to_state, to_waves = law.eigensystem(left, right, axis)
         of_left, of_right = (law.eigensystem(u, u, axis)[0] for u in (left, right))
         flux = law.flux(left, axis) + law.flux(right, axis)
-        strengths = jnp.sum(to_waves * _jump(left, right, flux)[None], axis=1)
+        strengths = jnp.sum(to_waves * _jump(*law.in_one_medium(left, right), flux)[None], axis=1)
         spread = jnp.maximum(jnp.maximum(speeds - of_left, of_right - speeds), 0)
         is_sonic = jnp.abs(speeds) < spread
         raised = (speeds * speeds / jnp.where(is_sonic, spread, 1.0) + spread) / 2
