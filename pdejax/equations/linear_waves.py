@@ -170,11 +170,11 @@ class LinearWaves(ConservationLaw):
         units = [[jnp.full_like(u[0], float(k == unit)) for k in range(len(parts))] for unit in range(len(parts))]
         return [list(row) for row in zip(*(self.to_fields(unit, *medium) for unit in units), strict=True)]
 
-    def _read(self, u: States) -> tuple[Array, list[Array]]:
+    def _read(self, u: States) -> tuple[list[Array], list[Array]]:
         """The components, and the medium: numbers, or what follows the components."""
         count = u.shape[0] - len(self._varying)
         following = dict(zip(self._varying, u[count:], strict=True))
-        return u[:count], [
+        return list(u[:count]), [
             following[name] if name in following else getattr(self, name).astype(u.dtype) for name in self.stiffens
         ]
 

@@ -74,7 +74,8 @@ class Maxwell(LinearWaves):
     def source(self, t: Any, x: Float[Array, "axis *place"], u: States) -> Rates | None:
         parts, (permittivity, _) = self._read(u)
         conductivity = values_at("conductivity", self.conductivity, x).astype(u.dtype)
-        return jnp.concatenate([-conductivity / permittivity * parts[:3], jnp.zeros_like(parts[3:])])
+        lost = [-conductivity / permittivity * displacement for displacement in parts[:3]]
+        return jnp.stack([*lost, *(jnp.zeros_like(induction) for induction in parts[3:])])
 
     @property
     def _is_constant(self) -> bool:
