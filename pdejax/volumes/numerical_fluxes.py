@@ -35,7 +35,7 @@ class Rusanov(AbstractNumericalFlux):
         slowest, fastest = law.wave_speeds(left, right, axis)
         speed = jnp.maximum(jnp.abs(slowest), jnp.abs(fastest))
         flux = law.flux(left, axis) + law.flux(right, axis)
-        return (flux - speed * _jump(*law.in_one_medium(left, right), flux)) / 2
+        return (flux - speed * _jump_of_fields(law, left, right, flux)) / 2
 
 
 class HLL(AbstractNumericalFlux):
@@ -50,7 +50,7 @@ class HLL(AbstractNumericalFlux):
         flux_left, flux_right = law.flux(left, axis), law.flux(right, axis)
         # Two speeds of zero: nothing moves, and both fluxes are one.
         width = jnp.where(above > below, above - below, 1.0)
-        jump = _jump(*law.in_one_medium(left, right), flux_left)
+        jump = _jump_of_fields(law, left, right, flux_left)
         between = (above * flux_left - below * flux_right + above * below * jump) / width
         return jnp.where(above > below, between, (flux_left + flux_right) / 2)
 
@@ -87,7 +87,7 @@ class Roe(AbstractNumericalFlux):
         speeds, to_state, to_waves = law.eigensystem(left, right, axis)
         of_left, of_right = (law.eigensystem(u, u, axis)[0] for u in (left, right))
         flux = law.flux(left, axis) + law.flux(right, axis)
-        strengths = jnp.sum(to_waves * _jump(*law.in_one_medium(left, right), flux)[None], axis=1)
+        strengths = jnp.sum(to_waves * _jump_of_fields(law, left, right, flux)[None], axis=1)
         spread = jnp.maximum(jnp.maximum(speeds - of_left, of_right - speeds), 0)
         is_sonic = jnp.abs(speeds) < spread
         raised = (speeds * speeds / jnp.where(is_sonic, spread, 1.0) + spread) / 2
@@ -109,6 +109,12 @@ class FluxWaves(AbstractNumericalFlux):
         flux_left, flux_right = law.flux(left, axis), law.flux(right, axis)
         parts = jnp.sign(speeds) * jnp.sum(to_waves * (flux_right - flux_left)[None], axis=1)
         return (flux_left + flux_right - jnp.sum(to_state * parts[None], axis=1)) / 2
+
+
+def _jump_of_fields(law: Law, left: States, right: States, flux: Fluxes) -> Fluxes:
+    """Without what a jump of the medium alone makes."""
+    left, right = law.in_one_medium(left, right)
+    return _jump(left, right, flux)
 
 
 def _jump(left: Array, right: Array, flux: Fluxes) -> Fluxes:
