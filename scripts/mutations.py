@@ -848,13 +848,6 @@ MUTATIONS = [
         "tests/volumes/test_media.py -k exact",
     ),
     Mutation(
-        "volumes: a jump of the medium alone makes waves",
-        "pdejax/equations/linear_waves.py",
-        "        if not self._varying:\n            return left, right\n        one, other",
-        "        if self._varying:\n            return left, right\n        one, other",
-        "tests/volumes/test_media.py -k energy",
-    ),
-    Mutation(
         "volumes: free walls that are rigid",
         "pdejax/volumes/ghost_cells.py",
         "(law.released if free else law.reflected)",

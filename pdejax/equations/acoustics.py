@@ -28,7 +28,7 @@ class Acoustics(LinearWaves):
 
     density: Any = eqx.field(converter=partial(of_place, "density", positive=True))
     bulk_modulus: Any = eqx.field(converter=partial(of_place, "bulk_modulus", positive=True))
-    stiffens: ClassVar[dict[str, bool]] = {"density": False, "bulk_modulus": True}
+    of_medium: ClassVar[tuple[str, ...]] = ("density", "bulk_modulus")
 
     def components(self, ndim: int) -> tuple[str, ...]:
         return ("compression", *(f"momentum_{name}" for name in "xyz"[:ndim]))

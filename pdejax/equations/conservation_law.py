@@ -40,8 +40,8 @@ class ConservationLaw(Equation):
       fluxes and sources have none. (`positive` has to do without.)
     - `force(below, above, axis)` and `at_step(left, right, axis)`: what a change of the medium does along the way from
       one state to another (the rate times the distance), and the two states which the flux between them sees.
-    - `in_one_medium(left, right)`: two states whose jump has nothing left of that of the medium, for the fluxes that
-      dissipate jumps.
+    - `check_jumps()`: raises `ValueError` where components jump with the medium, without a wave: numerical fluxes that
+      dissipate jumps (all but `FluxWaves`) ask first.
     - `diffusive_flux(w, gradient, axis)`: g_a, of primitive variables and their gradient, `(axis, channel, *place)`;
       with `diffusivity(u)`, a bound of how fast anything spreads, for the length of steps.
 
@@ -99,8 +99,8 @@ class ConservationLaw(Equation):
     def at_step(self, left: States, right: States, axis: int) -> tuple[States, States]:
         return left, right
 
-    def in_one_medium(self, left: States, right: States) -> tuple[States, States]:
-        return left, right
+    def check_jumps(self) -> None:
+        """Nothing to refuse."""
 
     def diffusive_flux(self, w: States, gradient: Float[Array, "axis channel *place"], axis: int) -> Rates:
         raise self._lacks("diffusive_flux", "how it spreads")

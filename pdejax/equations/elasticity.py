@@ -37,7 +37,7 @@ class Elasticity(LinearWaves):
     density: Any = eqx.field(converter=partial(of_place, "density", positive=True))
     bulk_modulus: Any = eqx.field(converter=partial(of_place, "bulk_modulus", positive=True))
     shear_modulus: Any = eqx.field(converter=partial(of_place, "shear_modulus", positive=True))
-    stiffens: ClassVar[dict[str, bool]] = {"density": False, "bulk_modulus": True, "shear_modulus": True}
+    of_medium: ClassVar[tuple[str, ...]] = ("density", "bulk_modulus", "shear_modulus")
 
     def components(self, ndim: int) -> tuple[str, ...]:
         shears = (f"shear_{one}{other}" for one, other in itertools.combinations("xyz"[:ndim], 2))

@@ -27,22 +27,22 @@ class LinearWaves(ConservationLaw):
 
     A subclass states its coefficients (`of_place`: numbers, or functions of the place) and
 
-    - `stiffens`: which of them are the medium, by name, all positive, and whether C grows with it.
+    - `of_medium`: which of them are the medium, all positive, by name.
     - `to_fields(parts, *medium)` and `to_state(parts, *medium)`: C and its inverse, component by component.
     - `pairs(axis, count)`: as above, for `count` components; j is the one that is zero at walls that reflect.
 
     Coefficients that are functions of the place are the law's `parameters`. A law whose coefficients are all numbers
-    has `linear` alone: exponential solvers are exact for it.
+    has `linear` alone: exponential solvers are exact for it, with one matrix per mode. (For large grids in three
+    dimensions give `solve` an explicit solver: it needs none.)
 
-    In a medium that jumps `FluxWaves` is the exact solution at each face: take it there. All numerical fluxes leave
-    constant fields as they are (`in_one_medium`), and with `PiecewiseConstant` averages `Rusanov`, `HLL` and
-    `FluxWaves` let no energy grow.
+    In a medium that varies, finite volumes take `FluxWaves`, the exact solution at each face: constant fields stay as
+    they are, and with `PiecewiseConstant` averages no energy grows. Other numerical fluxes are refused (`check_jumps`).
     Primitive variables are the fields, and the logarithms of the medium: at an edge it is positive, too.
 
     `check_grid` raises `ValueError` where a coefficient is not positive and finite.
     """
 
-    stiffens: ClassVar[dict[str, bool]]
+    of_medium: ClassVar[tuple[str, ...]]
     degree: ClassVar[int | None] = 1
 
     @abc.abstractmethod
@@ -81,7 +81,7 @@ class LinearWaves(ConservationLaw):
         if not self._is_constant:
             return u * 0.0
         parts = list(u)
-        fields = self.to_fields(parts, *[getattr(self, name) for name in self.stiffens])
+        fields = self.to_fields(parts, *[getattr(self, name) for name in self.of_medium])
         terms: list[list[Any]] = [[] for _ in parts]
         for axis in range(u.ndim):
             for i, j, sign in self.pairs(axis, len(parts)):
@@ -119,19 +119,12 @@ class LinearWaves(ConservationLaw):
     def _image(self, u: States, turned: list[int]) -> States:
         return self.conserved(self.primitive(u).at[jnp.array(turned)].multiply(-1))
 
-    def in_one_medium(self, left: States, right: States) -> tuple[States, States]:
-        """The fields of both in the stiffer and lighter medium: there the same change of the fields is the least
-        change of the components, which neither side's own waves outrun."""
-        if not self._varying:
-            return left, right
-        one, other = self.primitive(left), self.primitive(right)
-        count = one.shape[0] - len(self._varying)
-        stiffest = [
-            (jnp.maximum if self.stiffens[name] else jnp.minimum)(one[count + k], other[count + k])
-            for k, name in enumerate(self._varying)
-        ]
-        between = jnp.stack(stiffest)
-        return tuple(self.conserved(jnp.concatenate([w[:count], between])) for w in (one, other))  # type: ignore[return-value]
+    def check_jumps(self) -> None:
+        if self._varying:
+            raise ValueError(
+                f"{type(self).__name__} reads {', '.join(self._varying)} of the place: its components jump with the "
+                "medium, where no wave is. Give FiniteVolume(..., riemann=FluxWaves())."
+            )
 
     def wave_speeds(self, left: States, right: States, axis: int) -> tuple[Speeds, Speeds]:
         matrices = self._matrix(left), self._matrix(right)
@@ -175,7 +168,7 @@ class LinearWaves(ConservationLaw):
         count = u.shape[0] - len(self._varying)
         following = dict(zip(self._varying, u[count:], strict=True))
         return list(u[:count]), [
-            following[name] if name in following else getattr(self, name).astype(u.dtype) for name in self.stiffens
+            following[name] if name in following else getattr(self, name).astype(u.dtype) for name in self.of_medium
         ]
 
     def _at(self, x: Float[Array, "axis *place"], u: Array) -> Array:
@@ -183,7 +176,7 @@ class LinearWaves(ConservationLaw):
 
     @property
     def _varying(self) -> tuple[str, ...]:
-        return tuple(name for name in self.stiffens if callable(getattr(self, name)))
+        return tuple(name for name in self.of_medium if callable(getattr(self, name)))
 
     @property
     def _is_constant(self) -> bool:

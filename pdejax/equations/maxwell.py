@@ -42,7 +42,7 @@ class Maxwell(LinearWaves):
     permittivity: Any = eqx.field(converter=partial(of_place, "permittivity", positive=True))
     permeability: Any = eqx.field(converter=partial(of_place, "permeability", positive=True))
     conductivity: Any = eqx.field(converter=_conductivity, default=0.0)
-    stiffens: ClassVar[dict[str, bool]] = {"permittivity": False, "permeability": False}
+    of_medium: ClassVar[tuple[str, ...]] = ("permittivity", "permeability")
 
     def components(self, ndim: int) -> tuple[str, ...]:
         return tuple(f"{kind}_{name}" for kind in ("displacement", "induction") for name in "xyz")

@@ -2,7 +2,7 @@
 
 Every one is consistent (`flux(u, u) = f(u)`) and upwind. From the most to the least dissipative at contacts and shear
 waves: Rusanov, HLL, HLLC and Roe. What they ask of a law: `flux` and `wave_speeds`; HLLC also `contact_speed` and
-`behind_wave`; Roe `eigensystem`.
+`behind_wave`; Roe `eigensystem`. `FluxWaves`, for linear laws in a medium, needs no jump of the state (`check_jumps`).
 """
 
 import abc
@@ -32,10 +32,11 @@ class Rusanov(AbstractNumericalFlux):
     """
 
     def __call__(self, law: Law, left: States, right: States, axis: int) -> Fluxes:
+        law.check_jumps()
         slowest, fastest = law.wave_speeds(left, right, axis)
         speed = jnp.maximum(jnp.abs(slowest), jnp.abs(fastest))
         flux = law.flux(left, axis) + law.flux(right, axis)
-        return (flux - speed * _jump_of_fields(law, left, right, flux)) / 2
+        return (flux - speed * _jump(left, right, flux)) / 2
 
 
 class HLL(AbstractNumericalFlux):
@@ -45,13 +46,13 @@ class HLL(AbstractNumericalFlux):
     """
 
     def __call__(self, law: Law, left: States, right: States, axis: int) -> Fluxes:
+        law.check_jumps()
         slowest, fastest = law.wave_speeds(left, right, axis)
         below, above = jnp.minimum(slowest, 0), jnp.maximum(fastest, 0)
         flux_left, flux_right = law.flux(left, axis), law.flux(right, axis)
         # Two speeds of zero: nothing moves, and both fluxes are one.
         width = jnp.where(above > below, above - below, 1.0)
-        jump = _jump_of_fields(law, left, right, flux_left)
-        between = (above * flux_left - below * flux_right + above * below * jump) / width
+        between = (above * flux_left - below * flux_right + above * below * _jump(left, right, flux_left)) / width
         return jnp.where(above > below, between, (flux_left + flux_right) / 2)
 
 
@@ -84,10 +85,11 @@ class Roe(AbstractNumericalFlux):
     """
 
     def __call__(self, law: Law, left: States, right: States, axis: int) -> Fluxes:
+        law.check_jumps()
         speeds, to_state, to_waves = law.eigensystem(left, right, axis)
         of_left, of_right = (law.eigensystem(u, u, axis)[0] for u in (left, right))
         flux = law.flux(left, axis) + law.flux(right, axis)
-        strengths = jnp.sum(to_waves * _jump_of_fields(law, left, right, flux)[None], axis=1)
+        strengths = jnp.sum(to_waves * _jump(left, right, flux)[None], axis=1)
         spread = jnp.maximum(jnp.maximum(speeds - of_left, of_right - speeds), 0)
         is_sonic = jnp.abs(speeds) < spread
         raised = (speeds * speeds / jnp.where(is_sonic, spread, 1.0) + spread) / 2
@@ -109,12 +111,6 @@ class FluxWaves(AbstractNumericalFlux):
         flux_left, flux_right = law.flux(left, axis), law.flux(right, axis)
         parts = jnp.sign(speeds) * jnp.sum(to_waves * (flux_right - flux_left)[None], axis=1)
         return (flux_left + flux_right - jnp.sum(to_state * parts[None], axis=1)) / 2
-
-
-def _jump_of_fields(law: Law, left: States, right: States, flux: Fluxes) -> Fluxes:
-    """Without what a jump of the medium alone makes."""
-    left, right = law.in_one_medium(left, right)
-    return _jump(left, right, flux)
 
 
 def _jump(left: Array, right: Array, flux: Fluxes) -> Fluxes:
