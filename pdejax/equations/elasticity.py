@@ -30,8 +30,8 @@ class Elasticity(LinearWaves):
 
     The order of the components is xx, yy, zz, xy, xz, yz and x, y, z. The fields (`fields`, `state`) are stress and
     velocity in the same order. `Reflecting()` is a wall to which the solid is glued (velocity zero),
-    `Reflecting(free=True)` a surface without traction. At both, where waves meet them at an angle, errors are of first
-    order: fields there have slopes that no mirror image has.
+    `Reflecting(free=True)` a surface without traction. Beside both, where waves meet them at an angle, errors are of
+    first order: fields there have slopes that no mirror image has.
     """
 
     density: Any = eqx.field(converter=partial(of_place, "density", positive=True))

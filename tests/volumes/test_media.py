@@ -266,6 +266,22 @@ def test_the_order_where_the_medium_is_smooth(reconstruction, order):
     assert abs(observed - order) < 0.3, errors
 
 
+@pytest.mark.float64
+def test_two_readings_agree_where_the_medium_varies_in_the_plane():
+    wavy = lambda mean, part: lambda x: mean + part * jnp.sin(x[0] + 0.3) * jnp.cos(2 * x[1] - x[0])  # noqa: E731
+    law, grid = Elasticity(wavy(1.2, 0.4), wavy(2.0, -0.5), wavy(0.7, 0.3)), pj.Grid((36, 44), 2 * np.pi)
+
+    @jax.jit
+    def evaluated():
+        x = grid.coordinates()
+        u = law.state(x, jnp.stack([jnp.sin(x[0] + k % 2 * x[1]) + k * jnp.cos(x[1] - k) for k in range(5)]))
+        volumes = pj.FiniteVolume(grid, WENO(5), FluxWaves())
+        return volumes.tendency(law, 0.0, u), pj.Spectral(grid).tendency(law, 0.0, u)
+
+    by_volumes, by_series = evaluated()
+    np.testing.assert_allclose(by_volumes, by_series, atol=1e-5 * float(jnp.max(jnp.abs(by_series))))
+
+
 def layered(low, high):
     """Blocks that jump, on all axes."""
     return lambda x: jnp.where(jnp.prod(jnp.sin(9 * x + 1.0), axis=0) > 0, low, high * (1 + 0.5 * jnp.sin(20 * x[0])))
