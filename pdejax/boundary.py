@@ -116,7 +116,12 @@ class Reflecting(eqx.Module):
     """A wall that nothing crosses: beyond it lies the mirror image, with the velocity through the wall turned round.
 
     Of the whole state, for the finite volumes of conservation laws (`ConservationLaw.reflected` says what turns round).
+
+    - `free`: a surface that gives way, instead: what pushes is turned round (`ConservationLaw.released`), so that it is
+      zero there, a pressure or a traction.
     """
+
+    free: bool = eqx.field(static=True, default=False)
 
 
 class AntiPeriodic(eqx.Module):

@@ -22,7 +22,9 @@ def names() -> list[str]:
     return sorted(
         name
         for name, kind in vars(equations).items()
-        if inspect.isclass(kind) and issubclass(kind, Equation) and kind not in (Equation, *_OF_FUNCTIONS)
+        if inspect.isclass(kind)
+        and issubclass(kind, Equation)
+        and not (inspect.isabstract(kind) or kind in _OF_FUNCTIONS)
     )
 
 

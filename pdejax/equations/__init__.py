@@ -1,8 +1,10 @@
 """The equations, each stated once. To add one: one file, one line here, one test with an exact solution."""
 
+from pdejax.equations.acoustics import Acoustics as Acoustics
 from pdejax.equations.burgers import Burgers as Burgers
 from pdejax.equations.compressible_navier_stokes import CompressibleNavierStokes as CompressibleNavierStokes
 from pdejax.equations.conservation_law import ConservationLaw as ConservationLaw
+from pdejax.equations.elasticity import Elasticity as Elasticity
 from pdejax.equations.equation import Equation as Equation
 from pdejax.equations.equation import coefficient as coefficient
 from pdejax.equations.euler import Euler as Euler
@@ -13,7 +15,9 @@ from pdejax.equations.korteweg_de_vries_burgers import ForcedKortewegDeVriesBurg
 from pdejax.equations.korteweg_de_vries_burgers import random_sines as random_sines
 from pdejax.equations.kuramoto_sivashinsky import KuramotoSivashinsky as KuramotoSivashinsky
 from pdejax.equations.leading_part import LeadingPart as LeadingPart
+from pdejax.equations.linear_waves import LinearWaves as LinearWaves
 from pdejax.equations.magnetohydrodynamics import Magnetohydrodynamics as Magnetohydrodynamics
+from pdejax.equations.maxwell import Maxwell as Maxwell
 from pdejax.equations.navier_stokes import KolmogorovFlow as KolmogorovFlow
 from pdejax.equations.navier_stokes import NavierStokesVorticity as NavierStokesVorticity
 from pdejax.equations.porous_medium import PorousMedium as PorousMedium

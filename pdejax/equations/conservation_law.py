@@ -40,12 +40,14 @@ class ConservationLaw(Equation):
       speeds `(wave, *place)`, slowest first, and the states `(wave + 1, channel, *place)` between them, the two outer
       ones included. These may differ from `left` and `right` by what has to be the same on both sides of a face.
     - `solenoidal(ndim)`: the components, one per axis, of a field that stays without sources.
-    - `reflected(u, axis)`: the mirror image of a state in a wall across `axis`.
+    - `reflected(u, axis)`: the mirror image of a state in a wall across `axis`; `released(u, axis)`: in a free surface.
     - `parameters(ndim)` and `medium(x, u)`: the names and the values `(parameter, *place)` of what the law reads of the
       place, a bottom or a stiffness. The states that members are given then end with these, after the components;
       fluxes and sources have none. (`positive` has to do without.)
     - `push(below, above, axis)` and `at_step(left, right, axis)`: what a change of the medium does along the way from
       one state to another (the rate times the distance), and the two states which the flux between them sees.
+    - `check_jumps()`: raises `ValueError` where components jump with the medium, without a wave: numerical fluxes that
+      dissipate jumps (all but `FluxWaves`) ask first.
     - `diffusive_flux(w, gradient, axis)`: g_a, of primitive variables and their gradient, `(axis, channel, *place)`;
       with `largest_diffusivity(u)`, a bound of how fast anything spreads, for the length of steps.
 
@@ -101,6 +103,9 @@ class ConservationLaw(Equation):
     def reflected(self, u: States, axis: int) -> States:
         raise self._lacks("reflected", "walls that reflect")
 
+    def released(self, u: States, axis: int) -> States:
+        raise self._lacks("released", "surfaces that are free")
+
     def parameters(self, ndim: int) -> tuple[str, ...]:
         return ()
 
@@ -112,6 +117,9 @@ class ConservationLaw(Equation):
 
     def at_step(self, left: States, right: States, axis: int) -> tuple[States, States]:
         return left, right
+
+    def check_jumps(self) -> None:
+        """Nothing to refuse."""
 
     def diffusive_flux(self, w: States, gradient: Float[Array, "axis channel *place"], axis: int) -> Rates:
         raise self._lacks("diffusive_flux", "how it spreads")

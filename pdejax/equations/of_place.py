@@ -42,16 +42,16 @@ def values_at(name: str, given: Any, x: Float[Array, "axis *place"]) -> Float[Ar
     return jnp.broadcast_to(values, x.shape[1:])
 
 
-def check_on(name: str, given: Any, grid: Grid, *, positive: bool = False) -> None:
-    """Raises `ValueError` where such a coefficient is not finite, or not positive, at a point of the grid."""
+def check_on(name: str, given: Any, grid: Grid, *, positive: bool = False, nonnegative: bool = False) -> None:
+    """Raises `ValueError` where such a coefficient is not finite, or has the wrong sign, at a point of the grid."""
     values = values_at(name, given, grid.coordinates())
     if isinstance(values, Tracer):
         return
     values = np.asarray(values)
-    wrong = ~np.isfinite(values) | ((values <= 0) & positive)
+    wrong = ~np.isfinite(values) | ((values <= 0) & positive) | ((values < 0) & nonnegative)
     if np.any(wrong):
         index = np.unravel_index(np.argmax(wrong), wrong.shape)
         position = ", ".join(f"{float(axis[i]):.4g}" for axis, i in zip(grid.axes, index, strict=True))
         place = position if grid.ndim == 1 else f"({position})"
-        bound = "positive and finite" if positive else "finite"
+        bound = "positive and finite" if positive else "finite and not negative" if nonnegative else "finite"
         raise ValueError(f"{name} must be {bound}; at x = {place} it is {float(values[index]):.4g}.")

@@ -3,6 +3,7 @@
 periodic             the cells of the other end
 Outflow()            the last cell again: what leaves is not reflected, to first order
 Reflecting()         the mirror image, with what points through the wall turned round: nothing crosses it
+Reflecting(free=True)  with what pushes turned round: nothing pushes there
 Dirichlet(value)     the value: what flows in
 Neumann(slope)       the mirror image, raised by the slope times the distance
 """
@@ -53,14 +54,15 @@ def _beyond(
     inwards = np.minimum(np.arange(width), n - 1)
     order = inwards[::-1] if end == 0 else n - 1 - inwards
     mirrored = jnp.take(u, order, axis=along)
-    reflected = law.reflected(mirrored, axis) if any(isinstance(c, Reflecting) for c in conditions) else mirrored
+    kinds = {condition.free for condition in conditions if isinstance(condition, Reflecting)}
+    images = {free: (law.released if free else law.reflected)(mirrored, axis) for free in kinds}
     distances = (2 * np.arange(width) + 1.0)[:: -1 if end == 0 else 1]
     rise = grid.mean_spacing(axis) * jnp.asarray(distances, u.dtype).reshape(-1, *(1,) * (grid.ndim - axis - 1))
     last = jnp.take(u, np.full(width, 0 if end == 0 else n - 1), axis=along)
     parts = []
     for component, condition in enumerate(conditions):
         if isinstance(condition, Reflecting):
-            part = reflected[component]
+            part = images[condition.free][component]
         elif isinstance(condition, Outflow):
             part = last[component]
         else:

@@ -2,7 +2,8 @@
 
 Every one is consistent (`flux(u, u) = f(u)`) and upwind. From the most to the least dissipative at contacts and shear
 waves: Rusanov, HLL, HLLC and Roe; HLLD is sharper than HLLC where a law has more waves than that. What they ask of a
-law: `flux` and `wave_speeds`; HLLC also `contact_speed` and `behind_wave`; HLLD `fan`; Roe `eigensystem`.
+law: `flux` and `wave_speeds`; HLLC also `contact_speed` and `behind_wave`; HLLD `fan`; Roe `eigensystem`. `FluxWaves`,
+for linear laws in a medium, needs no jump of the state (`check_jumps`).
 """
 
 import abc
@@ -32,6 +33,7 @@ class Rusanov(AbstractNumericalFlux):
     """
 
     def __call__(self, law: Law, left: States, right: States, axis: int) -> Fluxes:
+        law.check_jumps()
         slowest, fastest = law.wave_speeds(left, right, axis)
         speed = jnp.maximum(jnp.abs(slowest), jnp.abs(fastest))
         flux = law.flux(left, axis) + law.flux(right, axis)
@@ -45,6 +47,7 @@ class HLL(AbstractNumericalFlux):
     """
 
     def __call__(self, law: Law, left: States, right: States, axis: int) -> Fluxes:
+        law.check_jumps()
         slowest, fastest = law.wave_speeds(left, right, axis)
         below, above = jnp.minimum(slowest, 0), jnp.maximum(fastest, 0)
         flux_left, flux_right = law.flux(left, axis), law.flux(right, axis)
@@ -101,6 +104,7 @@ class Roe(AbstractNumericalFlux):
     """
 
     def __call__(self, law: Law, left: States, right: States, axis: int) -> Fluxes:
+        law.check_jumps()
         speeds, to_state, to_waves = law.eigensystem(left, right, axis)
         of_left, of_right = (law.eigensystem(u, u, axis)[0] for u in (left, right))
         flux = law.flux(left, axis) + law.flux(right, axis)
