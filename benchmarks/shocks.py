@@ -39,12 +39,17 @@ from scipy.special import erf
 
 import pdejax as pj
 from pdejax.equations import Advection, InviscidBurgers
-from pdejax.solvers import SSPRK2, SSPRK3
-from pdejax.volumes import HLL, MUSCL, WENO
+from pdejax.solvers import SSPRK2, SSPRK3, Hancock
+from pdejax.volumes import HLL, MUSCL, WENO, superbee
 
 RESULTS = Path(__file__).parent / "results"
 COURANT = (0.5, 0.9)
-SCHEMES = {"MUSCL": (MUSCL(), SSPRK2()), "WENO 5": (WENO(5), SSPRK3())}
+SCHEMES = {
+    "MUSCL": (MUSCL(), SSPRK2()),
+    "Hancock": (MUSCL(), Hancock()),
+    "Hancock, superbee": (MUSCL(superbee), Hancock()),
+    "WENO 5": (WENO(5), SSPRK3()),
+}
 
 
 def primitive_of_wave(x: np.ndarray) -> np.ndarray:

@@ -930,6 +930,27 @@ MUTATIONS = [
         "tests/volumes/test_media.py -k rayleigh",
     ),
     Mutation(
+        "volumes: Hancock without half a step",
+        "pdejax/volumes/hancock.py",
+        "change = h / 2 * (",
+        "change = 0 * (",
+        "tests/volumes/test_hancock.py -k exactly",
+    ),
+    Mutation(
+        "volumes: Hancock's source at the start of a step",
+        "pdejax/volumes/hancock.py",
+        "source = law.source(t + h / 2,",
+        "source = law.source(t,",
+        "tests/volumes/test_hancock.py -k source",
+    ),
+    Mutation(
+        "volumes: Hancock's edges do not feel the bottom",
+        "pdejax/volumes/hancock.py",
+        "between = law.push(lower, upper, axis)",
+        "between = None",
+        "tests/volumes/test_hancock.py -k bottoms",
+    ),
+    Mutation(
         "volumes: ideal weights of parabolas in reverse",
         "pdejax/volumes/reconstruction.py",
         "[0.1, 0.6, 0.3]",

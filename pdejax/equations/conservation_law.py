@@ -71,6 +71,11 @@ class ConservationLaw(Equation):
     def has_higher_derivatives(self) -> bool:
         return type(self).higher_derivatives is not ConservationLaw.higher_derivatives
 
+    @property
+    def spreads(self) -> bool:
+        """Whether there is a diffusive flux."""
+        return self._states("diffusive_flux")
+
     def positive(self, u: States) -> dict[str, Float[Array, "*place"]]:
         return {}
 
@@ -141,7 +146,7 @@ class ConservationLaw(Equation):
         terms = [-whole.map(functools.partial(self.flux, axis=a)).derivative(a) for a in range(u.ndim)]
         if has_medium and self._states("push"):
             terms += [self._pushed(whole, axis) for axis in range(u.ndim)]
-        if self._states("diffusive_flux"):
+        if self.spreads:
             terms += self._spread(whole)
         if self._states("source"):
             count, ndim = whole.num_components, u.ndim

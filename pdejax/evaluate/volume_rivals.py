@@ -15,8 +15,9 @@ from pdejax.equations import ConservationLaw, Equation
 from pdejax.evaluate.coefficients import with_coefficients
 from pdejax.evaluate.on_data_grid import OnDataGrid
 from pdejax.grid import Grid, same_box
-from pdejax.solvers import SSPRK3, TimeStepper
+from pdejax.solvers import SSPRK3, Hancock, TimeStepper
 from pdejax.volumes import MUSCL, WENO, AbstractReconstruction, FiniteVolume, remap
+from pdejax.volumes.hancock import reason_against
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +26,9 @@ class VolumeRivals:
 
     - `discretisation`: a `FiniteVolume` on the data's box. Its walls, numerical flux, variables and positivity are
       those of all rivals.
-    - `reconstructions`, `fractions` (of the data's cells per axis), `courant_numbers`: what is varied. Steps follow
-      from the fastest waves in some frames of the largest trajectories.
+    - `schemes` (a reconstruction and a solver each), `fractions` (of the data's cells per axis), `courant_numbers`:
+      what is varied. Steps follow from the fastest waves in some frames of the largest trajectories. `Hancock()` is
+      left out where it is not for the law.
     - `least_points`: no rival is coarser along any axis.
 
     A rival starts from averages over its own cells, and its states become averages over the data's cells again
@@ -36,7 +38,11 @@ class VolumeRivals:
     """
 
     discretisation: Any
-    reconstructions: tuple[AbstractReconstruction, ...] = (MUSCL(), WENO(5))
+    schemes: tuple[tuple[AbstractReconstruction, Any], ...] = (
+        (MUSCL(), Hancock()),
+        (MUSCL(), SSPRK3()),
+        (WENO(5), SSPRK3()),
+    )
     fractions: tuple[float, ...] = (1.0, 0.5, 0.25)
     courant_numbers: tuple[float, ...] = (0.8, 0.4)
     least_points: int = 4
@@ -48,8 +54,8 @@ class VolumeRivals:
             values = getattr(self, name)
             if not values or not all(0 < value <= 1 for value in values):
                 raise ValueError(f"VolumeRivals needs {name} in (0, 1], got {values}.")
-        if not self.reconstructions:
-            raise ValueError("VolumeRivals needs a reconstruction, such as MUSCL().")
+        if not self.schemes:
+            raise ValueError("VolumeRivals needs a scheme, such as (MUSCL(), SSPRK3()).")
         if any(jnp.ndim(datum) > 0 for datum in jax.tree.leaves(self.discretisation.walls)):
             raise ValueError("VolumeRivals needs data of walls that fit every resolution: functions, not arrays.")
 
@@ -82,11 +88,13 @@ class VolumeRivals:
         for shape in shapes:
             reading = eqx.tree_at(lambda r: r.grid, self.discretisation, own.with_shape(shape).with_dtype(grid.dtype))
             fastest = _fastest(equation, reading, grid, jnp.asarray(states, grid.dtype), times, coefficients)
-            for reconstruction in self.reconstructions:
+            for reconstruction, solver in self.schemes:
                 scheme = eqx.tree_at(lambda r: r.reconstruction, reading, reconstruction)
+                if isinstance(solver, Hancock) and reason_against(scheme, equation):
+                    continue
                 for number in self.courant_numbers:
                     substeps = max(1, math.ceil(dt * fastest / number - 1e-6))
-                    stepper = TimeStepper(equation, scheme, dt, substeps, SSPRK3())
+                    stepper = TimeStepper(equation, scheme, dt, substeps, solver)
                     found.setdefault(_name(stepper), OnDataGrid(stepper, grid))
         return found
 
@@ -118,10 +126,10 @@ def _fastest(law: Any, reading: FiniteVolume, grid: Grid, states: Array, times: 
 
 
 def _name(stepper: TimeStepper) -> str:
-    """Resolution, reconstruction and step, e.g. `64x64 WENO 5 h=0.01`."""
+    """Resolution, reconstruction, solver and step, e.g. `64x64 WENO 5 SSPRK3 h=0.01`."""
     assert isinstance(stepper.discretisation, FiniteVolume)
     reconstruction = stepper.discretisation.reconstruction
     details = [getattr(value, "__name__", value) for value in vars(reconstruction).values()]
     points = "x".join(map(str, stepper.grid.shape)) if stepper.grid.ndim > 1 else f"N={stepper.grid.shape[0]}"
     words = " ".join([type(reconstruction).__name__, *map(str, details)])
-    return f"{points} {words} h={float(stepper.dt) / stepper.substeps:.3g}"
+    return f"{points} {words} {type(stepper.solver).__name__} h={float(stepper.dt) / stepper.substeps:.3g}"

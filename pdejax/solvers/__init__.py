@@ -12,6 +12,7 @@ from pdejax.solvers.exponential import AbstractExponentialSolver as AbstractExpo
 from pdejax.solvers.exponential_multistep import ExponentialAdamsBashforth2 as ExponentialAdamsBashforth2
 from pdejax.solvers.exponential_multistep import ExponentialAdamsBashforth3 as ExponentialAdamsBashforth3
 from pdejax.solvers.exponential_multistep import ExponentialAdamsBashforth4 as ExponentialAdamsBashforth4
+from pdejax.solvers.hancock import Hancock as Hancock
 from pdejax.solvers.implicit_explicit import CrankNicolsonRK4 as CrankNicolsonRK4
 from pdejax.solvers.implicit_explicit import KenCarp3 as KenCarp3
 from pdejax.solvers.implicit_explicit import KenCarp4 as KenCarp4

@@ -14,7 +14,7 @@ from pdejax.sides import Walls
 from pdejax.sizes import size
 from pdejax.volumes.constrained_transport import constrained
 from pdejax.volumes.diffusive_faces import diffusive_flux
-from pdejax.volumes.ghost_cells import padded
+from pdejax.volumes.ghost_cells import padded, without
 from pdejax.volumes.higher_derivatives import higher_derivatives, largest_rate
 from pdejax.volumes.numerical_fluxes import HLL, AbstractNumericalFlux
 from pdejax.volumes.positivity import drawn_to_average
@@ -128,15 +128,15 @@ class FiniteVolume(eqx.Module):
         """`du/dt` of the averages."""
         names = equation.components(self.grid.ndim)
         self.grid.check_state(u, len(names))
-        whole = self._in_medium(equation, u)
+        whole = self.in_medium(equation, u)
         # Negative densities have no speed of sound; what would go on computing with them stops here.
         rate = jnp.where(equation.admissible(u), jnp.zeros_like(u), jnp.nan)
         fluxes = []
         for axis in range(self.grid.ndim):
-            edges = self._at_faces(equation, t, whole, axis)
+            edges = self.at_faces(equation, t, whole, axis)
             seen = equation.at_step(*edges, axis)
             fluxes.append(self._fluxes(equation, t, whole, seen, axis))
-            rate = rate + self._push(equation, edges, seen, axis) / self.grid.mean_spacing(axis)
+            rate = rate + self.push(equation, edges, seen, axis) / self.grid.mean_spacing(axis)
         sides = self.walls.of(names, type(equation).__name__)
         for axis, through in enumerate(constrained(equation, fluxes, u, sides, self.grid)):
             rate = rate - jnp.diff(through, axis=axis + 1) / self.grid.mean_spacing(axis)
@@ -151,14 +151,14 @@ class FiniteVolume(eqx.Module):
         these. Waves between two cells may be faster than those in either. What higher derivatives do is added, the
         modulus of their largest eigenvalue: at CFL number one it lies within the region of stability of every method of
         third order and more."""
-        whole = self._in_medium(equation, u)
+        whole = self.in_medium(equation, u)
         rates = jnp.full(u.shape[1:], largest_rate(equation, self.grid, self._central_order, u.dtype))
         for axis in range(self.grid.ndim):
             h = self.grid.mean_spacing(axis)
-            states = self._padded(equation, t, whole, axis, 1)
-            slowest, fastest = equation.wave_speeds(_without(states, axis, 0, 1), _without(states, axis, 1, 0), axis)
+            states = self.padded(equation, t, whole, axis, 1)
+            slowest, fastest = equation.wave_speeds(without(states, axis, 0, 1), without(states, axis, 1, 0), axis)
             at_faces = jnp.maximum(jnp.abs(slowest), jnp.abs(fastest))[None]
-            fastest = jnp.maximum(_without(at_faces, axis, 0, 1), _without(at_faces, axis, 1, 0))[0]
+            fastest = jnp.maximum(without(at_faces, axis, 0, 1), without(at_faces, axis, 1, 0))[0]
             rates = rates + fastest / h
             diffusivity = equation.largest_diffusivity(whole)
             rates = rates if diffusivity is None else rates + 2 * diffusivity / h**2
@@ -173,50 +173,50 @@ class FiniteVolume(eqx.Module):
         self, equation: Any, t: Any, u: Float[Array, "channel *space"], axis: int
     ) -> Float[Array, "channel *faces"]:
         """The flux through every face across `axis`, both ends included: one more than there are cells."""
-        whole = self._in_medium(equation, u)
-        seen = equation.at_step(*self._at_faces(equation, t, whole, axis), axis)
+        whole = self.in_medium(equation, u)
+        seen = equation.at_step(*self.at_faces(equation, t, whole, axis), axis)
         return self._fluxes(equation, t, whole, seen, axis)
 
     def _fluxes(self, law: Any, t: Any, whole: Array, seen: tuple[Array, Array], axis: int) -> Array:
         flux = self.riemann(law, *seen, axis)
-        if law.largest_diffusivity(whole) is None:
+        if not law.spreads:
             return flux
-        return flux - diffusive_flux(law, self._padded(law, t, whole, axis, 1), self.grid, axis)
+        return flux - diffusive_flux(law, self.padded(law, t, whole, axis, 1), self.grid, axis)
 
-    def _push(self, law: Any, edges: tuple[Array, Array], seen: tuple[Array, Array], axis: int) -> Any:
+    def push(self, law: Any, edges: tuple[Array, Array], seen: tuple[Array, Array], axis: int) -> Any:
         """What the medium does to each cell: from what the lower face sees to the cell's own lower edge, from there to
         the upper edge, and on to what the upper face sees."""
-        lower, upper = _without(edges[1], axis, 0, 1), _without(edges[0], axis, 1, 0)
+        lower, upper = without(edges[1], axis, 0, 1), without(edges[0], axis, 1, 0)
         between = law.push(lower, upper, axis)
         if between is None:
             return 0.0
-        entry = law.push(_without(seen[1], axis, 0, 1), lower, axis)
-        return entry + between + law.push(upper, _without(seen[0], axis, 1, 0), axis)
+        entry = law.push(without(seen[1], axis, 0, 1), lower, axis)
+        return entry + between + law.push(upper, without(seen[0], axis, 1, 0), axis)
 
-    def _in_medium(self, law: Any, u: Array) -> Array:
+    def in_medium(self, law: Any, u: Array) -> Array:
         """The averages, and what the law reads of each cell's place after them."""
         if not law.parameters(self.grid.ndim):
             return u
         return jnp.concatenate([u, law.medium(self.grid.coordinates().astype(u.dtype), u)])
 
-    def _padded(self, law: Any, t: Any, whole: Array, axis: int, width: int) -> Array:
+    def padded(self, law: Any, t: Any, whole: Array, axis: int, width: int) -> Array:
         names = law.components(self.grid.ndim)
         sides = self.walls.of(names, type(law).__name__)
         sides += (_of_medium(sides),) * len(law.parameters(self.grid.ndim))
         return padded(whole, law, sides, self.grid, t, axis, width)
 
-    def _at_faces(self, law: Any, t: Any, whole: Array, axis: int) -> tuple[Array, Array]:
+    def at_faces(self, law: Any, t: Any, whole: Array, axis: int) -> tuple[Array, Array]:
         """The states below and above each face."""
         reach = self.reconstruction.reach
         # Cells beyond the walls have edges, too, and with `positivity` need both.
         more = int(self.positivity)
-        states = self._padded(law, t, whole, axis, reach + 1 + more)
+        states = self.padded(law, t, whole, axis, reach + 1 + more)
         left, right = self._reconstructed(law, states, axis, whole.shape[axis + 1] + 1 + 2 * more)
         if self.positivity:
-            cells = _without(states, axis, reach + 1, reach + 1)
-            edges = _without(right, axis, 0, 1), _without(left, axis, 1, 0)
+            cells = without(states, axis, reach + 1, reach + 1)
+            edges = without(right, axis, 0, 1), without(left, axis, 1, 0)
             below, above = drawn_to_average(cells, *edges, law)
-            left, right = _without(above, axis, 0, 1), _without(below, axis, 1, 0)
+            left, right = without(above, axis, 0, 1), without(below, axis, 1, 0)
         return left, right
 
     def _reconstructed(self, law: Any, states: Array, axis: int, num_faces: int) -> tuple[Array, Array]:
@@ -252,11 +252,6 @@ def _of_medium(sides: tuple[Sides, ...]) -> Sides:
         return Reflecting() if reflects else Outflow()
 
     return tuple(pair if pair is None else (at(axis, 0), at(axis, -1)) for axis, pair in enumerate(sides[0]))
-
-
-def _without(u: Array, axis: int, first: int, last: int) -> Array:
-    """Without so many places at the two ends of a space axis."""
-    return jax.lax.slice_in_dim(u, first, u.shape[axis + 1] - last, axis=axis + 1)
 
 
 _EXAMPLES = {"reconstruction": "MUSCL()", "riemann": "HLL()"}

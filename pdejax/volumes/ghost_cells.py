@@ -45,6 +45,11 @@ def padded(
     return jnp.concatenate([both[0], u, both[1]], axis=along)
 
 
+def without(u: Array, axis: int, first: int, last: int) -> Array:
+    """Without so many places at the two ends of a space axis."""
+    return jax.lax.slice_in_dim(u, first, u.shape[axis + 1] - last, axis=axis + 1)
+
+
 def _beyond(
     u: Array, law: Any, conditions: list[Any], grid: Grid, t: Any, axis: int, end: int, width: int
 ) -> Float[Array, "channel *ghost"]:

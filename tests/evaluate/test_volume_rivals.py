@@ -9,6 +9,7 @@ import pdejax as pj
 from pdejax.boundary import Dirichlet, Reflecting
 from pdejax.equations import Burgers, ShallowWater
 from pdejax.evaluate import OnDataGrid, VolumeRivals, evaluate
+from pdejax.solvers import SSPRK3
 from pdejax.volumes import HLL, MUSCL, WENO, remap
 
 WATER = ShallowWater(1.0)
@@ -42,12 +43,12 @@ def test_a_planted_coarse_solver_is_worth_itself(data, tmp_path):
     planted = OnDataGrid(planted, WALLS)
     report = evaluate({"planted": planted}, data, WATER, family=family, at=0.3, timing_seconds=0.5, progress=False)
     rivals = report.of_kind("rival")
-    assert {name.split(" h=")[0] for name in rivals} == {
-        f"{points} {scheme}" for points in ("24x16", "12x8") for scheme in ("MUSCL van_leer", "WENO 5")
-    }
+    schemes = ("MUSCL van_leer Hancock", "MUSCL van_leer SSPRK3", "WENO 5 SSPRK3")
+    expected = {f"{points} {scheme}" for points in ("24x16", "12x8") for scheme in schemes}
+    assert {name.split(" h=")[0] for name in rivals} == expected
     errors = {name.split(" h=")[0]: result.error for name, result in rivals.items()}
-    assert errors["24x16 MUSCL van_leer"] < errors["12x8 MUSCL van_leer"] < 0.3
-    assert report.results["planted"].error == pytest.approx(errors["12x8 MUSCL van_leer"], rel=0.02)
+    assert errors["24x16 MUSCL van_leer SSPRK3"] < errors["12x8 MUSCL van_leer SSPRK3"] < 0.3
+    assert report.results["planted"].error == pytest.approx(errors["12x8 MUSCL van_leer SSPRK3"], rel=0.02)
     # On their own cells coarse solvers are themselves: states made finer by a whole number do not change them.
     frames = pj.rollout(planted, data.u[0, 0], 3)
     alone = pj.rollout(planted.stepper, remap(data.u[0, 0], WALLS, planted.stepper.grid), 3)
@@ -64,11 +65,11 @@ def test_what_makes_no_sense_is_refused(data):
         VolumeRivals(WALLS)
     with pytest.raises(ValueError, match=r"fractions in \(0, 1\], got \(2.0,\)"):
         VolumeRivals(reading, fractions=(2.0,))
-    with pytest.raises(ValueError, match="needs a reconstruction"):
-        VolumeRivals(reading, reconstructions=())
+    with pytest.raises(ValueError, match="needs a scheme"):
+        VolumeRivals(reading, schemes=())
     with pytest.raises(ValueError, match="functions, not arrays"):
         VolumeRivals(pj.FiniteVolume(WALLS, boundary={"x": Dirichlet(jnp.ones((1, 16))), "y": 0.0}))
-    family = VolumeRivals(reading, (WENO(3),), (0.5,), (0.5,))
+    family = VolumeRivals(reading, ((WENO(3), SSPRK3()),), (0.5,), (0.5,))
     no_law = {"times": np.zeros(1), "coefficients": {}}
     with pytest.raises(ValueError, match="Burgers states no flux, which VolumeRivals read"):
         family.rivals(Burgers(0.1), WALLS, 0.1, np.ones((1, 3, 24, 16)), [(12, 8)], **no_law)
