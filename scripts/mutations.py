@@ -867,6 +867,8 @@ MUTATIONS = [
         "u = remap(u, grid, reading.grid)",
         "reading = eqx.tree_at(lambda r: r.grid, reading, grid)",
         "tests/evaluate/test_volume_rivals.py -k planted",
+    ),
+    Mutation(
         "volumes: acoustics: sound that pulls where it presses",
         "pdejax/equations/acoustics.py",
         "[(0, 1 + axis, 1.0)]",
@@ -1278,6 +1280,8 @@ MUTATIONS = [
         'return (_AXES[axis] == name[1]) == (name[0] == "E")',
         'return (_AXES[axis] == name[1]) == (name[0] == "H")',
         "tests/yee/test_yee.py -k cavity",
+    ),
+    Mutation(
         "strong stability: the estimate of another method",
         "pdejax/solvers/strong_stability.py",
         "return stages[2] - (2 * stages[1] - start)",
