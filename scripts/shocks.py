@@ -20,7 +20,7 @@ import pdejax as pj
 from pdejax.boundary import Outflow, Reflecting
 from pdejax.riemann import EulerRiemann, Gas, ShallowWaterRiemann, Water
 from pdejax.solvers import CourantLimited
-from pdejax.volumes import HLLC, HLLD, MUSCL, WENO, divergence, solenoidal_field
+from pdejax.volumes import HLL, HLLC, HLLD, MUSCL, WENO, divergence, solenoidal_field
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PICTURES = REPOSITORY / "out" / "shocks"
@@ -71,6 +71,15 @@ between walls that reflect (Woodward & Colella).
 """
 PLANE = """
 ## In the plane
+
+| problem | what | |
+|---|---|---|
+"""
+BOTTOM = """
+## Over a bottom
+
+{today}, MUSCL with positivity. A lake at rest over a hill, two steps and ripples between walls; a dam that breaks
+onto ground that is dry but for a film of 1e-6, and around an island that stands out of the water.
 
 | problem | what | |
 |---|---|---|
@@ -273,10 +282,44 @@ def shock_tubes() -> str:
     return text
 
 
+def over_a_bottom() -> str:
+    """A lake at rest, and a dam onto dry ground with an island."""
+    text = BOTTOM.format(today=date.today().isoformat())
+    grid = pj.Grid((96, 64), (3.0, 2.0), periodic=False)
+    x = grid.coordinates()[0]
+
+    def rough(x: Any) -> Any:
+        steps = jnp.where(jnp.abs(x[0] - 2.2) < 0.3, 0.5, 0.0)
+        return 0.8 * jnp.exp(-8 * ((x[0] - 1) ** 2 + (x[1] - 1) ** 2)) + steps + 0.1 * jnp.sin(20 * x[0] - 9 * x[1])
+
+    def run_over(ground: Any, u: Any, time: float) -> Any:
+        reading = pj.FiniteVolume(grid, MUSCL(), HLL(), Reflecting(), positivity=True)
+        return pj.solve(pj.equations.ShallowWater(9.81, ground), reading, u, jnp.linspace(0, time, 4)).u
+
+    lake = jnp.stack([2.0 - rough(grid.coordinates()), 0 * x, 0 * x])
+    velocity = jnp.max(jnp.abs(run_over(rough, lake, 1.0)[-1, 1:]))
+    text += _row("lake at rest, 96 x 64, t = 1", "largest discharge", f"{float(velocity):.1e}")
+
+    def island(x: Any) -> Any:
+        return 0.9 * jnp.exp(-10 * ((x[0] - 1.7) ** 2 + (x[1] - 0.8) ** 2)) + 0.1 * x[0]
+
+    ground = island(grid.coordinates())
+    depth = jnp.maximum(jnp.where(x < 0.8, 1.0, 0.0) - ground, 1e-6)
+    frames = run_over(island, jnp.stack([depth, 0 * depth, 0 * depth]), 1.2)
+    change = float(jnp.sum(frames[-1, 0]) / jnp.sum(depth) - 1)
+    text += _row("dam and island, 96 x 64, t = 1.2", "change of the volume", f"{change:.1e}")
+    text += _row("", "least depth", f"{float(jnp.min(frames[:, 0])):.1e}")
+    surface = jnp.where(frames[:, 0] > 1e-3, frames[:, 0] + ground, jnp.nan)
+    figure = pj.plotting.plot_field(surface[1:], grid, names=[f"surface, t = {t:.1f}" for t in (0.4, 0.8, 1.2)])
+    figure.savefig(PICTURES / "island.png", dpi=110)
+    return text
+
+
 SECTIONS = {
     "Tubes": shock_tubes,
     "Without an exact solution": without_exact_solution,
     "In the plane": in_the_plane,
+    "Over a bottom": over_a_bottom,
     "Magnetohydrodynamics": magnetohydrodynamics,
 }
 
