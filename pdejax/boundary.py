@@ -119,9 +119,18 @@ class Reflecting(eqx.Module):
 
     - `free`: a surface that gives way, instead: what pushes is turned round (`ConservationLaw.released`), so that it is
       zero there, a pressure or a traction.
+    - `sticks`: a wall that holds what is beside it: all of the velocity is turned round (`ConservationLaw.halted`), so
+      that a fluid with friction is at rest there; no heat crosses it.
+
+    Raises `ValueError` for both.
     """
 
     free: bool = eqx.field(static=True, default=False)
+    sticks: bool = eqx.field(static=True, default=False)
+
+    def __check_init__(self):
+        if self.free and self.sticks:
+            raise ValueError("A wall that reflects is free or sticks, not both.")
 
 
 class AntiPeriodic(eqx.Module):

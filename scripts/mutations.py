@@ -953,6 +953,13 @@ MUTATIONS = [
         "tests/volumes/test_hancock.py -k bottoms",
     ),
     Mutation(
+        "volumes: walls that hold nothing",
+        "pdejax/volumes/ghost_cells.py",
+        "law.halted if wall.sticks else law.reflected",
+        "law.reflected",
+        "tests/volumes/test_diffusive_laws.py -k sticks",
+    ),
+    Mutation(
         "volumes: ideal weights of parabolas in reverse",
         "pdejax/volumes/reconstruction.py",
         "[0.1, 0.6, 0.3]",

@@ -26,7 +26,8 @@ class CompressibleNavierStokes(Euler):
     - `heat_capacity_ratio`: gamma > 1.
 
     Coefficients are constants. The stress has the 2/3 of three dimensions in one and two as well. The components are
-    those of `Euler`, and so is all that finite volumes ask of the flux without friction.
+    those of `Euler`, and so is all that finite volumes ask of the flux without friction. Beside walls of
+    `Reflecting(sticks=True)` the gas is at rest; no heat crosses them.
 
     Source: Landau & Lifshitz, Fluid Mechanics (1987), sections 15 and 49.
     """
@@ -50,6 +51,9 @@ class CompressibleNavierStokes(Euler):
         work = sum(w[1 + a] * stress[a] for a in range(ndim))
         warming = (gradient[axis, -1] - w[-1] / w[0] * gradient[axis, 0]) / w[0]
         return jnp.stack([jnp.zeros_like(w[0]), *stress, work + kappa * warming])
+
+    def halted(self, u: States, axis: int) -> States:
+        return u.at[1:-1].multiply(-1)
 
     def largest_diffusivity(self, u: States) -> Float[Array, "*place"]:
         along = 4 / 3 * self.shear_viscosity + self.bulk_viscosity

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float
 
 from pdejax.equations.equation import Equation
 from pdejax.fields import AbstractField
+from pdejax.volumes import HLL, AbstractNumericalFlux
 
 States = Float[Array, "channel *place"]  # components, and the parameters of the medium
 Rates = Float[Array, "component *place"]
@@ -40,7 +41,9 @@ class ConservationLaw(Equation):
       speeds `(wave, *place)`, slowest first, and the states `(wave + 1, channel, *place)` between them, the two outer
       ones included. These may differ from `left` and `right` by what has to be the same on both sides of a face.
     - `solenoidal(ndim)`: the components, one per axis, of a field that stays without sources.
-    - `reflected(u, axis)`: the mirror image of a state in a wall across `axis`; `released(u, axis)`: in a free surface.
+    - `reflected(u, axis)`: the mirror image of a state in a wall across `axis`; `released(u, axis)`: in a free surface;
+      `halted(u, axis)`: in a wall that it sticks to.
+    - `default_flux()`: the numerical flux where none is asked for.
     - `parameters(ndim)` and `medium(x, u)`: the names and the values `(parameter, *place)` of what the law reads of the
       place, a bottom or a stiffness. The states that members are given then end with these, after the components;
       fluxes and sources have none. (`positive` has to do without.)
@@ -107,6 +110,12 @@ class ConservationLaw(Equation):
 
     def reflected(self, u: States, axis: int) -> States:
         raise self._lacks("reflected", "walls that reflect")
+
+    def halted(self, u: States, axis: int) -> States:
+        raise self._lacks("halted", "walls that it sticks to")
+
+    def default_flux(self) -> AbstractNumericalFlux:
+        return HLL()
 
     def released(self, u: States, axis: int) -> States:
         raise self._lacks("released", "surfaces that are free")

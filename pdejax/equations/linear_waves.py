@@ -13,6 +13,7 @@ from pdejax.equations.conservation_law import ConservationLaw, Rates, Speeds, St
 from pdejax.equations.of_place import check_on, values_at
 from pdejax.fields import AbstractField
 from pdejax.grid import Grid
+from pdejax.volumes import AbstractNumericalFlux, FluxWaves
 
 Parts = Sequence[Any]  # one per component: arrays, fields, or numbers
 
@@ -35,8 +36,9 @@ class LinearWaves(ConservationLaw):
     has `linear` alone: exponential solvers are exact for it, with one matrix per mode. (For large grids in three
     dimensions give `solve` an explicit solver: it needs none.)
 
-    In a medium that varies, finite volumes take `FluxWaves`, the exact solution at each face: constant fields stay as
-    they are, and with `PiecewiseConstant` averages no energy grows. Other numerical fluxes are refused (`check_jumps`).
+    Finite volumes take `FluxWaves`, the default here and the exact solution at each face: constant fields stay as
+    they are, and with `PiecewiseConstant` averages no energy grows. Other numerical fluxes are refused (`check_jumps`)
+    where the medium varies.
     Primitive variables are the fields, and the logarithms of the medium: at an edge it is positive, too.
 
     `check_grid` raises `ValueError` where a coefficient is not positive and finite.
@@ -125,6 +127,9 @@ class LinearWaves(ConservationLaw):
                 f"{type(self).__name__} reads {', '.join(self._varying)} of the place: its components jump with the "
                 "medium, where no wave is. Give FiniteVolume(..., riemann=FluxWaves())."
             )
+
+    def default_flux(self) -> AbstractNumericalFlux:
+        return FluxWaves()
 
     def wave_speeds(self, left: States, right: States, axis: int) -> tuple[Speeds, Speeds]:
         matrices = self._matrix(left), self._matrix(right)

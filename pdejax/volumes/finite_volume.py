@@ -16,7 +16,7 @@ from pdejax.volumes.constrained_transport import constrained
 from pdejax.volumes.diffusive_faces import diffusive_flux
 from pdejax.volumes.ghost_cells import padded, without
 from pdejax.volumes.higher_derivatives import higher_derivatives, largest_rate
-from pdejax.volumes.numerical_fluxes import HLL, AbstractNumericalFlux
+from pdejax.volumes.numerical_fluxes import AbstractNumericalFlux
 from pdejax.volumes.positivity import drawn_to_average
 from pdejax.volumes.reconstruction import MUSCL, AbstractReconstruction
 
@@ -39,7 +39,8 @@ class FiniteVolume(eqx.Module):
 
     - `grid`: cells, centred at its points: `"centres"` or, along periodic axes, `"nodes"`.
     - `reconstruction`: `PiecewiseConstant()`, `MUSCL(limiter)`, `WENO(order)`.
-    - `riemann`: `Rusanov()`, `HLL()`, `HLLC()`, `HLLD()`, `Roe()`, `FluxWaves()`.
+    - `riemann`: `Rusanov()`, `HLL()`, `HLLC()`, `HLLD()`, `Roe()`, `FluxWaves()`; without it what the law prefers
+      (`default_flux`): `FluxWaves` for linear waves in a medium, `HLL` for others.
     - `boundary`: one condition for all walls, a mapping by side, or by component and side (`pdejax.sides`):
       `Outflow()`, `Reflecting()`, values that flow in, `Neumann(slope)`.
     - `variables`: what is reconstructed. `"conserved"`; `"primitive"` (density, velocity, pressure: these stay
@@ -65,7 +66,7 @@ class FiniteVolume(eqx.Module):
 
     grid: Grid
     reconstruction: AbstractReconstruction
-    riemann: AbstractNumericalFlux
+    riemann: AbstractNumericalFlux | None
     walls: Walls
     variables: Variables | None = eqx.field(static=True)
     positivity: bool = eqx.field(static=True)
@@ -99,7 +100,7 @@ class FiniteVolume(eqx.Module):
             raise ValueError(f"`variables` is one of {_VARIABLES}, got {variables!r}.")
         self.grid = grid
         self.reconstruction = MUSCL() if reconstruction is None else reconstruction
-        self.riemann = HLL() if riemann is None else riemann
+        self.riemann = riemann
         self.walls = Walls(grid, boundary, reflecting=True)
         self.variables = variables
         self.positivity = bool(positivity)
@@ -178,10 +179,15 @@ class FiniteVolume(eqx.Module):
         return self._fluxes(equation, t, whole, seen, axis)
 
     def _fluxes(self, law: Any, t: Any, whole: Array, seen: tuple[Array, Array], axis: int) -> Array:
-        flux = self.riemann(law, *seen, axis)
+        flux = self.flux_between(law, seen, axis)
         if not law.spreads:
             return flux
         return flux - diffusive_flux(law, self.padded(law, t, whole, axis, 1), self.grid, axis)
+
+    def flux_between(self, law: Any, seen: tuple[Array, Array], axis: int) -> Array:
+        """The numerical flux of two states."""
+        riemann = law.default_flux() if self.riemann is None else self.riemann
+        return riemann(law, *seen, axis)
 
     def push(self, law: Any, edges: tuple[Array, Array], seen: tuple[Array, Array], axis: int) -> Any:
         """What the medium does to each cell: from what the lower face sees to the cell's own lower edge, from there to

@@ -4,6 +4,7 @@ periodic             the cells of the other end
 Outflow()            the last cell again: what leaves is not reflected, to first order
 Reflecting()         the mirror image, with what points through the wall turned round: nothing crosses it
 Reflecting(free=True)  with what pushes turned round: nothing pushes there
+Reflecting(sticks=True)  with all of the velocity turned round: nothing moves there
 Dirichlet(value)     the value: what flows in
 Neumann(slope)       the mirror image, raised by the slope times the distance
 """
@@ -59,15 +60,16 @@ def _beyond(
     inwards = np.minimum(np.arange(width), n - 1)
     order = inwards[::-1] if end == 0 else n - 1 - inwards
     mirrored = jnp.take(u, order, axis=along)
-    kinds = {condition.free for condition in conditions if isinstance(condition, Reflecting)}
-    images = {free: (law.released if free else law.reflected)(mirrored, axis) for free in kinds}
+    images = {
+        (one.free, one.sticks): _image(law, one, mirrored, axis) for one in conditions if isinstance(one, Reflecting)
+    }
     distances = (2 * np.arange(width) + 1.0)[:: -1 if end == 0 else 1]
     rise = grid.mean_spacing(axis) * jnp.asarray(distances, u.dtype).reshape(-1, *(1,) * (grid.ndim - axis - 1))
     last = jnp.take(u, np.full(width, 0 if end == 0 else n - 1), axis=along)
     parts = []
     for component, condition in enumerate(conditions):
         if isinstance(condition, Reflecting):
-            part = images[condition.free][component]
+            part = images[condition.free, condition.sticks][component]
         elif isinstance(condition, Outflow):
             part = last[component]
         else:
@@ -76,3 +78,8 @@ def _beyond(
             part = datum if isinstance(condition, Dirichlet) else mirrored[component] + rise * datum
         parts.append(jnp.broadcast_to(part, mirrored.shape[1:]))
     return jnp.stack(parts)
+
+
+def _image(law: Any, wall: Reflecting, mirrored: Array, axis: int) -> Array:
+    made = law.released if wall.free else law.halted if wall.sticks else law.reflected
+    return made(mirrored, axis)

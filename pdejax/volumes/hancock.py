@@ -58,7 +58,7 @@ def hancock_step(
         left = without(volumes.padded(law, t + h / 2, upper, axis, 1), axis, 0, 1)
         right = without(volumes.padded(law, t + h / 2, lower, axis, 1), axis, 1, 0)
         seen = law.at_step(left, right, axis)
-        flux = volumes.riemann(law, seen[0], seen[1], axis)
+        flux = volumes.flux_between(law, seen, axis)
         total = total - jnp.diff(flux, axis=axis + 1) / grid.mean_spacing(axis)
         total = total + volumes.push(law, (left, right), seen, axis) / grid.mean_spacing(axis)
     source = law.source(t + h / 2, grid.coordinates(), whole + change)

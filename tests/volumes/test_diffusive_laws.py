@@ -130,6 +130,31 @@ def test_slopes_along_a_wall_are_exact_on_straight_lines():
 
 
 @pytest.mark.float64
+def test_a_gas_between_plates_that_it_sticks_to_comes_to_rest():
+    """A slow stream along them dies away as the heat of a plate does; mass and energy stay inside, to rounding."""
+    gas = CompressibleNavierStokes(1.4, shear_viscosity=0.1, conductivity=0.1)
+
+    def error(n):
+        grid = cells((3, n), (0.4, 1.0), (True, False))
+        sine = -jnp.diff(jnp.cos(jnp.pi * jnp.linspace(0.0, 1.0, n + 1))) * n / jnp.pi
+        stream = lambda t: 1e-4 * jnp.exp(-0.1 * jnp.pi**2 * t) * jnp.broadcast_to(sine, (3, n))  # noqa: E731
+        one = jnp.ones((3, n))
+        u = gas.conserved(jnp.stack([one, stream(0.0), 0 * one, one]))
+        reading = pj.FiniteVolume(grid, MUSCL(), HLLC(), Reflecting(sticks=True), variables="primitive")
+        end = pj.solve(gas, reading, u, [0.0, 0.3]).u[-1]
+        np.testing.assert_allclose(jnp.sum(end[jnp.array([0, 3])]), jnp.sum(u[jnp.array([0, 3])]), rtol=1e-13)
+        return float(jnp.max(jnp.abs(end[1] - stream(0.3)))) / 1e-4
+
+    (observed,) = observed_orders([error(12), error(20)], [1 / 12, 1 / 20])
+    assert abs(observed - 2) <= 0.3
+    with pytest.raises(ValueError, match="Euler does not state walls that it sticks to"):
+        walls = pj.FiniteVolume(cells(8), boundary=Reflecting(sticks=True))
+        walls.tendency(Euler(1.4), 0.0, jnp.ones((3, 8)))
+    with pytest.raises(ValueError, match="free or sticks, not both"):
+        Reflecting(free=True, sticks=True)
+
+
+@pytest.mark.float64
 @pytest.mark.parametrize("ndim", [1, 2])
 def test_a_drop_in_a_porous_medium_spreads_like_barenblatt(ndim):
     """The solution that starts from a point: its edge, its height, its mass."""
