@@ -63,6 +63,11 @@ def of_data(data: Trajectories, name: str | None, coefficients: Mapping[str, flo
         return None
     if "discretisation" in data.provenance and name not in (None, stated):
         raise ValueError(f"--equation {name}: {stated} was solved for this file; leave the option out, or say {NONE}.")
+    if functions := data.provenance.get("functions"):
+        raise ValueError(
+            f"{', '.join(functions)} of {stated} was a function when this file was made, and a command line cannot say "
+            f"which: evaluate in Python with the equation, or say --equation {NONE}."
+        )
     name = str(stated) if name is None else name
     return from_name(name, _own(data, name) | dict(coefficients))
 

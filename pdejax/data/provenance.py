@@ -60,6 +60,7 @@ def provenance_of(
     if isinstance(stepper, TimeStepper):
         solved = {
             "equation": type(stepper.equation).__name__,
+            "functions": functions_of(stepper.equation),
             "discretisation": describe(stepper.discretisation),
             "solver": describe(stepper.solver),
             "substeps": stepper.substeps,
@@ -81,6 +82,16 @@ def provenance_of(
         "device": f"{device.platform} ({device.device_kind})",
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+
+
+def functions_of(equation: Any) -> dict[str, str]:
+    """The coefficients that are functions, of the place say, by name: a file says that there are, and which they are
+    called, but cannot hold them."""
+    fields = dataclasses.fields(equation) if dataclasses.is_dataclass(equation) else ()
+    given = {field.name: getattr(equation, field.name) for field in fields}
+    # A function of Python's is held by a module of one field.
+    inner = {name: getattr(value, "function", value) for name, value in given.items() if callable(value)}
+    return {name: describe(value) for name, value in inner.items()}
 
 
 def stated_apart(values: np.ndarray) -> Any:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from pdejax.data import Trajectories
 from pdejax.data.coefficients import coefficient_leaves, entries_in, leaves_apart
-from pdejax.data.provenance import decimal, stated_apart
+from pdejax.data.provenance import decimal, functions_of, stated_apart
 from pdejax.data.trajectories import layout_names
 from pdejax.equations import Equation
 from pdejax.evaluate.coefficients import stated_by_data
@@ -89,6 +89,7 @@ def checked_data(test: Any, equation: Equation | None) -> float:
         _check_components(test, equation)
         _check_coefficients(test, equation)
         _check_apart(test, equation)
+        _check_functions(test, equation)
     return float(intervals.mean())
 
 
@@ -100,6 +101,17 @@ def _check_same_equation(test: Trajectories, equation: Equation) -> None:
             f"The test data was made by solving {solved}, and the rivals would solve {given}: pass the equation of the "
             f"data. If both are the same problem, say so: dataclasses.replace(test, provenance={{**test.provenance, "
             f'"equation": "{given}"}}).'
+        )
+
+
+def _check_functions(test: Trajectories, equation: Equation) -> None:
+    """Coefficients that are functions cannot be compared; that there are some can."""
+    stated, given = test.provenance.get("functions"), functions_of(equation)
+    if stated is not None and set(stated) != set(given):
+        name = type(equation).__name__
+        raise ValueError(
+            f"The test data was made by solving {name} with functions for {sorted(stated) or 'no coefficient'}, and "
+            f"the rivals would have them for {sorted(given) or 'none'}: pass the equation of the data."
         )
 
 

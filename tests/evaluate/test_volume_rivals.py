@@ -7,6 +7,7 @@ import pytest
 
 import pdejax as pj
 from pdejax.boundary import Dirichlet, Reflecting
+from pdejax.cli.equation import of_data
 from pdejax.equations import Burgers, ShallowWater
 from pdejax.evaluate import OnDataGrid, VolumeRivals, evaluate
 from pdejax.solvers import SSPRK3
@@ -77,3 +78,16 @@ def test_what_makes_no_sense_is_refused(data):
         family.rivals(WATER, pj.Grid((24, 16), 1.0, periodic=False), 0.1, np.ones((1, 3, 24, 16)), [(12, 8)], **no_law)
     with pytest.raises(ValueError, match="none of ShallowWater"):
         family.rivals(WATER, WALLS, 0.1, -np.ones((1, 3, 24, 16)), [(12, 8)], **no_law)
+
+
+def test_a_bottom_is_not_forgotten():
+    """A file cannot hold a function; that there was one it can."""
+    reading = pj.FiniteVolume(WALLS, MUSCL(), HLL(), Reflecting())
+    bumpy = ShallowWater(1.0, lambda x: 0.2 * x[0])
+    stepper = pj.TimeStepper(bumpy, reading, 0.05, 4)
+    data = pj.generate(stepper, dam, num_samples=1, num_steps=1, key=jax.random.key(0), measure_error=0, progress=False)
+    assert list(data.provenance["functions"]) == ["bottom"]
+    with pytest.raises(ValueError, match=r"with functions for \['bottom'\], and the rivals would have them for none"):
+        evaluate({"still": OnDataGrid(stepper, WALLS)}, data, WATER, family=VolumeRivals(reading), progress=False)
+    with pytest.raises(ValueError, match="bottom of ShallowWater was a function when this file was made"):
+        of_data(data, None, {})
