@@ -15,16 +15,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from pdejax.callables import as_module
 from pdejax.grid import Grid
-
-
-class _Plain(eqx.Module):
-    """A Python function as part of a program; a callable `eqx.Module`, with arrays to differentiate in, is kept."""
-
-    function: Callable[..., Any] = eqx.field(static=True)
-
-    def __call__(self, x: Any, t: Any) -> Any:
-        return self.function(x, t)
 
 
 def _check_takes_two(function: Callable[..., Any]) -> None:
@@ -45,7 +37,7 @@ def _check_takes_two(function: Callable[..., Any]) -> None:
 def _datum(value: Any) -> Any:
     if callable(value):
         _check_takes_two(value)
-        return value if isinstance(value, eqx.Module) else _Plain(value)
+        return as_module(value)
     try:
         array = jnp.asarray(value, jnp.result_type(float))
     except (TypeError, ValueError):

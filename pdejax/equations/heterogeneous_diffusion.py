@@ -9,8 +9,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from pdejax.callables import as_module
 from pdejax.equations.equation import Equation, coefficient
-from pdejax.equations.of_place import function_of_place
 from pdejax.fields import AbstractField
 from pdejax.grid import Grid
 
@@ -20,7 +20,7 @@ def _function(value: Any) -> Any:
         raise ValueError(
             f"The diffusivity is a function of position, got {value!r}: use Diffusion where it is constant."
         )
-    return function_of_place(value)
+    return as_module(value)
 
 
 class HeterogeneousDiffusion(Equation):

@@ -8,15 +8,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from pdejax.equations.conservation_law import Rates, States
-from pdejax.equations.equation import coefficient
 from pdejax.equations.linear_waves import LinearWaves, Parts
-from pdejax.equations.of_place import check_on, function_of_place, of_place, values_at
+from pdejax.equations.of_place import check_on, of_place, values_at
 from pdejax.fields import AbstractField
 from pdejax.grid import Grid
-
-
-def _conductivity(value: Any) -> Any:
-    return function_of_place(value) if callable(value) else coefficient("conductivity", value, nonnegative=True)
 
 
 class Maxwell(LinearWaves):
@@ -41,7 +36,7 @@ class Maxwell(LinearWaves):
 
     permittivity: Any = eqx.field(converter=partial(of_place, "permittivity", positive=True))
     permeability: Any = eqx.field(converter=partial(of_place, "permeability", positive=True))
-    conductivity: Any = eqx.field(converter=_conductivity, default=0.0)
+    conductivity: Any = eqx.field(converter=partial(of_place, "conductivity", nonnegative=True), default=0.0)
     of_medium: ClassVar[tuple[str, ...]] = ("permittivity", "permeability")
 
     def components(self, ndim: int) -> tuple[str, ...]:

@@ -1,35 +1,22 @@
 """Coefficients that may vary with the place: a number, or a function of the position."""
 
-from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from pdejax.callables import as_module
 from pdejax.equations.equation import coefficient
 from pdejax.grid import Grid
 
 
-class _Plain(eqx.Module):
-    """A Python function as part of a program; a callable `eqx.Module`, with arrays to differentiate in, is kept."""
-
-    function: Callable[..., Any] = eqx.field(static=True)
-
-    def __call__(self, x: Any) -> Any:
-        return self.function(x)
-
-
-def function_of_place(function: Callable[..., Any]) -> Any:
-    """A callable that may be a field of an equation."""
-    return function if isinstance(function, eqx.Module) else _Plain(function)
-
-
-def of_place(name: str, value: Any, *, positive: bool = False) -> Any:
+def of_place(name: str, value: Any, *, positive: bool = False, nonnegative: bool = False) -> Any:
     """A coefficient that is a number, or a function of the position x, `(ndim, *place)`, with values `(*place)`."""
-    return function_of_place(value) if callable(value) else coefficient(name, value, positive=positive)
+    if callable(value):
+        return as_module(value)
+    return coefficient(name, value, positive=positive, nonnegative=nonnegative)
 
 
 def values_at(name: str, given: Any, x: Float[Array, "axis *place"]) -> Float[Array, "*place"]:

@@ -7,16 +7,17 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from pdejax.callables import as_module
 from pdejax.equations.conservation_law import ConservationLaw, Rates, Speeds, States
 from pdejax.equations.equation import coefficient
-from pdejax.equations.of_place import check_on, function_of_place, values_at
+from pdejax.equations.of_place import check_on, values_at
 from pdejax.grid import Grid
 
 
 def _bottom(value: Any) -> Any:
     if value is not None and not callable(value):
         raise ValueError(f"The bottom is a function of position, got {value!r}: leave it out where it is flat.")
-    return None if value is None else function_of_place(value)
+    return None if value is None else as_module(value)
 
 
 class ShallowWater(ConservationLaw):

@@ -11,6 +11,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from pdejax.callables import as_module
 from pdejax.grid import Grid, check_is_grid, check_uniform
 from pdejax.yee.lattice import COMPONENTS, curl_terms, derivative, free, positions, smallest_in_cells
 from pdejax.yee.walls import Stretching, Walls, stretching, thicknesses, walls_of
@@ -25,15 +26,6 @@ class YeeState(eqx.Module):
 
     fields: Float[Array, "channel *space"]
     memory: dict[str, Array]
-
-
-class _Plain(eqx.Module):
-    """A Python function as part of a program; a callable `eqx.Module`, with arrays to differentiate in, is kept."""
-
-    function: Callable[..., Any] = eqx.field(static=True)
-
-    def __call__(self, x: Any, t: Any) -> Any:
-        return self.function(x, t)
 
 
 class Maxwell(eqx.Module):
@@ -89,9 +81,7 @@ class Maxwell(eqx.Module):
             raise ValueError(f"There is a current along {unknown[0]!r}, and E has the components {self.electric}.")
         if plain := [name for name, function in given.items() if not callable(function)]:
             raise ValueError(f"The current along {plain[0]!r} must be a function of (x, t), got {given[plain[0]]!r}.")
-        self.current = {
-            name: function if isinstance(function, eqx.Module) else _Plain(function) for name, function in given.items()
-        }
+        self.current = {name: as_module(function) for name, function in given.items()}
 
     @property
     def electric(self) -> tuple[str, ...]:
