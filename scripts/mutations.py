@@ -857,14 +857,14 @@ MUTATIONS = [
     Mutation(
         "volumes: averages stored as Fourier series",
         "pdejax/data/solver_error.py",
-        "remap(u, grid, target) if holds_averages else resample(u, grid, target)",
+        "remap_state(stepper.equation, u, grid, target) if holds_averages else resample(u, grid, target)",
         "resample(u, grid, target)",
         "tests/volumes/test_remap.py -k measured",
     ),
     Mutation(
         "volumes: rivals with steps for the data's cells",
         "pdejax/evaluate/volume_rivals.py",
-        "u = remap(u, grid, reading.grid)",
+        "u = remap_state(law, u, grid, reading.grid)",
         "reading = eqx.tree_at(lambda r: r.grid, reading, grid)",
         "tests/evaluate/test_volume_rivals.py -k planted",
     ),
@@ -958,6 +958,13 @@ MUTATIONS = [
         "law.halted if wall.sticks else law.reflected",
         "law.reflected",
         "tests/volumes/test_diffusive_laws.py -k sticks",
+    ),
+    Mutation(
+        "volumes: depths moved to other cells, and not the surface",
+        "pdejax/volumes/remap.py",
+        "if not law.parameters(grid.ndim):",
+        "if True:",
+        "tests/volumes/test_remap.py -k rest",
     ),
     Mutation(
         "volumes: ideal weights of parabolas in reverse",

@@ -17,10 +17,12 @@ from pdejax.grid import Grid
 from pdejax.metrics import rmse, root_mean_square
 from pdejax.resample import resample
 from pdejax.solvers import AbstractSemilinearSolver, TimeStepper
-from pdejax.volumes import FiniteVolume, remap
+from pdejax.volumes import FiniteVolume, remap_state
 
 # In roundings of the largest channel: what has never more than this is not told from the rounding of the others.
 _NOISE = 1e3
+# Of its largest size: a channel that holds less at some time is measured by that.
+_EMPTY = 0.01
 
 
 def measure_solver_error(
@@ -40,7 +42,8 @@ def measure_solver_error(
     truncation to `grid` show up in frame 0, where both solutions are still equal.
 
     The error of a frame is that of the channel that has the largest. Each channel is measured by its own size at that
-    time (where it is zero, by its largest size), but for those that hold nothing: a channel that at no time is above
+    time (where that is less than a hundredth of its largest, by its largest), but for those that hold nothing: a
+    channel that at no time is above
     1000 eps times the root mean square over all channels, eps that of the solver's precision, may be the rounding of
     the others, of which no two solutions agree. It is measured by that root mean square. In double precision that is
     2e-13 and concerns no other channel; in single precision it is 1e-4, and a channel whose units make it that small
@@ -80,7 +83,8 @@ def largest_relative(
     least = _NOISE * eps
     overall = np.sqrt(np.mean(sizes**2, axis=1, keepdims=True))
     largest = np.max(sizes, axis=0)
-    own = np.where(sizes > 0, sizes, largest)
+    # A wave that has just entered a channel is measured by what it will be.
+    own = np.where(sizes > _EMPTY * largest, sizes, largest)
     reference = np.where(largest > least * np.max(overall), own, overall)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.max(np.where(differences == 0, 0.0, differences / reference), axis=1)
@@ -127,7 +131,7 @@ def on_grid(u: Float[Array, "..."], stepper: Any, grid: Grid, target: Grid) -> F
     if (grid.shape, grid.points) == (target.shape, target.points):
         return u
     holds_averages = isinstance(getattr(stepper, "discretisation", None), FiniteVolume)
-    return remap(u, grid, target) if holds_averages else resample(u, grid, target)
+    return remap_state(stepper.equation, u, grid, target) if holds_averages else resample(u, grid, target)
 
 
 @eqx.filter_jit

@@ -49,6 +49,8 @@ class ConservationLaw(Equation):
       fluxes and sources have none. (`positive` has to do without.)
     - `push(below, above, axis)` and `at_step(left, right, axis)`: what a change of the medium does along the way from
       one state to another (the rate times the distance), and the two states which the flux between them sees.
+    - `level(u)` and `from_level(w)`: the components in terms of what is constant where the law is at rest in its
+      medium, and back: the surface of water in place of its depth.
     - `check_jumps()`: raises `ValueError` where components jump with the medium, without a wave: numerical fluxes that
       dissipate jumps (all but `FluxWaves`) ask first.
     - `diffusive_flux(w, gradient, axis)`: g_a, of primitive variables and their gradient, `(axis, channel, *place)`;
@@ -134,6 +136,12 @@ class ConservationLaw(Equation):
 
     def check_jumps(self) -> None:
         """Nothing to refuse."""
+
+    def level(self, u: States) -> States:
+        return u
+
+    def from_level(self, w: States) -> States:
+        return w
 
     def diffusive_flux(self, w: States, gradient: Float[Array, "axis channel *place"], axis: int) -> Rates:
         raise self._lacks("diffusive_flux", "how it spreads")

@@ -112,6 +112,13 @@ class LinearWaves(ConservationLaw):
         parts, medium = self._read(whole)
         return jnp.concatenate([jnp.stack(self.to_state(parts, *medium)), whole[count:]])
 
+    def level(self, u: States) -> States:
+        return self.primitive(u).at[u.shape[0] - len(self._varying) :].set(u[u.shape[0] - len(self._varying) :])
+
+    def from_level(self, w: States) -> States:
+        count = w.shape[0] - len(self._varying)
+        return self.conserved(jnp.concatenate([w[:count], jnp.log(w[count:])]))
+
     def reflected(self, u: States, axis: int) -> States:
         return self._image(u, [j for _, j, _ in self.pairs(axis, u.shape[0] - len(self._varying))])
 

@@ -65,6 +65,12 @@ class ShallowWater(ConservationLaw):
         rates = jnp.zeros_like(below[:-1])
         return rates.at[1 + axis].set(-weight * (above[-1] - below[-1]))
 
+    def level(self, u: States) -> States:
+        return u if self.bottom is None else u.at[0].add(u[-1])
+
+    def from_level(self, w: States) -> States:
+        return w if self.bottom is None else w.at[0].add(-w[-1])
+
     def at_step(self, left: States, right: States, axis: int) -> tuple[States, States]:
         """The two waters as far as they stand above the higher of both grounds, each on the ground that leaves its
         surface where it is."""

@@ -58,8 +58,8 @@ def evaluate(
     with and without dealiasing. Error against cost is defined as follows.
 
     - Error: relative L2 at the stated time, on the modes that all rivals resolve, mean over samples and channels. Of a
-      channel that is zero at that time, the root mean square error over the channel's size in all of the truth (see
-      `pdejax.evaluate.scores`).
+      channel that is all but zero at that time, the root mean square error over the channel's size in all of the truth
+      (see `pdejax.evaluate.scores`).
     - Cost: wall time per unit of simulated time and sample of a jitted rollout on the same device, in the same dtype
       and batch, compilation apart. It is the time from states on the data's points to states on the data's points, for
       all alike: a coarser rival pays for truncation and padding at every output. Everything is timed in turn.

@@ -1,7 +1,8 @@
 """Scores of a rollout against the stored truth, for every sample, time and channel.
 
-A channel that is zero at some time has no relative error, and one that is constant no correlation. Such a channel is
-no failure of anybody's, so:
+A channel that is zero at some time has no relative error, one that holds next to nothing then (less than a hundredth of
+its size in all of the truth) one of no meaning, and one that is constant no correlation. Such a channel is no failure
+of anybody's, so:
 
 - its relative errors are root mean square errors over its size, the root mean square over all of the truth; the size of
   a channel that is zero in all of the truth is the root mean square of the sizes of all channels;
@@ -71,16 +72,22 @@ def scores(
     return found
 
 
+# Of its size in all of the truth: a channel that holds less at some time is measured by that size. A wave that has just
+# entered one, or all but left it, would be an error of thousands otherwise.
+EMPTY = 0.01
+
+
 @eqx.filter_jit
 def _scores(
     prediction: Array, truth: Array, grid: Grid, common: Grid | None, sizes: Float[Array, " channel"]
 ) -> dict[str, Array]:
     def one(p: Array, u: Array) -> dict[str, Any]:
-        zero = root_mean_square(u, grid) == 0
+        size = root_mean_square(u, grid)
+        zero, empty = size == 0, size <= EMPTY * sizes.astype(u.dtype)
         by_size = rmse(p, u, grid) / sizes.astype(p.dtype)
         found = {
-            "relative_l2": jnp.where(zero, by_size, relative_l2(p, u, grid)),
-            "nrmse": jnp.where(zero, by_size, nrmse(p, u, grid)),
+            "relative_l2": jnp.where(empty, by_size, relative_l2(p, u, grid)),
+            "nrmse": jnp.where(empty, by_size, nrmse(p, u, grid)),
             "correlation": _where_defined(correlation(p, u, grid), varies(u, grid)),
         }
         if all(grid.periodic + grid.is_uniform) and min(grid.shape) > 2:
@@ -88,7 +95,7 @@ def _scores(
         if common is not None:
             p_common, u_common = resample(p, grid, common), resample(u, grid, common)
             # Truncation leaves rounding of a truth that has nothing on the common modes.
-            gone = root_mean_square(u_common, common) <= 1e-6 * root_mean_square(u, grid)
+            gone = empty | (root_mean_square(u_common, common) <= 1e-6 * size)
             by_size = rmse(p_common, u_common, common) / sizes.astype(p.dtype)
             found["common_relative_l2"] = jnp.where(gone, by_size, relative_l2(p_common, u_common, common))
         return found

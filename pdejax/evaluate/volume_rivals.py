@@ -16,7 +16,7 @@ from pdejax.evaluate.coefficients import with_coefficients
 from pdejax.evaluate.on_data_grid import OnDataGrid
 from pdejax.grid import Grid, same_box
 from pdejax.solvers import SSPRK3, Hancock, TimeStepper
-from pdejax.volumes import MUSCL, WENO, AbstractReconstruction, FiniteVolume, remap
+from pdejax.volumes import MUSCL, WENO, AbstractReconstruction, FiniteVolume, remap_state
 from pdejax.volumes.hancock import reason_against
 
 
@@ -110,7 +110,7 @@ class VolumeRivals:
 def _rates(law: Any, reading: FiniteVolume, grid: Grid, states: Array, times: Array, own: Any) -> Array:
     def rate(state: Any) -> Array:
         u, t, values = state
-        u = remap(u, grid, reading.grid)
+        u = remap_state(law, u, grid, reading.grid)
         return jnp.max(reading.courant_rates(with_coefficients(law, values), t, u))
 
     return jnp.max(jax.lax.map(rate, (states, times, own)))

@@ -19,3 +19,4 @@ from pdejax.volumes.reconstruction import WENO as WENO
 from pdejax.volumes.reconstruction import AbstractReconstruction as AbstractReconstruction
 from pdejax.volumes.reconstruction import PiecewiseConstant as PiecewiseConstant
 from pdejax.volumes.remap import remap as remap
+from pdejax.volumes.remap import remap_state as remap_state

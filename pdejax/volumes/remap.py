@@ -1,5 +1,7 @@
 """Averages over the cells of one grid, from those over the cells of another."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,6 +43,28 @@ def remap(u: Float[Array | np.ndarray, "..."], grid: Grid, target: Grid) -> Floa
             moved = along @ means.astype(out.dtype) + _slopes(along, grid.periodic[axis]) @ moments.astype(out.dtype)
             out = jnp.moveaxis(moved, -1, axis - grid.ndim)
     return out
+
+
+def remap_state(law: Any, u: Float[Array | np.ndarray, "..."], grid: Grid, target: Grid) -> Float[Array, "..."]:
+    """`remap` of the state of a law. In a medium what is at rest is moved (`ConservationLaw.level`): the surface of
+    water, and not its depth, for the bottom of a cell is not the mean of those of its parts. What is at rest stays so;
+    the volume changes once by the difference of the bottoms. Where the surface would leave no water the depth is moved.
+    """
+    moved = remap(u, grid, target)
+    if not law.parameters(grid.ndim):
+        return moved
+    u, count = jnp.asarray(u), jnp.shape(u)[-grid.ndim - 1]
+
+    def of_one(v: Array, plain: Array) -> Array:
+        beside, there = (law.medium(g.coordinates().astype(v.dtype), w) for g, w in ((grid, v), (target, plain)))
+        levels = remap(law.level(jnp.concatenate([v, beside]))[:count], grid, target)
+        found = law.from_level(jnp.concatenate([levels, there]))[:count]
+        return jnp.where(law.admissible(found), found, plain)
+
+    if u.ndim == grid.ndim + 1:
+        return of_one(u, moved)
+    flat, others = (a.reshape(-1, *a.shape[-grid.ndim - 1 :]) for a in (u, moved))
+    return jax.vmap(of_one)(flat, others).reshape(moved.shape)
 
 
 def _slopes(u: Array, is_periodic: bool) -> Array:

@@ -7,10 +7,10 @@ import pytest
 
 import pdejax as pj
 from pdejax.boundary import Dirichlet, Outflow
-from pdejax.equations import Advection, Euler
+from pdejax.equations import Acoustics, Advection, Euler, ShallowWater
 from pdejax.riemann import EulerRiemann, Gas
 from pdejax.testing import observed_orders
-from pdejax.volumes import HLLC, MUSCL, Rusanov, remap
+from pdejax.volumes import HLLC, MUSCL, Rusanov, remap, remap_state
 
 
 def cells(n, extent=1.0, periodic=False, points="centres"):
@@ -80,6 +80,28 @@ def test_the_measured_error_of_finite_volumes_is_that_of_the_cells_too():
     fixed = pj.TimeStepper(Advection(1.0), pj.FiniteVolume(plane, MUSCL(), Rusanov(), walls), 0.01)
     assert pj.data.solver_error.refined(fixed).grid.shape == (6, 5)
     assert "arrays as data of walls" in pj.data.solver_error.measured_part(fixed)
+
+
+@pytest.mark.float64
+def test_what_is_at_rest_stays_so_on_other_cells():
+    """Water over a bottom, and a constant pressure in a medium that jumps; also stored, refined and as a batch."""
+    fine = cells((12, 10), (1.0, 1.3))
+    ground = lambda x: 0.5 * jnp.sin(7 * x[0]) + 0.3 * (x[1] > 0.62)  # noqa: E731
+    water = ShallowWater(9.81, ground)
+    rock = Acoustics(2.0, lambda x: 1 + 3.0 * (x[0] > 0.4))
+    for law, made in (
+        (water, lambda g: jnp.stack([2.0 - ground(g.coordinates()), *jnp.zeros((2, *g.shape))])),
+        (rock, lambda g: rock.state(g.coordinates(), jnp.ones((3, *g.shape)))),
+    ):
+        for shape in ((6, 5), (24, 20), (9, 7)):
+            other = fine.with_shape(shape)
+            both = remap_state(law, jnp.stack([made(fine)] * 2), fine, other)
+            np.testing.assert_allclose(both, jnp.stack([made(other)] * 2), rtol=1e-13, atol=1e-14)
+    # A beach: no cell is left without water.
+    beach = ShallowWater(9.81, lambda x: 2 * x[0])
+    depth = jnp.maximum(1.0 - 2 * fine.coordinates()[0], 1e-6)
+    coarse = remap_state(beach, jnp.stack([depth, 0 * depth, 0 * depth]), fine, fine.with_shape((5, 5)))
+    assert float(jnp.min(coarse[0])) >= 1e-6 * (1 - 1e-6)
 
 
 def test_what_makes_no_sense_is_refused():
