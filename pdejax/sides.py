@@ -34,9 +34,9 @@ class Walls(eqx.Module):
 
     def __init__(self, grid: Grid, boundary: Any, reflecting: bool = False):
         if _is_by_component(grid, boundary):
-            self.by_component = {name: _sides(grid, stated, name) for name, stated in boundary.items()}
+            self.by_component = {name: _sides(grid, stated, name, reflecting) for name, stated in boundary.items()}
         else:
-            self.by_component = {"*": _sides(grid, boundary, None)}
+            self.by_component = {"*": _sides(grid, boundary, None, reflecting)}
         stated = [one for sides in self.by_component.values() for pair in sides if pair for one in _each(pair)]
         if not reflecting and any(isinstance(one, Reflecting) for one in stated):
             raise ValueError(
@@ -89,8 +89,9 @@ def _is_by_component(grid: Grid, boundary: Any) -> bool:
     return bool(named - sides)
 
 
-def _sides(grid: Grid, boundary: Any, component: str | None) -> Sides:
+def _sides(grid: Grid, boundary: Any, component: str | None, reflecting: bool) -> Sides:
     """The conditions of one component."""
+    example = "Reflecting()" if reflecting else "Dirichlet(0.0)"
     of_component = "" if component is None else f" of component {component!r}"
     names = _axis_names(grid)
     if grid.ndim > len(AXIS_NAMES) and not all(grid.periodic):
@@ -117,7 +118,7 @@ def _sides(grid: Grid, boundary: Any, component: str | None) -> Sides:
             missing = name + "-+"[pair.index(None)]
             raise ValueError(
                 f"The wall {missing!r}{of_component} has no boundary condition: pass boundary={{'{missing}': "
-                "Dirichlet(0.0), ...}."
+                f"{example}, ...}}."
             )
         sides.append(tuple(_condition(one, grid, axis) for axis, one in [(names.index(name), one) for one in pair]))
     return tuple(sides)
@@ -134,7 +135,7 @@ def _condition(stated: Any, grid: Grid, axis: int) -> Condition:
     if isinstance(stated, type) or isinstance(stated, str | Mapping):
         raise ValueError(
             "A boundary condition is a number, an array, a function of (x, t), or one of Dirichlet(...), Neumann(...), "
-            f"Robin(...), Outflow(), got {stated!r}."
+            f"Robin(...), Outflow(), Reflecting(), got {stated!r}."
         )
     if isinstance(stated, Robin) and grid.placement[axis] == "nodes" and not isinstance(stated.slope_weight, Tracer):
         if float(stated.slope_weight) == 0:

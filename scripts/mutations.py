@@ -967,6 +967,13 @@ MUTATIONS = [
         "tests/volumes/test_remap.py -k rest",
     ),
     Mutation(
+        "volumes: magnetohydrodynamics: fans whose jumps do not add up",
+        "pdejax/equations/magnetohydrodynamics.py",
+        "is_fan &= _adds_up(",
+        "_adds_up(",
+        "tests/volumes/test_magnetohydrodynamics.py -k resonance",
+    ),
+    Mutation(
         "volumes: ideal weights of parabolas in reverse",
         "pdejax/volumes/reconstruction.py",
         "[0.1, 0.6, 0.3]",

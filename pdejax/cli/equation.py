@@ -13,8 +13,9 @@ from pdejax.data.coefficients import axis_entries
 from pdejax.equations import Equation
 
 NONE = "none"
-# What has a function for a coefficient cannot be stated on a command line, nor read from a file.
-_OF_FUNCTIONS = (equations.HeterogeneousDiffusion,)
+# What has a function or another equation for a coefficient cannot be stated on a command line, nor read from a file;
+# what finite volumes alone can solve is not solved there.
+_OF_FUNCTIONS = (equations.HeterogeneousDiffusion, equations.LeadingPart, equations.VlasovPoisson)
 
 
 def names() -> list[str]:

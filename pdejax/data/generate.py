@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pdejax.data.plan import Plan, is_varied, keys_of, stepper_of
 from pdejax.data.provenance import decimal, provenance_of, solver_error_of
 from pdejax.data.solver_error import measure_solver_error
-from pdejax.data.solving import apart_of, check_finite, solve_chunk
+from pdejax.data.solving import apart_of, check_finite, check_initial, solve_chunk
 from pdejax.data.storage import WellWriter, check_parameter_names, read_well, refuse_existing
 from pdejax.data.trajectories import Trajectories, as_names, layout_names
 from pdejax.grid import Grid, Points, same_box
@@ -118,6 +118,7 @@ def generate(
         raise ValueError(
             f"The states have {outcome.frames.shape[2]} channels but there are {len(names)} names: {names}."
         )
+    check_initial(stepper, initial, key)
     check_parameter_names(outcome.parameters)
     _check_memory(shape, dtype, outcome, in_memory=path is None)
     # A few say whether they differ; of large arrays, all samples at once could be more than there is memory.
@@ -202,6 +203,11 @@ def _store_layout(stepper: Any, reference: Any, store: Grid | None) -> tuple[tup
     if store is None:
         return grid.shape, grid.points
     if store.ndim != grid.ndim or not (is_varied(stepper) or same_box(store, grid)):
+        if store.ndim == grid.ndim and store.periodic != grid.periodic:
+            raise ValueError(
+                f"store is periodic {store.periodic} and the solver {grid.periodic}: grid.with_shape({store.shape}) "
+                "has the same walls."
+            )
         raise ValueError(
             f"store has extent {np.asarray(store.extent).tolist()} and the solver {np.asarray(grid.extent).tolist()}: "
             f"store another resolution of the same box, grid.with_shape({store.shape})."

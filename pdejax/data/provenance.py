@@ -11,10 +11,12 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from pdejax.boundary import Reflecting
 from pdejax.data.plan import Plan
 from pdejax.data.solver_error import measured_part, refined
 from pdejax.grid import Grid
 from pdejax.solvers import TimeStepper
+from pdejax.volumes import FiniteVolume
 
 
 def solver_error_of(stepper: Any, errors: list[np.ndarray]) -> dict[str, Any]:
@@ -64,6 +66,7 @@ def provenance_of(
             "discretisation": describe(stepper.discretisation),
             "solver": describe(stepper.solver),
             "substeps": stepper.substeps,
+            "walls": kinds_of_walls(stepper.discretisation),
         }
     device = jax.devices()[0]
     return {
@@ -81,6 +84,17 @@ def provenance_of(
         "versions": {name: _version(name) for name in ("pdejax", "jax", "jaxlib", "numpy")},
         "device": f"{device.platform} ({device.device_kind})",
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def kinds_of_walls(discretisation: Any) -> dict[str, list[Any]]:
+    """What finite volumes meet at their walls, by component and axis, in words: the kinds, not their data."""
+    if not isinstance(discretisation, FiniteVolume):
+        return {}
+    in_words = lambda wall: repr(wall) if isinstance(wall, Reflecting) else type(wall).__name__  # noqa: E731
+    return {
+        name: [[in_words(wall) for wall in pair] if isinstance(pair, tuple) else None for pair in sides]
+        for name, sides in discretisation.walls.by_component.items()
     }
 
 

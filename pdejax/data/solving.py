@@ -13,6 +13,7 @@ from pdejax.data.plan import Plan, keys_of, stepper_of
 from pdejax.data.provenance import decimal
 from pdejax.data.solver_error import on_grid
 from pdejax.data.trajectories import axis_names
+from pdejax.equations import ConservationLaw
 
 
 class Chunk(eqx.Module):
@@ -94,6 +95,21 @@ def _parameters(stepper: Any, declared: dict[str, Array], plan: Plan) -> dict[st
             "was solved with: leave it out, or rename it."
         )
     return layout | coefficients | declared
+
+
+def check_initial(stepper: Any, initial: Any, key: PRNGKeyArray) -> None:
+    """Raises `ValueError` where the first initial state is none of the conservation law that is solved."""
+    initial_key, stepper_key, _ = keys_of(key, 0)
+    made, _ = stepper_of(stepper, stepper_key)
+    law = getattr(made, "equation", None)
+    if not isinstance(law, ConservationLaw):
+        return
+    for name, values in law.positive(jnp.asarray(initial(made.grid, key=initial_key), made.grid.dtype)).items():
+        if not np.all(np.asarray(values) > 0):
+            raise ValueError(
+                f"The initial state of trajectory 0 is no state of {type(law).__name__}: its {name} is as low as "
+                f"{float(np.min(values)):.4g}. Give the initial law a mean (--initial-mean on the command line)."
+            )
 
 
 def check_finite(chunk: Chunk, first: int, plan: Plan) -> None:

@@ -116,6 +116,9 @@ class ConservationLaw(Equation):
     def halted(self, u: States, axis: int) -> States:
         raise self._lacks("halted", "walls that it sticks to")
 
+    def check_state(self, u: States, grid: Any, reflects: list[bool]) -> None:
+        """Raises `ValueError` for a state that makes no sense with walls that reflect, said for each axis."""
+
     def default_flux(self) -> AbstractNumericalFlux:
         return HLL()
 
@@ -151,7 +154,10 @@ class ConservationLaw(Equation):
 
     def _lacks(self, member: str, what: str) -> ValueError:
         name = type(self).__name__
-        return ValueError(f"{name} does not state {what}: define {name}.{member}, or choose what does not need it.")
+        return ValueError(
+            f"{name} does not state {what}: define {name}.{member}, or choose what does not need it "
+            "(`HLL`, primitive variables, `Outflow`)."
+        )
 
     def linear(self, u: AbstractField) -> AbstractField:
         higher = self.higher_derivatives(u)
@@ -160,7 +166,14 @@ class ConservationLaw(Equation):
     def nonlinear(self, t: Any, u: AbstractField) -> AbstractField:
         has_medium = bool(self.parameters(u.ndim))
         whole = u.stack(u.coordinates.map(lambda x: self.medium(x, None))) if has_medium else u
-        terms = [-whole.map(functools.partial(self.flux, axis=a)).derivative(a) for a in range(u.ndim)]
+        fluxes = [whole.map(functools.partial(self.flux, axis=a)) for a in range(u.ndim)]
+        for flux in fluxes:
+            if flux.num_components != u.num_components:
+                raise ValueError(
+                    f"{type(self).__name__}.flux returns one number per component, {u.num_components}, and this one "
+                    f"{flux.num_components}."
+                )
+        terms = [-flux.derivative(a) for a, flux in enumerate(fluxes)]
         if has_medium and self._states("push"):
             terms += [self._pushed(whole, axis) for axis in range(u.ndim)]
         if self.spreads:

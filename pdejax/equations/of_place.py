@@ -16,12 +16,17 @@ def of_place(name: str, value: Any, *, positive: bool = False, nonnegative: bool
     """A coefficient that is a number, or a function of the position x, `(ndim, *place)`, with values `(*place)`."""
     if callable(value):
         return as_module(value)
+    if np.ndim(value) > 0:
+        raise ValueError(f"{name} is a number, or a function of the position, got an array of shape {np.shape(value)}.")
     return coefficient(name, value, positive=positive, nonnegative=nonnegative)
 
 
 def values_at(name: str, given: Any, x: Float[Array, "axis *place"]) -> Float[Array, "*place"]:
     """The values of such a coefficient. Raises `ValueError` where a function returns another shape."""
-    values = jnp.asarray(given(x) if callable(given) else given, x.dtype)
+    values = jnp.asarray(given(x) if callable(given) else given)
+    if jnp.iscomplexobj(values):
+        raise ValueError(f"{name} must be real, got {values.dtype}.")
+    values = values.astype(x.dtype)
     if values.shape not in ((), x.shape[1:]):
         raise ValueError(
             f"{name} at positions of shape {x.shape} has shape {values.shape}: return one value per point."

@@ -16,7 +16,8 @@ from pdejax.grid import Grid
 
 def _bottom(value: Any) -> Any:
     if value is not None and not callable(value):
-        raise ValueError(f"The bottom is a function of position, got {value!r}: leave it out where it is flat.")
+        got = f"an array of shape {jnp.shape(value)}" if jnp.ndim(value) else repr(value)
+        raise ValueError(f"The bottom is a function of position, got {got}: leave it out where it is flat.")
     return None if value is None else as_module(value)
 
 

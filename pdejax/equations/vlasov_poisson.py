@@ -16,7 +16,8 @@ class VlasovPoisson(ConservationLaw):
     up for the mean charge, whatever it is.
 
     Every cell is pushed by all particles: E is part of the medium, made of the whole state, so that only finite volumes
-    read this law. f is nonnegative, x is periodic, and the walls of v (`Outflow()`) lie where f is negligible.
+    read this law. f is a density (which is not checked), x is periodic, and the walls of v (`Outflow()`) lie where f is
+    negligible.
 
     Source: Cheng & Knorr, J. Comput. Phys. 22 (1976) 330.
     """

@@ -157,6 +157,8 @@ def rivals_of_data(
     truth_shape: tuple[int, ...] | None,
 ) -> tuple[dict[str, OnDataGrid], list[str], Grid | None]:
     """The rivals, what was left out and why, and the grid of the modes common to all."""
+    if not isinstance(family, RivalFamily | VolumeRivals):
+        raise TypeError(f"`family` is a RivalFamily(...) or VolumeRivals(FiniteVolume(...)), got {family!r}.")
     if equation is None:
         return {}, [], None
     grid = test.grid.with_dtype(jax.dtypes.canonicalize_dtype(test.u.dtype))
@@ -179,6 +181,7 @@ def rivals_of_data(
     left_out = [f"{'x'.join(map(str, shape))}: {reason}" for shape, reason in reasons.items() if reason is not None]
     if isinstance(family, VolumeRivals):
         shapes = [shape for shape, reason in reasons.items() if reason is None]
+        of_state["made_between"] = test.provenance.get("walls")
         rivals = family.rivals(_in_dtype(equation, grid), grid, dt, states, shapes, **of_state)
     else:
         rivals = classical_rivals(equation, grid, dt, states, family, finest=finest, **of_state)

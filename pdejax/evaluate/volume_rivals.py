@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from pdejax.data.provenance import kinds_of_walls
 from pdejax.equations import ConservationLaw, Equation
 from pdejax.evaluate.coefficients import with_coefficients
 from pdejax.evaluate.on_data_grid import OnDataGrid
@@ -74,16 +75,22 @@ class VolumeRivals:
         *,
         times: Float[np.ndarray, " state"],
         coefficients: Mapping[str, Float[Array | np.ndarray, "state ..."]],
+        made_between: Mapping[str, Any] | None = None,
     ) -> dict[str, OnDataGrid]:
-        """The rivals by name, in the grid's dtype, at these resolutions.
+        """The rivals by name, in the grid's dtype, at these resolutions; `made_between` are the walls of the data, in
+        the words of its provenance.
 
-        Raises `ValueError` for an equation that states no flux, and for another box than that of the data.
+        Raises `ValueError` for an equation that states no flux, and for another box or other walls than those of the
+        data.
         """
         if not isinstance(equation, ConservationLaw):
             raise ValueError(f"{type(equation).__name__} states no flux, which VolumeRivals read: use RivalFamily.")
         own = self.discretisation.grid
         if own.ndim != grid.ndim or not same_box(own, grid):
             raise ValueError(f"VolumeRivals on {own} are none of data on {grid}: build them on the data's box.")
+        stated = kinds_of_walls(self.discretisation)
+        if made_between and made_between != stated:
+            raise ValueError(f"The data was made between the walls {made_between}, and these rivals have {stated}.")
         found: dict[str, OnDataGrid] = {}
         for shape in shapes:
             reading = eqx.tree_at(lambda r: r.grid, self.discretisation, own.with_shape(shape).with_dtype(grid.dtype))

@@ -53,6 +53,13 @@ def check_cells(edges: Array, time: Array) -> None:
         raise ValueError(f"A Riemann problem is solved for time >= 0, got {time}.")
 
 
+def check_states(owner: str, kind: type, *states: Any) -> None:
+    """Raises `TypeError` for what is no state, an array of numbers say."""
+    for state in states:
+        if not isinstance(state, kind):
+            raise TypeError(f"{owner} takes two states {kind.__name__}(...), got {state!r}: name its numbers.")
+
+
 def check_alike(owner: str, left: Array, right: Array) -> None:
     """Raises `ValueError` unless two states have equally many transverse velocities."""
     if left.shape != right.shape:

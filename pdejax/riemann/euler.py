@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from pdejax.riemann.checks import check_alike, numbers
+from pdejax.riemann.checks import check_alike, check_states, numbers
 from pdejax.riemann.self_similar import Fan, Pieces, SelfSimilar, between, edges_of
 
 
@@ -76,6 +76,7 @@ class EulerRiemann(SelfSimilar):
     heat_capacity_ratio: Float[Array, ""]
 
     def __init__(self, left: Gas, right: Gas, heat_capacity_ratio: Any = 1.4):
+        check_states("EulerRiemann", Gas, left, right)
         check_alike("EulerRiemann", left.transverse_velocity, right.transverse_velocity)
         self.left, self.right = left, right
         (ratio,) = numbers("EulerRiemann", {"heat_capacity_ratio": "> 1"}, heat_capacity_ratio=heat_capacity_ratio)

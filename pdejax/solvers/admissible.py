@@ -12,7 +12,9 @@ from pdejax.volumes import FiniteVolume
 
 
 def check_admissible(law: ConservationLaw, volumes: FiniteVolume, u: Array, t: float) -> None:
-    """Raises `ValueError` where a state has what must be positive and is not, naming it, its value and its place."""
+    """Raises `ValueError` where a state has what must be positive and is not, naming it, its value and its place, and
+    where it does not go with the walls."""
+    law.check_state(u, volumes.grid, volumes.reflects)
     if not isinstance(u, Tracer) and (fault := fault_of(law, volumes, u)):
         raise ValueError(f"The state at t = {t:.6g} is no state of {type(law).__name__}: {fault}.")
 
@@ -63,8 +65,9 @@ def check_courant(law: ConservationLaw, volumes: FiniteVolume, u: Array, t: Any,
     number = h * float(rates[index])
     if number > 1 + 1e-6:
         raise ValueError(
-            f"A step of {h:.4g} at t = {float(t):.6g} has the CFL number {number:.3g}, more than one: waves cross "
-            f"{float(rates[index]):.4g} cells per unit of time {_place(volumes.grid, index)}. "
+            f"A step of {h:.4g} at t = {float(t):.6g} has the CFL number {number:.3g}, more than one: "
+            f"waves and what spreads cross {float(rates[index]):.4g} cells per unit of time "
+            f"{_place(volumes.grid, index)}. "
             f"Take dt <= {h / number:.3g}, {int(np.ceil(number))} substeps in place of one, or CourantLimited() to let "
             "the flow decide."
         )

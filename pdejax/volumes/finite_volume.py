@@ -12,6 +12,7 @@ from pdejax.boundary import AntiPeriodic, Condition, Outflow, Reflecting, Robin,
 from pdejax.grid import Grid, check_is_grid
 from pdejax.sides import Walls
 from pdejax.sizes import size
+from pdejax.volumes.checks import check_members
 from pdejax.volumes.constrained_transport import constrained
 from pdejax.volumes.diffusive_faces import diffusive_flux
 from pdejax.volumes.ghost_cells import padded, without
@@ -110,6 +111,13 @@ class FiniteVolume(eqx.Module):
             if any(isinstance(one, Robin) for pair in sides if isinstance(pair, tuple) for one in pair):
                 raise ValueError("FiniteVolume reads no Robin conditions: give Dirichlet(value) or Neumann(slope).")
 
+    @property
+    def reflects(self) -> list[bool]:
+        """Along which axes there is a mirror image beyond a wall, with what points through it turned round."""
+        pairs = [[one[axis] for one in self.walls.by_component.values()] for axis in range(self.grid.ndim)]
+        mirrors = lambda wall: isinstance(wall, Reflecting) and not (wall.free or wall.sticks)  # noqa: E731
+        return [any(mirrors(wall) for pair in along if isinstance(pair, tuple) for wall in pair) for along in pairs]
+
     def encode(self, u: Float[Array, "channel *space"]) -> Float[Array, "channel *space"]:
         """The averages themselves."""
         return u
@@ -130,6 +138,7 @@ class FiniteVolume(eqx.Module):
         names = equation.components(self.grid.ndim)
         self.grid.check_state(u, len(names))
         whole = self.in_medium(equation, u)
+        check_members(equation, t, whole, u, self.grid)
         # Negative densities have no speed of sound; what would go on computing with them stops here.
         rate = jnp.where(equation.admissible(u), jnp.zeros_like(u), jnp.nan)
         fluxes = []

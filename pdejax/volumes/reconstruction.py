@@ -52,6 +52,10 @@ class MUSCL(AbstractReconstruction):
     limiter: Callable[[Array, Array], Array] = eqx.field(static=True, default=van_leer)
     reach: ClassVar[int] = 1  # pyright: ignore[reportIncompatibleMethodOverride]
 
+    def __check_init__(self):
+        if not callable(self.limiter):
+            raise TypeError(f"MUSCL takes a limiter such as pdejax.volumes.van_leer, got {self.limiter!r}.")
+
     def at_edge(self, averages: Sequence[Float[Array, "..."]], fineness: Float[Array, ""]) -> Float[Array, "..."]:
         below, middle, above = averages
         return middle + self.limiter(middle - below, above - middle) / 2

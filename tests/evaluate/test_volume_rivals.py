@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import pdejax as pj
-from pdejax.boundary import Dirichlet, Reflecting
+from pdejax.boundary import Dirichlet, Outflow, Reflecting
 from pdejax.cli.equation import of_data
 from pdejax.equations import Burgers, ShallowWater
 from pdejax.evaluate import OnDataGrid, VolumeRivals, evaluate
@@ -76,6 +76,13 @@ def test_what_makes_no_sense_is_refused(data):
         family.rivals(Burgers(0.1), WALLS, 0.1, np.ones((1, 3, 24, 16)), [(12, 8)], **no_law)
     with pytest.raises(ValueError, match="build them on the data's box"):
         family.rivals(WATER, pj.Grid((24, 16), 1.0, periodic=False), 0.1, np.ones((1, 3, 24, 16)), [(12, 8)], **no_law)
+    with pytest.raises(ValueError, match=r"made between the walls .*Reflecting.*and these rivals have .*Outflow"):
+        others = pj.FiniteVolume(WALLS, MUSCL(), HLL(), Outflow())
+        still = {"still": OnDataGrid(pj.TimeStepper(WATER, reading, 0.1, 6), WALLS)}
+        evaluate(still, data, WATER, family=VolumeRivals(others), progress=False)
+    with pytest.raises(ValueError, match="trajectory 0 is no state of ShallowWater: its depth is as low as -2"):
+        stepper = pj.TimeStepper(WATER, reading, 0.1, 6)
+        pj.generate(stepper, lambda grid, key: -dam(grid, key), num_samples=1, num_steps=1, key=jax.random.key(0))
     with pytest.raises(ValueError, match="none of ShallowWater"):
         family.rivals(WATER, WALLS, 0.1, -np.ones((1, 3, 24, 16)), [(12, 8)], **no_law)
 

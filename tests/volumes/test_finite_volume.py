@@ -321,3 +321,32 @@ def test_what_makes_no_sense_is_named_with_its_place():
         pj.FiniteVolume(grid, boundary=Outflow(), variables="entropy")
     with pytest.raises(ValueError, match="heat_capacity_ratio - 1 must be > 0"):
         Euler(1.0)
+
+
+def test_a_law_of_ones_own_is_looked_at_before_it_is_broadcast():
+    class Gas(pj.equations.ConservationLaw):
+        """The p-system, with one member written wrong at a time."""
+
+        wrong: str = eqx.field(static=True, default="")
+
+        def components(self, ndim):
+            return ("volume", "velocity")
+
+        def flux(self, u, axis):
+            return u[0] ** -1.4 if self.wrong == "flux" else jnp.stack([-u[1], u[0] ** -1.4])
+
+        def wave_speeds(self, left, right, axis):
+            speed = jnp.sqrt(1.4) * jnp.minimum(left, right) ** -1.2
+            return (-speed, speed) if self.wrong == "wave_speeds" else (-speed[0], speed[0])
+
+        def source(self, t, x, u):
+            return -0.5 * u[1] if self.wrong == "source" else jnp.stack([0 * u[1], -0.5 * u[1]])
+
+    grid = cells(16, 1.0, True)
+    u = jnp.stack([1 + 0.1 * jnp.sin(2 * jnp.pi * grid.axes[0]), 0 * grid.axes[0]]).astype(grid.dtype)
+    assert pj.FiniteVolume(grid).tendency(Gas(), 0.0, u).shape == (2, 16)
+    for member in ("flux", "wave_speeds", "source"):
+        with pytest.raises(ValueError, match=f"Gas.{member} returns one number per"):
+            pj.FiniteVolume(grid).tendency(Gas(member), 0.0, u)
+    with pytest.raises(ValueError, match="Gas.flux returns one number per component, 2"):
+        pj.Spectral(grid).tendency(Gas("flux"), 0.0, u)

@@ -436,3 +436,34 @@ def test_what_makes_no_sense_is_named():
     still = LAW.conserved(jnp.ones((8, 1)).at[4:7].set(0.0))
     slope = eqx.filter_jit(eqx.filter_grad(lambda law: jnp.sum(law.wave_speeds(still, 1.1 * still, 0)[1])))(LAW)
     assert np.isfinite(float(slope.heat_capacity_ratio))
+
+
+@pytest.mark.float64
+def test_gas_at_rest_between_walls_stays_at_rest_whatever_the_field():
+    """Field lines that cross a wall are held there; a wall that mirrors them is refused along a line."""
+    grid = pj.Grid(12, 1.0, periodic=False, points="centres")
+    law = Magnetohydrodynamics(5 / 3)
+    u = law.conserved(jnp.broadcast_to(jnp.array([1.0, 0, 0, 0, 0.75, 0.4, -0.3, 1.0])[:, None], (8, 12)))
+    held = pj.FiniteVolume(grid, MUSCL(), HLLD(), Reflecting(sticks=True))
+    np.testing.assert_allclose(pj.solve(law, held, u, [0.0, 0.2]).u[-1], u, atol=1e-13)
+    with pytest.raises(ValueError, match=r"goes through its ends.*sticks=True"):
+        pj.solve(law, pj.FiniteVolume(grid, MUSCL(), HLLD(), Reflecting()), u, [0.0, 0.2])
+
+
+@pytest.mark.float64
+def test_beside_the_resonance_of_a_fast_wave_the_jumps_still_add_up():
+    """Where a fast wave moves as a rotation does, the field behind it is a quotient of small numbers."""
+    law = Magnetohydrodynamics(5 / 3)
+    right = np.array([3.7741, -0.0189, -0.2594, -13.8659, -4.7752, -0.0441, 6.756, 4.2707])
+    left = np.array([0.1223, -0.0343, -0.0836, 0.1317, -4.7752, 0.6166, -0.5775, 1.1602261204239297])
+    for conserve in (lambda w: law.conserved(jnp.asarray(w)), jnp.asarray):
+        shifts = np.concatenate([[0.0], 10.0 ** np.arange(-14, -1), -(10.0 ** np.arange(-14, -1))])
+        lefts = np.repeat(left[:, None], len(shifts), axis=1)
+        lefts[7] += shifts
+        one, other = conserve(lefts), conserve(np.repeat(right[:, None], len(shifts), axis=1))
+        if not bool(jnp.all(law.admissible(one) & law.admissible(other))):
+            continue
+        speeds, states = law.fan(one, other, 0)
+        jumps = jnp.sum(speeds[:, None] * jnp.diff(states, axis=0), axis=0)
+        expected = law.flux(states[-1], 0) - law.flux(states[0], 0)
+        np.testing.assert_allclose(jumps, expected, rtol=1e-6, atol=1e-5)
