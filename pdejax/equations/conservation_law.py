@@ -56,6 +56,17 @@ class ConservationLaw(Equation):
     - `diffusive_flux(w, gradient, axis)`: g_a, of primitive variables and their gradient, `(axis, channel, *place)`;
       with `largest_diffusivity(u)`, a bound of how fast anything spreads, for the length of steps.
 
+    For example the p-system with friction, `v_t - u_x = 0, u_t + (v^-1.4)_x = -u / 2`:
+
+        class Tube(ConservationLaw):
+            def components(self, ndim):              return ("volume", "velocity")
+            def flux(self, u, axis):                 return jnp.stack([-u[1], u[0] ** -1.4])
+            def source(self, t, x, u):               return jnp.stack([0 * u[1], -u[1] / 2])
+            def positive(self, u):                   return {"volume": u[0]}
+            def wave_speeds(self, left, right, axis):
+                fastest = jnp.sqrt(1.4) * jnp.minimum(left[0], right[0]) ** -1.2
+                return -fastest, fastest
+
     `FiniteVolume` reads these. All other readings (Fourier, finite differences, pointwise) read the same law as
     `nonlinear`, the divergence of the flux, for solutions without shocks.
     """

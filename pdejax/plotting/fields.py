@@ -152,15 +152,19 @@ def _images(values: np.ndarray, grid: Grid, names: Sequence[str], units: Sequenc
     inches = np.clip(3.0 * sides / sides.max(), 0.8, None)
     widths = [inches[a] for a, _ in pairs]
     height = max(inches[b] for _, b in pairs) + 0.9
-    # The channels of a plane field stand side by side; in space each has a row of three slices.
+    # The channels of a plane field stand side by side, up to four; in space each has a row of three slices.
+    columns = min(len(values), 4)
     if grid.ndim == 2:
-        figure = new_figure((widths[0] + 1.6) * len(values), height)
-        panels = figure.subplots(1, len(values), squeeze=False)
+        rows = -(-len(values) // columns)
+        figure = new_figure((widths[0] + 1.6) * columns, height * rows)
+        panels = figure.subplots(rows, columns, squeeze=False)
+        for spare in panels.ravel()[len(values) :]:
+            spare.remove()
     else:
         figure = new_figure(sum(widths) + 3.6, height * len(values))
         panels = figure.subplots(len(values), 3, squeeze=False, gridspec_kw={"width_ratios": widths})
     for c, channel in enumerate(values):
-        row = panels[0, c : c + 1] if grid.ndim == 2 else panels[c]
+        row = panels.ravel()[c : c + 1] if grid.ndim == 2 else panels[c]
         limits = colour_limits(channel)
         image = None
         for panel, (a, b) in zip(row, pairs, strict=True):
