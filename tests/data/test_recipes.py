@@ -112,3 +112,25 @@ def test_message_passing_files_hold_averages_of_averages(tmp_path):
     )
     np.testing.assert_allclose(coarse[0, 0], exact, atol=1e-12)
     assert 0.05 <= np.abs(coarse[0, -1] - coarse[0, 0]).max()
+
+
+@pytest.mark.float64
+def test_message_passing_splits_have_draws_of_their_own_whatever_their_sizes(tmp_path):
+    make = runpy.run_path(str(FOLDER / "message_passing.py"))["MakeMessagePassing"]
+    common = {"tasks": ("E1",), "cells": 200}
+    make(out=tmp_path / "all", train=2, valid=1, test=1, **common).run()
+    for split in ("train", "valid", "test"):
+        counts = {"train": 0, "valid": 0, "test": 0, split: 1}
+        make(out=tmp_path / split, **counts, **common).run()
+
+    def phases(folder, split):
+        with h5py.File(tmp_path / folder / f"CE_{split}_E1.h5") as file:
+            return [tuple(row) for row in np.asarray(file[split]["phases"])]
+
+    together = [phases("all", split) for split in ("train", "valid", "test")]
+    assert len({row for rows in together for row in rows}) == 4
+    # Made alone, and of another size, a split begins with the same trajectory.
+    for split, rows in zip(("train", "valid", "test"), together, strict=True):
+        assert phases(split, split) == rows[:1]
+    with pytest.raises(ValueError, match="Nothing to make"):
+        make(out=tmp_path / "none", train=0, valid=0, test=0, **common).run()
