@@ -79,9 +79,17 @@ def test_a_round_dam_of_its_radius_keeps_its_water(shocks, tmp_path):
 
 
 @pytest.mark.float64
-def test_a_gas_in_a_periodic_plane_keeps_its_mass(shocks, tmp_path):
-    shocks["MakePDEBenchShocks"](setup="plane-random", out=tmp_path, samples=2, cells=10).run()
-    with h5py.File(tmp_path / "2D_CFD_Rand_M0.1_Eta1e-08_Zeta1e-08_periodic_10_Train.hdf5") as file:
+def test_a_gas_in_a_periodic_plane_keeps_its_mass(shocks, tmp_path, capsys):
+    make, path = shocks["MakePDEBenchShocks"], tmp_path / "2D_CFD_Rand_M0.1_Eta1e-08_Zeta1e-08_periodic_10_Train.hdf5"
+    with pytest.raises(ValueError, match="--samples 0 must be at least 1"):
+        make(setup="plane-random", out=tmp_path, samples=0, cells=10).run()
+    assert not path.exists()
+    make(setup="plane-random", out=tmp_path, samples=2, cells=10).run()
+    said = capsys.readouterr().out
+    assert f"{path}: 2 trajectories of plane-random, 10 x 10 cells, 21 frames to t = 1." in said
+    # The published sets without friction are of this size.
+    assert shocks["SETUPS"]["plane-random"].cells == (512, 512)
+    with h5py.File(path) as file:
         for name in ("density", "Vx", "Vy", "pressure"):
             assert (file[name].shape, file[name].dtype) == ((2, 21, 10, 10), np.float32)
         assert len(file["t-coordinate"]) == 22 and len(file["y-coordinate"]) == 10
