@@ -1275,6 +1275,27 @@ MUTATIONS = [
         "tests/yee/test_layers.py -k line",
     ),
     Mutation(
+        "yee: lower layers half a cell too thin",
+        "pdejax/yee/walls.py",
+        "(thickness - place if end == 0",
+        "(thickness - 0.5 - place if end == 0",
+        "tests/yee/test_layers.py -k mirror",
+    ),
+    Mutation(
+        "yee: alpha largest at the wall",
+        "pdejax/yee/walls.py",
+        "(thickness * h) * (1 - depth)",
+        "(thickness * h) * depth",
+        "tests/yee/test_layers.py -k mirror",
+    ),
+    Mutation(
+        "yee: layers for the slowest material",
+        "pdejax/yee/maxwell.py",
+        "speed = jnp.max(self.speeds())",
+        "speed = jnp.min(self.speeds())",
+        "tests/yee/test_layers.py -k fastest",
+    ),
+    Mutation(
         "yee: the memory of layers renewed once more when a call opens",
         "pdejax/yee/stepper.py",
         "state.memory, h / 2, False)",
