@@ -918,6 +918,20 @@ MUTATIONS = [
         "tests/volumes/test_media.py -k exact",
     ),
     Mutation(
+        "volumes: speeds of the medium below a face alone",
+        "pdejax/equations/linear_waves.py",
+        "matrices = self._matrix(left), self._matrix(right)",
+        "matrices = self._matrix(left), self._matrix(left)",
+        "tests/volumes/test_media.py -k courant",
+    ),
+    Mutation(
+        "volumes: twice the energy of waves",
+        "pdejax/equations/linear_waves.py",
+        "jnp.sum(self.fields(x, u) * u, axis=0) / 2",
+        "jnp.sum(self.fields(x, u) * u, axis=0)",
+        "tests/volumes/test_media.py -k textbook",
+    ),
+    Mutation(
         "volumes: flux waves that take the other side",
         "pdejax/volumes/numerical_fluxes.py",
         "parts = jnp.sign(speeds)",
