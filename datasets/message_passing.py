@@ -25,6 +25,8 @@ from pdejax.volumes import HLL, WENO
 EXTENT, FRAMES, SIZES = 16.0, 250, (200, 100, 50, 40)
 # Cells that all of the sizes divide.
 MULTIPLE = 200
+# Each split has keys of its own, however many trajectories the others have and whether they are made at all.
+SPLITS = {"train": 0, "valid": 1, "test": 2}
 # How long, and from the three numbers of a trajectory, uniform in (0, 1), alpha, beta and gamma.
 TASKS: dict[str, tuple[float, Callable[[Any], tuple[Any, Any, Any]]]] = {
     "E1": (4.0, lambda z: (0.5, 0.0, 0.0)),
@@ -38,6 +40,11 @@ def equation_of(task: str, key: Any) -> ForcedKortewegDeVriesBurgers:
     for_sines, for_coefficients = jax.random.split(key)
     draws = np.asarray(jax.random.uniform(for_coefficients, (3,), jnp.float32), float)
     return ForcedKortewegDeVriesBurgers(*TASKS[task][1](draws), **random_sines(for_sines, EXTENT))
+
+
+def key_of(seed: int, split: str, sample: int) -> Any:
+    """What a trajectory is drawn from."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), SPLITS[split]), sample)
 
 
 def averaged(u: Any) -> np.ndarray:
@@ -82,7 +89,8 @@ class MakeMessagePassing(Command):
     cells: int = 1600
     """Of the grid that is solved on: a multiple of 200."""
     seed: int = 0
-    """Of everything random; sample i draws from fold_in(key(seed), i), the test set first."""
+    """Of everything random; sample i of split s (train 0, valid 1, test 2) draws from
+    fold_in(fold_in(key(seed), s), i)."""
     overwrite: bool = False
     """Replace files that exist."""
 
@@ -92,26 +100,26 @@ class MakeMessagePassing(Command):
             raise ValueError(f"--tasks are {', '.join(TASKS)}, got {', '.join(sorted(unknown))}.")
         if self.cells < MULTIPLE or self.cells % MULTIPLE:
             raise ValueError(f"--cells is a multiple of {MULTIPLE}, so that averages are exact; got {self.cells}.")
-        splits, first = {}, 0
-        for name, count in (("test", self.test), ("valid", self.valid), ("train", self.train)):
-            splits[name] = range(first, first + count)
-            first += count
-        splits = {name: samples for name, samples in splits.items() if samples}
-        paths = {(task, name): self.out / f"CE_{name}_{task}.h5" for task in self.tasks for name in splits}
+        counts = {name: getattr(self, name) for name in SPLITS}
+        if negative := [name for name, count in counts.items() if count < 0]:
+            raise ValueError(f"--{negative[0]} is a number of trajectories, got {counts[negative[0]]}.")
+        counts = {name: count for name, count in counts.items() if count}
+        if not counts:
+            raise ValueError("Nothing to make: give --train, --valid or --test a number of trajectories.")
+        paths = {(task, name): self.out / f"CE_{name}_{task}.h5" for task in self.tasks for name in counts}
         refuse_existing(list(paths.values()), self.overwrite)
         with new_folder(self.out):
             for (task, name), path in paths.items():
-                self._write(path, task, name, splits[name])
+                self._write(path, task, name, counts[name])
 
-    def _write(self, path: Path, task: str, name: str, samples: range) -> None:
+    def _write(self, path: Path, task: str, name: str, count: int) -> None:
         end = TASKS[task][0]
         times = np.linspace(0.0, end, FRAMES)
-        key = jax.random.key(self.seed)
         leaves: dict[str, list[Any]] = {}
         states: dict[int, list[np.ndarray]] = {size: [] for size in SIZES}
-        with ProgressBar(len(samples), unit="traj", description=f"{task} {name}") as bar:
-            for sample in samples:
-                equation = equation_of(task, jax.random.fold_in(key, sample))
+        with ProgressBar(count, unit="traj", description=f"{task} {name}") as bar:
+            for sample in range(count):
+                equation = equation_of(task, key_of(self.seed, name, sample))
                 u = solved(equation, times, self.cells)
                 for size in SIZES:
                     states[size].append(coarser(u, size))

@@ -18,7 +18,7 @@ import numpy as np
 import pdejax as pj
 from pdejax.boundary import Outflow
 from pdejax.cli import run_script
-from pdejax.cli.command import Command, new_folder, refuse_existing
+from pdejax.cli.command import Command, new_folder, refuse_existing, require
 from pdejax.equations import Euler, ShallowWater
 from pdejax.progress import ProgressBar
 from pdejax.solvers import CourantLimited
@@ -141,7 +141,7 @@ class Setup:
 GAS = {"reconstruction": MUSCL(), "riemann": HLLC(), "variables": "primitive", "positivity": True}
 WATER = {"reconstruction": MUSCL(monotonized_central), "riemann": Roe()}
 TUBE = {"law": Euler(GAMMA), "cells": (1024,), "extent": 2.0, "origin": -1.0, "volumes": GAS, "samples": 10_000}
-PLANE = {"law": Euler(GAMMA), "cells": (128, 128), "extent": 1.0, "origin": 0.0, "volumes": GAS, "samples": 10_000}
+PLANE = {"law": Euler(GAMMA), "cells": (512, 512), "extent": 1.0, "origin": 0.0, "volumes": GAS, "samples": 1000}
 SETUPS = {
     "tube-random": Setup(
         **TUBE,
@@ -241,6 +241,7 @@ class MakePDEBenchShocks(Command):
         jax.config.update("jax_enable_x64", True)
         setup, is_plane = SETUPS[self.setup], self.setup == "plane-random"
         count = setup.samples if self.samples is None else self.samples
+        require(count >= 1, "--samples", count, "at least 1")
         shape = setup.cells if self.cells is None else (self.cells,) * len(setup.cells)
         grid = pj.Grid(shape, setup.extent, setup.periodic, setup.origin, "centres")
         times = np.linspace(0.0, setup.end, setup.num_frames)
@@ -261,6 +262,8 @@ class MakePDEBenchShocks(Command):
                 write_grouped(path, grid, times, blocks(bar), radii, self.seed)
             else:
                 write_stacked(path, grid, times, blocks(bar), count, self.mach if is_plane else None)
+        cells = " x ".join(str(n) for n in shape)
+        print(f"{path}: {count} trajectories of {self.setup}, {cells} cells, {len(times)} frames to t = {setup.end:g}.")
 
 
 if __name__ == "__main__":

@@ -918,6 +918,20 @@ MUTATIONS = [
         "tests/volumes/test_media.py -k exact",
     ),
     Mutation(
+        "volumes: speeds of the medium below a face alone",
+        "pdejax/equations/linear_waves.py",
+        "matrices = self._matrix(left), self._matrix(right)",
+        "matrices = self._matrix(left), self._matrix(left)",
+        "tests/volumes/test_media.py -k courant",
+    ),
+    Mutation(
+        "volumes: twice the energy of waves",
+        "pdejax/equations/linear_waves.py",
+        "jnp.sum(self.fields(x, u) * u, axis=0) / 2",
+        "jnp.sum(self.fields(x, u) * u, axis=0)",
+        "tests/volumes/test_media.py -k textbook",
+    ),
+    Mutation(
         "volumes: flux waves that take the other side",
         "pdejax/volumes/numerical_fluxes.py",
         "parts = jnp.sign(speeds)",
@@ -1280,6 +1294,27 @@ MUTATIONS = [
         "self.decay * memory + self.gain *",
         "self.decay * memory - self.gain *",
         "tests/yee/test_layers.py -k line",
+    ),
+    Mutation(
+        "yee: lower layers half a cell too thin",
+        "pdejax/yee/walls.py",
+        "(thickness - place if end == 0",
+        "(thickness - 0.5 - place if end == 0",
+        "tests/yee/test_layers.py -k mirror",
+    ),
+    Mutation(
+        "yee: alpha largest at the wall",
+        "pdejax/yee/walls.py",
+        "(thickness * h) * (1 - depth)",
+        "(thickness * h) * depth",
+        "tests/yee/test_layers.py -k mirror",
+    ),
+    Mutation(
+        "yee: layers for the slowest material",
+        "pdejax/yee/maxwell.py",
+        "speed = jnp.max(self.speeds())",
+        "speed = jnp.min(self.speeds())",
+        "tests/yee/test_layers.py -k fastest",
     ),
     Mutation(
         "yee: the memory of layers renewed once more when a call opens",

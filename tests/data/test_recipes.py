@@ -79,9 +79,17 @@ def test_a_round_dam_of_its_radius_keeps_its_water(shocks, tmp_path):
 
 
 @pytest.mark.float64
-def test_a_gas_in_a_periodic_plane_keeps_its_mass(shocks, tmp_path):
-    shocks["MakePDEBenchShocks"](setup="plane-random", out=tmp_path, samples=2, cells=10).run()
-    with h5py.File(tmp_path / "2D_CFD_Rand_M0.1_Eta1e-08_Zeta1e-08_periodic_10_Train.hdf5") as file:
+def test_a_gas_in_a_periodic_plane_keeps_its_mass(shocks, tmp_path, capsys):
+    make, path = shocks["MakePDEBenchShocks"], tmp_path / "2D_CFD_Rand_M0.1_Eta1e-08_Zeta1e-08_periodic_10_Train.hdf5"
+    with pytest.raises(ValueError, match="--samples 0 must be at least 1"):
+        make(setup="plane-random", out=tmp_path, samples=0, cells=10).run()
+    assert not path.exists()
+    make(setup="plane-random", out=tmp_path, samples=2, cells=10).run()
+    said = capsys.readouterr().out
+    assert f"{path}: 2 trajectories of plane-random, 10 x 10 cells, 21 frames to t = 1." in said
+    # The published sets without friction are of this size.
+    assert shocks["SETUPS"]["plane-random"].cells == (512, 512)
+    with h5py.File(path) as file:
         for name in ("density", "Vx", "Vy", "pressure"):
             assert (file[name].shape, file[name].dtype) == ((2, 21, 10, 10), np.float32)
         assert len(file["t-coordinate"]) == 22 and len(file["y-coordinate"]) == 10
@@ -112,3 +120,25 @@ def test_message_passing_files_hold_averages_of_averages(tmp_path):
     )
     np.testing.assert_allclose(coarse[0, 0], exact, atol=1e-12)
     assert 0.05 <= np.abs(coarse[0, -1] - coarse[0, 0]).max()
+
+
+@pytest.mark.float64
+def test_message_passing_splits_have_draws_of_their_own_whatever_their_sizes(tmp_path):
+    make = runpy.run_path(str(FOLDER / "message_passing.py"))["MakeMessagePassing"]
+    common = {"tasks": ("E1",), "cells": 200}
+    make(out=tmp_path / "all", train=2, valid=1, test=1, **common).run()
+    for split in ("train", "valid", "test"):
+        counts = {"train": 0, "valid": 0, "test": 0, split: 1}
+        make(out=tmp_path / split, **counts, **common).run()
+
+    def phases(folder, split):
+        with h5py.File(tmp_path / folder / f"CE_{split}_E1.h5") as file:
+            return [tuple(row) for row in np.asarray(file[split]["phases"])]
+
+    together = [phases("all", split) for split in ("train", "valid", "test")]
+    assert len({row for rows in together for row in rows}) == 4
+    # Made alone, and of another size, a split begins with the same trajectory.
+    for split, rows in zip(("train", "valid", "test"), together, strict=True):
+        assert phases(split, split) == rows[:1]
+    with pytest.raises(ValueError, match="Nothing to make"):
+        make(out=tmp_path / "none", train=0, valid=0, test=0, **common).run()

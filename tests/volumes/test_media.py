@@ -221,6 +221,51 @@ def test_a_pulse_is_reflected_and_transmitted_at_an_interface(law):
     assert np.all(np.diff(energy) < 1e-9 * energy[0]) and energy[-1] > 0.995 * energy[0]
 
 
+@pytest.mark.float64
+def test_the_energy_is_that_of_the_textbook():
+    """Of fields that are constant, in media that are."""
+    density, bulk, shear, permittivity, permeability = 1.2, 2.0, 0.7, 1.3, 0.6
+    x = jnp.zeros((2, 1))
+    w = np.random.default_rng(5).normal(size=6)
+    p, v, electric, magnetic = w[0], w[1:3], w[:3], w[3:]
+    # Two strains and a shear, nothing along z, and the momentum.
+    (e_xx, e_yy, g_xy), momentum = w[:3], w[3:5]
+    deviator = np.array([[e_xx, g_xy / 2, 0], [g_xy / 2, e_yy, 0], [0, 0, 0]]) - np.eye(3) * (e_xx + e_yy) / 3
+    stretched = bulk * (e_xx + e_yy) ** 2 / 2 + shear * np.sum(deviator**2) + momentum @ momentum / (2 * density)
+    sound, solid, glow = (
+        Acoustics(density, bulk),
+        Elasticity(density, bulk, shear),
+        Maxwell(permittivity, permeability),
+    )
+    column = lambda *parts: jnp.asarray(np.hstack(parts))[:, None]  # noqa: E731
+    expected = [
+        p**2 / (2 * bulk) + density * v @ v / 2,
+        stretched,
+        permittivity * electric @ electric / 2 + permeability * magnetic @ magnetic / 2,
+    ]
+    found = [
+        sound.energy(x, sound.state(x, column(p, v))),
+        solid.energy(x, column(w[:3], momentum)),
+        glow.energy(x, glow.state(x, column(electric, magnetic))),
+    ]
+    np.testing.assert_allclose(np.concatenate(found), expected, rtol=1e-13)
+
+
+@pytest.mark.float64
+def test_cells_beside_a_jump_have_the_courant_rate_of_the_faster_side():
+    """Speeds of 1 and, in four cells of twelve, 2: at both ends of these the cell beside them is as fast."""
+    fast = lambda slow, value: lambda x: jnp.where(jnp.abs(x[0] - 0.5) < 1 / 6, value, slow)  # noqa: E731
+    reading = pj.FiniteVolume(pj.Grid(12, 1.0, points="centres"), riemann=FluxWaves())
+    expected = 12 * np.array([1, 1, 1, 2, 2, 2, 2, 2, 2, 1, 1, 1])
+    for law in (
+        Acoustics(fast(1.0, 0.5), fast(1.0, 2.0)),
+        Elasticity(fast(1.0, 0.5), fast(0.6, 1.2), fast(0.3, 0.6)),
+        Maxwell(fast(1.0, 0.5), fast(1.0, 0.5)),
+    ):
+        u = jnp.zeros((len(law.components(1)), 12))
+        np.testing.assert_allclose(reading.courant_rates(law, 0.0, u), expected, rtol=1e-12)
+
+
 class Medium(eqx.Module):
     """`1 / c = 1 + a sin(2 pi x)`, where the impedance is 1.7: density and bulk modulus are the slowness and the speed
     times the impedance, and no wave is reflected."""

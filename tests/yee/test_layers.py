@@ -8,6 +8,7 @@ import pytest
 
 from pdejax import Grid, yee
 from pdejax.yee import Conductor, Maxwell, PerfectlyMatchedLayer, YeeStepper
+from pdejax.yee.walls import stretching
 
 pytestmark = pytest.mark.float64
 H = (1.0, 0.8, 1.1)
@@ -119,3 +120,38 @@ def test_oblique_waves_around_a_periodic_axis():
 
     error = np.abs(frames(12, PerfectlyMatchedLayer(12)) - frames(130, None)).max() / 0.5
     assert 1e-6 < error < 1e-4, error
+
+
+def test_layers_at_both_walls_are_mirror_images_and_as_the_formulas_say():
+    """In the middle of cells, where place a of n is met by n - 1 - a, and on their edges, where it is met by n - a."""
+    n, thickness, h, speed, dt = 13, 4, 0.7, 1.3, 0.2
+    grid, layer = Grid(n, n * h, periodic=False), PerfectlyMatchedLayer(thickness, stretching=2.0, shift=0.3)
+    for name, half in (("Ey", 0.0), ("Hz", 0.5)):
+        at_both = stretching(((layer, layer),), grid, name, 0, speed, dt)
+        kappa, decay, gain = at_both.kappa, np.ones(n), np.zeros(n)
+        for whole, part in ((decay, at_both.decay), (gain, at_both.gain)):
+            whole[:thickness], whole[-thickness:] = part[:thickness], part[thickness:]
+        for whole in (kappa, decay, gain):
+            # The edge at the upper wall, n, is not stored: a conductor holds it.
+            ours, mirrored = (whole, whole[::-1]) if half else (whole[1:], whole[:0:-1])
+            deep = slice(thickness) if half else slice(thickness - 1)
+            np.testing.assert_allclose(ours[deep], mirrored[deep], rtol=1e-13, atol=1e-15)
+        depth = (thickness - np.arange(thickness) - half) / thickness
+        sigma = 4.5 * speed / h * depth**3.5
+        alpha = 0.3 * speed / (thickness * h) * (1 - depth)
+        stretched = 1 + depth**3.5
+        np.testing.assert_allclose(kappa[:thickness], stretched, rtol=1e-13)
+        np.testing.assert_array_equal(kappa[thickness:-thickness], 1)
+        np.testing.assert_allclose(decay[:thickness], np.exp(-(sigma / stretched + alpha) * dt), rtol=1e-13)
+        expected = sigma * (decay[:thickness] - 1) / (stretched * (sigma + stretched * alpha))
+        np.testing.assert_allclose(gain[:thickness], expected, rtol=1e-12)
+
+
+def test_layers_follow_the_fastest_material():
+    """Where light is slow in half of the box, the layers are those of the other half."""
+    grid, layer = Grid(20, 20.0, periodic=False), PerfectlyMatchedLayer(5)
+    common = {"boundary": layer, "components": ("Ey", "Hz")}
+    mixed = Maxwell(grid, lambda x: jnp.where(x[0] < 10, 1.0, 9.0), **common).stretchings(0.1)
+    for key, one in Maxwell(grid, 1.0, **common).stretchings(0.1).items():
+        np.testing.assert_allclose(mixed[key].decay, one.decay, rtol=1e-13)
+        assert np.min(one.decay) < 0.9
