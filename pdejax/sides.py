@@ -47,6 +47,13 @@ class Walls(eqx.Module):
         if len(turning) > 1:
             raise ValueError("An axis is anti-periodic for all components or for none: state it for each of them.")
 
+    @property
+    def fit_every_resolution(self) -> bool:
+        """Whether no datum is an array, with an entry per point of the wall."""
+        stated = [one for sides in self.by_component.values() for pair in sides if pair for one in _each(pair)]
+        data = [getattr(one, "value", 0.0) for one in stated]
+        return all(callable(datum) or jnp.ndim(datum) == 0 for datum in data)
+
     def of(self, names: Sequence[str], equation: str) -> tuple[Sides, ...]:
         """One `Sides` per component. Raises `ValueError` for names that the equation does not have, and for those it
         has and `boundary` does not."""

@@ -114,7 +114,7 @@ def refined(stepper: TimeStepper) -> TimeStepper:
         dealiasing = "auto" if discretisation.mask is not None else discretisation.dealiasing
         discretisation = Spectral(fine, dealiasing, discretisation.cheap_forms)
     elif isinstance(discretisation, FiniteVolume):
-        if all(jnp.ndim(datum) == 0 for datum in jax.tree.leaves(discretisation.walls)):
+        if discretisation.walls.fit_every_resolution:
             discretisation = eqx.tree_at(lambda reading: reading.grid, discretisation, fine)
     elif isinstance(discretisation, FiniteDifference) and all(grid.periodic + grid.is_uniform):
         # Anti-periodic axes stay so.

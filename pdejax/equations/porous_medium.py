@@ -55,7 +55,8 @@ class PorousMedium(ConservationLaw):
         return _power(u, self.exponent.astype(u.dtype))
 
     def conserved(self, w: States) -> States:
-        return _power(w, 1 / self.exponent.astype(w.dtype))
+        # A reconstruction may pass below zero.
+        return _power(jnp.maximum(w, 0), 1 / self.exponent.astype(w.dtype))
 
     def reflected(self, u: States, axis: int) -> States:
         return u

@@ -111,7 +111,7 @@ class ShallowWater(ConservationLaw):
     def wave_speeds(self, left: States, right: States, axis: int) -> tuple[Speeds, Speeds]:
         velocity, celerity = self._roe_average(left, right)
         of_left, of_right = (self.velocity(u)[axis] for u in (left, right))
-        c_left, c_right = (jnp.sqrt(self._gravity(u) * u[0]) for u in (left, right))
+        c_left, c_right = (_root(self._gravity(u) * u[0]) for u in (left, right))
         # Onto dry ground water runs with twice its celerity.
         slowest = jnp.where(
             left[0] > 0, jnp.minimum(of_left - c_left, velocity[axis] - celerity), of_right - 2 * c_right
@@ -161,10 +161,10 @@ class ShallowWater(ConservationLaw):
 
     def _roe_average(self, left: States, right: States) -> tuple[Array, Array]:
         """Velocity and celerity of the state at which the linearised law has the jump's own waves."""
-        weights = jnp.sqrt(left[0]), jnp.sqrt(right[0])
+        weights = _root(left[0]), _root(right[0])
         share = _over(weights[0], weights[0] + weights[1])
         velocity = share * self.velocity(left) + (1 - share) * self.velocity(right)
-        return velocity, jnp.sqrt(self._gravity(left) * (left[0] + right[0]) / 2)
+        return velocity, _root(self._gravity(left) * (left[0] + right[0]) / 2)
 
     def _discharge(self, u: States) -> Array:
         return u[1:] if self.bottom is None else u[1:-1]
@@ -180,3 +180,8 @@ class ShallowWater(ConservationLaw):
 def _over(share: Array, whole: Array) -> Array:
     """Zero where there is no water at a step of the bottom."""
     return share / jnp.where(whole == 0, 1, whole) * (whole != 0)
+
+
+def _root(x: Array) -> Array:
+    """The square root, with the derivative zero at zero."""
+    return jnp.where(x == 0, 0.0, jnp.sqrt(jnp.where(x == 0, 1.0, x)))

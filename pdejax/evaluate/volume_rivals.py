@@ -57,7 +57,7 @@ class VolumeRivals:
                 raise ValueError(f"VolumeRivals needs {name} in (0, 1], got {values}.")
         if not self.schemes:
             raise ValueError("VolumeRivals needs a scheme, such as (MUSCL(), SSPRK3()).")
-        if any(jnp.ndim(datum) > 0 for datum in jax.tree.leaves(self.discretisation.walls)):
+        if not self.discretisation.walls.fit_every_resolution:
             raise ValueError("VolumeRivals needs data of walls that fit every resolution: functions, not arrays.")
 
     def shapes(self, grid: Grid) -> list[tuple[int, ...]]:

@@ -19,6 +19,8 @@ from pdejax.volumes import FiniteVolume
 
 # Steps of finite volumes are halved down to this share of the limit.
 _SHORTEST = 2.0**-8
+# The CFL number of a step at its end, with the waves that are there then.
+_BEYOND = 1.05
 # Applications of the right-hand side's derivative before the first step, in pairs; every later step adds one pair.
 _FIRST_PAIRS = 15
 
@@ -36,8 +38,9 @@ class CourantLimited(eqx.Module):
     of the interval evenly: solvers whose coefficients or history belong to one step size keep them.
 
     Finite volumes have no smooth right-hand side; there the largest stable step is that of CFL number one, with the
-    wave speeds that the law states. A step to a state that the law does not admit (a negative density) is taken again
-    with half the length: with `positivity` and flux HLL it is proven to lead to none at a CFL number of 1/12.
+    wave speeds that the law states. A step to a state that the law does not admit (a negative density), or whose waves
+    are too fast for it (what flows in changed meanwhile), is taken again with half the length: with `positivity` and
+    flux HLL it is proven to lead to no negative density at a CFL number of 1/12.
 
     It guards stability and nothing else: what changes without limiting the step (a force in time) is not seen.
 
@@ -142,9 +145,12 @@ class CourantController(diffrax.AbstractStepSizeController):
         after = (vector, h, limit)
         if not isinstance(self.explicit, _Waves):
             return True, t1, t1 + h, False, after, diffrax.RESULTS.successful
-        # A state that is none, with a negative density say, is stepped to once more with half the step.
-        keep, half = self.explicit.admits(y1_candidate), (t1 - t0) / 2
-        again = jnp.where(half > before * _SHORTEST, t0 + half, t1)
+        # A state that is none, with a negative density say, is stepped to once more with half the step; and one whose
+        # waves are too fast for the step that led to it, because of what flows in meanwhile or of a source.
+        half, within = (t1 - t0) / 2, self.limited.fraction * (t1 - t0) <= _BEYOND * limit
+        keep, whole = self.explicit.admits(y1_candidate) & within, self.times[-1] - self.times[0]
+        shortest = jnp.where(within, _SHORTEST * jnp.minimum(before, whole), _SHORTEST**4 * whole)
+        again = jnp.where(half > shortest, t0 + half, t1)
         after = jax.tree.map(lambda new, old: jnp.where(keep, new, old), after, (earlier, half, before))
         return keep, jnp.where(keep, t1, t0), jnp.where(keep, t1 + h, again), False, after, diffrax.RESULTS.successful
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from pdejax.boundary import AntiPeriodic, Condition, Outflow, Reflecting, Robin, Sides
+from pdejax.boundary import AntiPeriodic, Condition, Neumann, Outflow, Reflecting, Robin, Sides
 from pdejax.grid import Grid, check_is_grid
 from pdejax.sides import Walls
 from pdejax.sizes import size
@@ -52,9 +52,10 @@ class FiniteVolume(eqx.Module):
 
     A face has one value, that of its middle: along one dimension the order is the reconstruction's; in more dimensions
     it is the second, except for linear laws with constant coefficients. Sources and media are taken at centres, and
-    diffusive fluxes are central differences: second order. Higher derivatives that a law states (diffusion, dispersion)
-    are central differences of averages, of order 4 beside WENO 5 and of order 2 beside the others, around periodic
-    boxes alone.
+    diffusive fluxes are central differences: second order. Beside walls with values (`Dirichlet`) and open ones
+    (`Outflow`) what flows in or out is met with first order. Higher derivatives that a law states (diffusion,
+    dispersion) are central differences of averages, of order 4 beside WENO 5 and of order 2 beside the others, around
+    periodic boxes alone.
 
     Fields without sources, of laws that have them, keep the `pdejax.volumes.divergence` of the initial state to
     rounding (`pdejax.volumes.constrained_transport`).
@@ -170,8 +171,12 @@ class FiniteVolume(eqx.Module):
             at_faces = jnp.maximum(jnp.abs(slowest), jnp.abs(fastest))[None]
             fastest = jnp.maximum(without(at_faces, axis, 0, 1), without(at_faces, axis, 1, 0))[0]
             rates = rates + fastest / h
-            diffusivity = equation.largest_diffusivity(whole)
-            rates = rates if diffusivity is None else rates + 2 * diffusivity / h**2
+            diffusivity = equation.largest_diffusivity(states)
+            if diffusivity is not None:
+                # Also of what lies beyond a wall, and flows in.
+                both = jnp.maximum(without(diffusivity[None], axis, 0, 1), without(diffusivity[None], axis, 1, 0))
+                fastest = jnp.maximum(without(both, axis, 0, 1), without(both, axis, 1, 0))[0]
+                rates = rates + 2 * fastest / h**2
         return rates
 
     @property
@@ -191,7 +196,8 @@ class FiniteVolume(eqx.Module):
         flux = self.flux_between(law, seen, axis)
         if not law.spreads:
             return flux
-        return flux - diffusive_flux(law, self.padded(law, t, whole, axis, 1), self.grid, axis)
+        sides = self.walls.of(law.components(self.grid.ndim), type(law).__name__)
+        return flux - diffusive_flux(law, self.padded(law, t, whole, axis, 1), sides, self.grid, axis)
 
     def flux_between(self, law: Any, seen: tuple[Array, Array], axis: int) -> Array:
         """The numerical flux of two states."""
@@ -260,11 +266,11 @@ class FiniteVolume(eqx.Module):
 
 
 def _of_medium(sides: tuple[Sides, ...]) -> Sides:
-    """Beyond walls that reflect lies the mirror image of the medium, too; beyond others its last cell goes on."""
+    """The medium goes on beyond a wall as the first component does: as its mirror image, or as its last cell."""
 
     def at(axis: int, end: int) -> Condition:
-        reflects = any(isinstance(one[axis][end], Reflecting) for one in sides)  # type: ignore[index]
-        return Reflecting() if reflects else Outflow()
+        mirrors = isinstance(sides[0][axis][end], Reflecting | Neumann)  # type: ignore[index]
+        return Reflecting() if mirrors else Outflow()
 
     return tuple(pair if pair is None else (at(axis, 0), at(axis, -1)) for axis, pair in enumerate(sides[0]))
 

@@ -91,8 +91,11 @@ class WENO(AbstractReconstruction):
         tau = jnp.abs(roughness[0] - roughness[-1])
         size = sum(average * average for average in averages) / len(averages)
         # What is left of it in a vacuum only keeps the quotient finite.
-        epsilon = fineness**4 * size + jnp.finfo(tau.dtype).tiny ** 0.5
-        weights = [share * (1 + (tau / (beta + epsilon)) ** 2) for share, beta in zip(ideal, roughness, strict=True)]
+        epsilon = fineness**4 * size + jnp.finfo(tau.dtype).tiny
+        # On many cells the square of such a quotient overflows; by then no other stencil has a share.
+        most = float(jnp.finfo(tau.dtype).max) ** 0.25
+        quotients = [jnp.minimum(tau / (beta + epsilon), most) for beta in roughness]
+        weights = [share * (1 + quotient**2) for share, quotient in zip(ideal, quotients, strict=True)]
         blend = sum(w * v for w, v in zip(weights, values, strict=True))
         return jnp.asarray(blend) / sum(weights)
 

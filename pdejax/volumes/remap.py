@@ -35,6 +35,7 @@ def remap(u: Float[Array | np.ndarray, "..."], grid: Grid, target: Grid) -> Floa
     if jnp.shape(u)[-grid.ndim :] != grid.shape:
         raise ValueError(f"This grid has shape {grid.shape} but the array ends in {jnp.shape(u)[-grid.ndim :]}.")
     out = jnp.asarray(u)
+    out = out.astype(jnp.promote_types(out.dtype, jnp.float32)) if not jnp.issubdtype(out.dtype, jnp.floating) else out
     for axis in range(grid.ndim):
         shifts = [0.0 if one.points[axis] == "centres" else -0.5 / one.shape[axis] for one in (grid, target)]
         if grid.shape[axis] != target.shape[axis] or shifts[0] != shifts[1]:

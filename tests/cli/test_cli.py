@@ -377,7 +377,7 @@ def test_fields_are_components_where_the_user_says_so(capsys):
         with_components(foreign, pj.equations.KolmogorovFlow(0.1), explicit=True)
     with pytest.raises(ValueError, match="the fields p, q: name their equation with --equation, or say"):
         with_components(foreign, pj.equations.KolmogorovFlow(0.1), explicit=False)
-    with pytest.raises(ValueError, match=r"--equation Unknown: there is none of this name\. They are Advection"):
+    with pytest.raises(ValueError, match=r"--equation Unknown: there is none of this name\. They are Acoustics"):
         of_data(foreign, "Unknown", {})
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import pdejax as pj
-from pdejax.boundary import Outflow, Reflecting
+from pdejax.boundary import Neumann, Outflow, Reflecting
 from pdejax.equations import ShallowWater
 from pdejax.testing import Manufactured, observed_orders
 from pdejax.volumes import HLL, HLLC, MUSCL, WENO, PiecewiseConstant, Roe, Rusanov
@@ -128,6 +128,36 @@ def test_a_wave_that_runs_over_an_island_loses_no_water():
     assert float(jnp.min(frames[:, 0])) > 0
     top = int(jnp.argmax(ground))
     assert float(jnp.max(frames[1:, 0, top])) > 1e-3
+
+
+@pytest.mark.float64
+def test_gradients_exist_where_the_ground_stands_above_the_water():
+    grid = cells(16, 1.0, True)
+    law = ShallowWater(9.81, lambda x: 1.5 * jnp.exp(-(((x[0] - 0.5) / 0.1) ** 2)))
+    depth = jnp.maximum(1 - law.medium(grid.coordinates(), None)[0], 1e-6)
+    reading, u = (
+        pj.FiniteVolume(grid, positivity=True),
+        jnp.stack([depth, 0.01 * depth * (1 + 0.3 * jnp.sin(7 * grid.axes[0]))]),
+    )
+    size = jax.jit(lambda a: jnp.sum(reading.tendency(law, 0.0, u.at[0].multiply(a)) ** 2))
+    np.testing.assert_allclose(jax.grad(size)(1.0), (size(1 + 1e-6) - size(1 - 1e-6)) / 2e-6, rtol=1e-4)
+
+
+@pytest.mark.float64
+def test_a_lake_between_walls_of_other_kinds_stays_at_rest():
+    """The ground goes on beyond a wall as the depth does."""
+    grid, law = cells(16), ShallowWater(9.81, lambda x: 0.3 * x[0] + 0.1 * jnp.sin(9 * x[0]))
+    depth = 2.0 - law.medium(grid.coordinates(), None)[0]
+    still = jnp.stack([depth, 0 * depth])
+    walls = (
+        Neumann(0.0),
+        {"depth": Neumann(0.0), "discharge_x": 0.0},
+        {"depth": Outflow(), "discharge_x": Reflecting()},
+        {"x-": Outflow(), "x+": Reflecting()},
+    )
+    readings = [pj.FiniteVolume(grid, WENO(5), HLL(), boundary) for boundary in walls]
+    for rate in jax.jit(lambda u: [reading.tendency(law, 0.0, u) for reading in readings])(still):
+        np.testing.assert_allclose(rate, 0, atol=1e-11)
 
 
 def test_bottoms_that_are_none_are_refused():

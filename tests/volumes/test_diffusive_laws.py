@@ -194,6 +194,46 @@ def test_a_drop_in_a_porous_medium_spreads_like_barenblatt(ndim):
             PorousMedium(1.0)
 
 
+@pytest.mark.float64
+def test_values_at_walls_are_at_the_wall_for_what_spreads():
+    """A steady profile between two values, and Couette's plates, both exact. Nothing is filled from a wall
+    with steps that do not see how fast that is."""
+
+    def error(n):
+        grid = cells(n)
+        exact = jnp.sqrt(1 - 0.75 * grid.axes[0])
+        reading = pj.FiniteVolume(grid, boundary={"x-": 1.0, "x+": 0.5})
+        end = pj.solve(PorousMedium(2.0), reading, exact[None], [0.0, 3.0]).u[-1, 0]
+        return float(jnp.max(jnp.abs(end - exact)))
+
+    # What flows is a line: met exactly.
+    assert error(8) < 1e-12
+    gas, grid = CompressibleNavierStokes(1.4, shear_viscosity=0.1), cells((3, 9), 1.0, (True, False))
+    one, y = jnp.ones((3, 9)), grid.coordinates()[1]
+    flow = gas.conserved(jnp.stack([one, 0.05 * y, 0 * one, one]))
+    plates = {"density": Reflecting(), "momentum_y": Reflecting(), "energy": Reflecting()}
+    plates |= {"momentum_x": {"y-": 0.0, "y+": 0.05}}
+    with_friction, without = (
+        pj.FiniteVolume(grid, MUSCL(), HLLC(), plates).face_fluxes(law, 0.0, flow, 1) for law in (gas, Euler(1.4))
+    )
+    np.testing.assert_allclose((without - with_friction)[1], 0.1 * 0.05, rtol=1e-10)
+    empty = pj.FiniteVolume(cells(16), boundary={"x-": 1.0, "x+": Reflecting()})
+    filled = pj.solve(PorousMedium(2.0), empty, jnp.zeros((1, 16)), [0.0, 0.05]).u[-1, 0]
+    assert float(filled[0]) > 0.8 and float(filled[-1]) == 0 and bool(jnp.all(jnp.diff(filled) <= 0))
+
+
+def test_how_fast_anything_spreads():
+    """What limits steps: friction along a wave, heat, and the porous medium where it is fullest."""
+    gas = CompressibleNavierStokes(1.4, shear_viscosity=0.3, bulk_viscosity=0.1, conductivity=5.0)
+    u = jnp.array([[2.0], [0.0], [1.0]])
+    np.testing.assert_allclose(gas.largest_diffusivity(u), 0.4 * 5.0 / 2.0, rtol=1e-6)
+    np.testing.assert_allclose(PorousMedium(3.0).largest_diffusivity(jnp.array([[2.0]])), 12.0, rtol=1e-6)
+    # A density that alternates from cell to cell has no slope at them: no field.
+    plane = cells((6, 4), 1.0, (True, False))
+    even = jnp.ones((1, 6, 4)) + 0.5 * (-1.0) ** jnp.arange(6)[None, :, None]
+    np.testing.assert_allclose(VlasovPoisson().electric_field(plane.coordinates(), even), 0, atol=1e-6)
+
+
 def root_of_the_dispersion(k, drift, guess):
     """The frequency w of a wave on two Maxwellian streams, and its rate of growth:
     `1 + sum of (1 + z Z(z)) / (2 k^2) = 0` with `z = (w / k -+ drift) / sqrt(2)`."""

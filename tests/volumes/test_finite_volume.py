@@ -350,3 +350,38 @@ def test_a_law_of_ones_own_is_looked_at_before_it_is_broadcast():
             pj.FiniteVolume(grid).tendency(Gas(member), 0.0, u)
     with pytest.raises(ValueError, match="Gas.flux returns one number per component, 2"):
         pj.Spectral(grid).tendency(Gas("flux"), 0.0, u)
+
+
+@pytest.mark.float64
+def test_steps_follow_what_arrives_in_the_middle_of_them():
+    """Through a wall whose value wakes or jumps, and from a force: nothing moves when the first step begins."""
+    line = cells(64)
+    wakes = {"x-": Dirichlet(lambda x, t: jnp.sin(t)), "x+": Outflow()}
+    jumps = {"x-": Dirichlet(lambda x, t: jnp.where(t > 0.3, 5.0, 0.1)), "x+": Outflow()}
+    sine = {name: jnp.array([value]) for name, value in (("amplitudes", 2.0), ("frequencies", 0.4), ("phases", 0.0))}
+    forced = pj.equations.ForcedKortewegDeVriesBurgers(0.5, 0.0, 0.0, **sine, wavenumbers=jnp.array([np.pi / 4]))
+    for law, reading, start, times, small in (
+        (InviscidBurgers(), pj.FiniteVolume(line, boundary=wakes), jnp.zeros((1, 64)), [0.0, 1.0], 2e-3),
+        (InviscidBurgers(), pj.FiniteVolume(line, boundary=jumps), jnp.full((1, 64), 0.1), [0.0, 0.35], 5e-4),
+        (forced, pj.FiniteVolume(cells(64, 16.0, True)), jnp.zeros((1, 64)), [0.0, 4.0], 1e-2),
+    ):
+        found = pj.solve(law, reading, start, times)
+        exact = pj.solve(law, reading, start, times, dt=small).u[-1]
+        assert int(found.num_rejected) > 0
+        assert float(jnp.mean(jnp.abs(found.u[-1] - exact))) < 0.02 * float(jnp.max(jnp.abs(exact)))
+
+
+def test_weno_on_many_cells_and_in_any_units_in_single_precision():
+    grid = pj.Grid(65536, 1.0, points="centres").with_dtype(jnp.float32)
+    step = jnp.where(grid.coordinates() > 0.5, 1.0, 0.0).astype(jnp.float32)
+    assert bool(jnp.all(jnp.isfinite(pj.FiniteVolume(grid, WENO(5)).tendency(InviscidBurgers(), 0.0, step))))
+    small = pj.Grid(64, 1.0, points="centres").with_dtype(jnp.float32)
+    wave = (0.3 + 0.2 * jnp.sin(2 * jnp.pi * small.coordinates())).astype(jnp.float32)
+    rates = [
+        pj.FiniteVolume(small, WENO(3), HLL()).tendency(
+            TrafficFlow(1.0, scale), 0.0, (wave * scale).astype(jnp.float32)
+        )
+        for scale in (1.0, 1e-6, 1e-12)
+    ]
+    for rate, scale in zip(rates[1:], (1e-6, 1e-12), strict=True):
+        np.testing.assert_allclose(rate / scale, rates[0], atol=2e-3)
