@@ -294,12 +294,13 @@ HEADER = """# Waves carried and breaking
 `python benchmarks/shocks.py`, double precision; {header}.
 
 How to read it. jax-cfd's scheme evaluates its flux once per step, with the step in it, and is exact for a constant
-velocity at CFL number one in one dimension; ours evaluate theirs two (MUSCL) or three times (WENO 5), and the step is
-not in it. So at equal resolution it is the cheaper one, and on jumps, where every scheme is of first order at most, the
-faster one at equal error in one dimension. WENO 5 overtakes it on smooth waves at its CFL number of 0.5, and is near to
-it at 0.9; in the plane, where refining costs more, at its finest grid. (CFL numbers are counted over all axes; at 0.9
-it blows up in the plane.) Where the time goes: the stepper adds little to the right-hand sides; `solve` adds some
-milliseconds per call, and what follows the waves' speeds. Two cores, shared with others: look at the quantiles.
+velocity at CFL number one along a line; so is Hancock's, the very same scheme with van Leer's limiter, at two to three
+times the price per step, for it serves any law. With the superbee limiter it is the faster one on jumps, from 400 cells
+on, and has the smaller error everywhere; WENO 5 is on smooth waves. MUSCL with SSPRK2 and WENO 5 evaluate the flux two
+and three times per step, and lose on jumps along a line. In the plane all of ours are faster at the finest grid. (CFL
+numbers are counted over all axes; jax-cfd's scheme, which is not split, blows up in the plane at 0.9, and no larger step
+of it was tried. After the shock the error of WENO 5 depends on where in its cell the shock stands.) Medians of
+several runs in turn.
 
 Before the shock Fourier modes win once the front is resolved; after it nothing but the finite volumes comes near.
 

@@ -136,9 +136,10 @@ def test_gradients_exist_where_the_ground_stands_above_the_water():
     law = ShallowWater(9.81, lambda x: 1.5 * jnp.exp(-(((x[0] - 0.5) / 0.1) ** 2)))
     depth = jnp.maximum(1 - law.medium(grid.coordinates(), None)[0], 1e-6)
     reading, u = (
-        pj.FiniteVolume(grid, positivity=True),
+        pj.FiniteVolume(grid, PiecewiseConstant()),
         jnp.stack([depth, 0.01 * depth * (1 + 0.3 * jnp.sin(7 * grid.axes[0]))]),
     )
+    # (Limiters have kinks where a surface is level.)
     size = jax.jit(lambda a: jnp.sum(reading.tendency(law, 0.0, u.at[0].multiply(a)) ** 2))
     np.testing.assert_allclose(jax.grad(size)(1.0), (size(1 + 1e-6) - size(1 - 1e-6)) / 2e-6, rtol=1e-4)
 
