@@ -298,8 +298,8 @@ velocity at CFL number one along a line; so is Hancock's, the very same scheme w
 times the price per step, for it serves any law. With the superbee limiter it is the faster one on jumps, from 400 cells
 on, and has the smaller error everywhere; WENO 5 is on smooth waves. MUSCL with SSPRK2 and WENO 5 evaluate the flux two
 and three times per step, and lose on jumps along a line. In the plane all of ours are faster at the finest grid. (CFL
-numbers are counted over all axes; jax-cfd's scheme, which is not split, blows up in the plane at 0.9, and no larger step
-of it was tried. After the shock the error of WENO 5 depends on where in its cell the shock stands.) Medians of
+numbers are counted over all axes; jax-cfd's scheme, which is not split, blows up in the plane at 0.9, and nothing
+between was tried. After the shock the error of WENO 5 depends on where in its cell the shock stands.) Medians of
 several runs in turn.
 
 Before the shock Fourier modes win once the front is resolved; after it nothing but the finite volumes comes near.
