@@ -1002,11 +1002,11 @@ MUTATIONS = [
         "tests/volumes/test_reconstruction.py -k jumps",
     ),
     Mutation(
-        "volumes: epsilon with units",
+        "volumes: weights with units",
         "pdejax/volumes/reconstruction.py",
-        "epsilon = fineness**4 * size",
-        "epsilon = fineness**4",
-        "tests/volumes/test_reconstruction.py -k units",
+        "plain = [average * unit for average in averages]",
+        "plain = list(averages)",
+        "tests/volumes/test_finite_volume.py -k many_cells",
     ),
     Mutation(
         "volumes: the mirror image in the order of the cells",

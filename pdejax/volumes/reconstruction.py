@@ -9,10 +9,12 @@ at the upper edge of the middle one; for the lower edge it is given them in reve
 """
 
 import abc
+import functools
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -87,11 +89,16 @@ class WENO(AbstractReconstruction):
         return self.order // 2
 
     def at_edge(self, averages: Sequence[Float[Array, "..."]], fineness: Float[Array, ""]) -> Float[Array, "..."]:
-        values, roughness, ideal = (_lines if self.order == 3 else _parabolas)(*averages)
+        # In units of the largest: weights have none, and nothing small is squared away in single precision.
+        largest = jax.lax.stop_gradient(functools.reduce(jnp.maximum, (jnp.abs(average) for average in averages)))
+        unit = 1 / jnp.where(largest > 0, largest, 1)
+        plain = [average * unit for average in averages]
+        stencils = _lines if self.order == 3 else _parabolas
+        (values, _, _), (_, roughness, ideal) = stencils(*averages), stencils(*plain)
         tau = jnp.abs(roughness[0] - roughness[-1])
-        size = sum(average * average for average in averages) / len(averages)
+        size = sum(average * average for average in plain) / len(plain)
         # What is left of it in a vacuum only keeps the quotient finite.
-        epsilon = fineness**4 * size + jnp.finfo(tau.dtype).tiny
+        epsilon = fineness**4 * size + jnp.finfo(tau.dtype).tiny ** 0.5
         # On many cells the square of such a quotient overflows; by then no other stencil has a share.
         most = float(jnp.finfo(tau.dtype).max) ** 0.25
         quotients = [jnp.minimum(tau / (beta + epsilon), most) for beta in roughness]

@@ -115,6 +115,11 @@ def test_the_mean_is_kept_and_steps_at_the_limit_are_stable():
     for task, exceeded in (((0.5, 0.4, 0.0), "diffusion"), ((1.0, 0.0, 1.0), "dispersion")):
         law = ForcedKortewegDeVriesBurgers(*task)
         limit = 1 / float(jnp.max(volumes.courant_rates(law, 0.0, u)))
+        # Of the matrix that the differences are, beside the waves of this flux.
+        still = ForcedKortewegDeVriesBurgers(0.0, *task[1:])
+        matrix = jax.jacfwd(lambda v, law=still: volumes.tendency(law, 0.0, v[None])[0])(jnp.zeros(45))
+        largest = np.max(np.abs(np.linalg.eigvals(np.asarray(matrix))))
+        np.testing.assert_allclose(jnp.max(volumes.courant_rates(still, 0.0, 0 * u)), largest, rtol=1e-9)
         end = step(law, u, 400 * limit)
         np.testing.assert_allclose(jnp.mean(end), jnp.mean(u), atol=1e-13)
         assert float(jnp.max(jnp.abs(end))) <= 1.5, exceeded

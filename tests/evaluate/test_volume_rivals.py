@@ -10,7 +10,7 @@ from pdejax.boundary import Dirichlet, Outflow, Reflecting
 from pdejax.cli.equation import of_data
 from pdejax.equations import Burgers, ShallowWater
 from pdejax.evaluate import OnDataGrid, VolumeRivals, evaluate
-from pdejax.solvers import SSPRK3
+from pdejax.solvers import SSPRK3, Hancock
 from pdejax.volumes import HLL, MUSCL, WENO, remap
 
 WATER = ShallowWater(1.0)
@@ -56,6 +56,28 @@ def test_a_planted_coarse_solver_is_worth_itself(data, tmp_path):
     np.testing.assert_allclose(remap(frames, WALLS, planted.stepper.grid), alone, rtol=1e-5, atol=1e-6)
     report.save(tmp_path)
     assert "finite-volume solvers" in (tmp_path / "report.html").read_text()
+
+
+def test_steps_follow_the_fastest_waves_at_each_resolution():
+    """Of all states and of each state's own coefficients; no rival is coarser than asked for along any axis."""
+    reading = pj.FiniteVolume(WALLS, MUSCL(), HLL(), Reflecting())
+    schemes, numbers = ((MUSCL(), Hancock()), (MUSCL(), SSPRK3())), (0.8, 0.4)
+    family = VolumeRivals(reading, schemes, (1.0, 0.5, 0.25), numbers, least_points=8)
+    assert family.shapes(WALLS) == [(24, 16), (12, 8)]
+    depth = np.ones((2, 24, 16), np.float32) * np.array([1.0, 2.0], np.float32)[:, None, None]
+    states = np.stack([depth, 0 * depth, 0 * depth], axis=1)
+    own = {"times": np.array([0.0, 0.7]), "coefficients": {"gravity": np.array([9.0, 1.0], np.float32)}}
+    rivals = family.rivals(WATER, WALLS, 0.31, states, family.shapes(WALLS), **own)
+    assert len(rivals) == 8
+    for name, rival in rivals.items():
+        n, m = rival.stepper.grid.shape
+        # The shallower water has the stronger gravity: celerity 3 beside sqrt(2).
+        crossings = 0.31 * 3.0 * (n / 1.5 + m / 1.0)
+        allowed = {int(np.ceil(crossings / number - 1e-3)) for number in numbers}
+        assert rival.stepper.substeps in allowed, name
+    assert {rival.stepper.substeps for rival in rivals.values()} == {
+        int(np.ceil(0.31 * 3.0 * (n / 1.5 + m) / number - 1e-3)) for n, m in ((24, 16), (12, 8)) for number in numbers
+    }
 
 
 def test_what_makes_no_sense_is_refused(data):
