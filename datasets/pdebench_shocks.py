@@ -142,18 +142,10 @@ GAS = {"reconstruction": MUSCL(), "riemann": HLLC(), "variables": "primitive", "
 WATER = {"reconstruction": MUSCL(monotonized_central), "riemann": Roe()}
 TUBE = {"law": Euler(GAMMA), "cells": (1024,), "extent": 2.0, "origin": -1.0, "volumes": GAS, "samples": 10_000}
 PLANE = {"law": Euler(GAMMA), "cells": (512, 512), "extent": 1.0, "origin": 0.0, "volumes": GAS, "samples": 1000}
+RANDOM_TUBE = {**TUBE, "initial": random_tube, "end": 1.0, "num_frames": 101}
 SETUPS = {
-    "tube-random": Setup(
-        **TUBE,
-        initial=random_tube,
-        periodic=True,
-        end=1.0,
-        num_frames=101,
-        file="1D_CFD_Rand_{eta}_periodic_Train.hdf5",
-    ),
-    "tube-random-outflow": Setup(
-        **TUBE, initial=random_tube, periodic=False, end=1.0, num_frames=101, file="1D_CFD_Rand_{eta}_trans_Train.hdf5"
-    ),
+    "tube-random": Setup(**RANDOM_TUBE, periodic=True, file="1D_CFD_Rand_{eta}_periodic_Train.hdf5"),
+    "tube-random-outflow": Setup(**RANDOM_TUBE, periodic=False, file="1D_CFD_Rand_{eta}_trans_Train.hdf5"),
     "tube-shocks": Setup(
         **TUBE, initial=shock_tube, periodic=False, end=0.4, num_frames=81, file="1D_CFD_Shock_{eta}_trans_Train.hdf5"
     ),

@@ -1,6 +1,5 @@
 """Many steps of one stepper, classical or neural."""
 
-import operator
 import warnings
 from typing import Any
 
@@ -10,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
+
+from pdejax.counts import count_of
 
 
 def rollout(
@@ -36,13 +37,7 @@ def rollout(
     `dt` or changes the state's shape, and for a class or an array in the stepper's place.
     """
     _check_stepper(stepper)
-    # A whole number of any kind becomes a Python one before compilation, where it decides the length of the loop.
-    try:
-        count = operator.index(num_steps)
-    except TypeError:
-        raise ValueError(f"num_steps must be a whole number, got {num_steps!r}.") from None
-    if count < 1:
-        raise ValueError(f"num_steps must be >= 1, got {count}.")
+    count = count_of("num_steps", num_steps)
     u0 = jnp.asarray(u0)
     if not jnp.issubdtype(u0.dtype, jnp.inexact):
         # A state of whole numbers would cut every step down to whole numbers again.

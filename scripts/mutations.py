@@ -44,14 +44,14 @@ MUTATIONS = [
     ),
     Mutation(
         "dealiasing mask dropped",
-        "pdejax/fields/spectral.py",
+        "pdejax/fields/fourier_space.py",
         "return coefficients if self.mask is None else jnp.where(self.mask, coefficients, 0)",
         "return coefficients",
         "tests/fields/test_spectral.py -k fold_back",
     ),
     Mutation(
         "products truncated, but not what enters them",
-        "pdejax/fields/spectral.py",
+        "pdejax/fields/fourier_space.py",
         "self._by_component(inverse, coefficients if is_given else self.truncated(coefficients))",
         "self._by_component(inverse, coefficients)",
         "tests/fields/test_spectral.py -k fold_back",
@@ -142,7 +142,7 @@ MUTATIONS = [
     ),
     Mutation(
         "odd derivative of the Nyquist mode kept",
-        "pdejax/fields/spectral.py",
+        "pdejax/fields/fourier_space.py",
         "if order % 2 == 1 and n % 2 == 0:",
         "if False:",
         "tests/fields/test_spectral.py -k nyquist",
@@ -254,7 +254,7 @@ MUTATIONS = [
     ),
     Mutation(
         "forces truncated like products",
-        "pdejax/fields/spectral.py",
+        "pdejax/fields/fourier_space.py",
         "return coefficients if is_given else self.truncated(coefficients)",
         "return self.truncated(coefficients)",
         "tests/fields/test_spectral.py -k asked_before",
@@ -986,6 +986,13 @@ MUTATIONS = [
         "is_fan &= _adds_up(",
         "_adds_up(",
         "tests/volumes/test_magnetohydrodynamics.py -k resonance",
+    ),
+    Mutation(
+        "volumes: Hancock's field of electrons at the start of a step",
+        "pdejax/volumes/hancock.py",
+        "volumes.in_medium(law, u + change)[count:]",
+        "volumes.in_medium(law, u)[count:]",
+        "tests/volumes/test_hancock.py -k medium",
     ),
     Mutation(
         "volumes: ideal weights of parabolas in reverse",

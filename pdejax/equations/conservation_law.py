@@ -176,7 +176,11 @@ class ConservationLaw(Equation):
 
     def nonlinear(self, t: Any, u: AbstractField) -> AbstractField:
         has_medium = bool(self.parameters(u.ndim))
-        whole = u.stack(u.coordinates.map(lambda x: self.medium(x, None))) if has_medium else u
+        whole = u
+        if has_medium:
+            # As values, both: a medium taken apart into waves would ring beside its jumps, to wrong signs even.
+            medium = u.coordinates.map(lambda x: self.medium(x, None)) * u[0].map(jnp.ones_like)
+            whole = u.map(lambda values: values).stack(*medium)
         fluxes = [whole.map(functools.partial(self.flux, axis=a)) for a in range(u.ndim)]
         for flux in fluxes:
             if flux.num_components != u.num_components:

@@ -11,7 +11,7 @@ from pdejax.equations.equation import coefficient
 from pdejax.grid import Grid
 
 
-def _heat_capacity_ratio(value: Any) -> Float[Array, ""]:
+def heat_capacity_ratio_above_one(value: Any) -> Float[Array, ""]:
     # Above one: internal energy has a sign.
     coefficient("heat_capacity_ratio - 1", value - 1.0, positive=True)
     return coefficient("heat_capacity_ratio", value)
@@ -32,7 +32,7 @@ class Euler(ConservationLaw):
     outer waves, which keep densities and pressures of HLL positive: Einfeldt, SIAM J. Numer. Anal. 25 (1988) 294.
     """
 
-    heat_capacity_ratio: Float[Array, ""] = eqx.field(converter=_heat_capacity_ratio, default=1.4)
+    heat_capacity_ratio: Float[Array, ""] = eqx.field(converter=heat_capacity_ratio_above_one, default=1.4)
 
     def components(self, ndim: int) -> tuple[str, ...]:
         return ("density", *(f"momentum_{name}" for name in "xyz"[:ndim]), "energy")

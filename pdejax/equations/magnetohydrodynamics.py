@@ -10,7 +10,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from pdejax.equations.conservation_law import ConservationLaw, Speeds, States
-from pdejax.equations.euler import _heat_capacity_ratio
+from pdejax.equations.euler import heat_capacity_ratio_above_one
 from pdejax.grid import Grid
 
 
@@ -42,7 +42,7 @@ class Magnetohydrodynamics(ConservationLaw):
     Powell et al., J. Comput. Phys. 154 (1999) 284 (the eighth); Miyoshi & Kusano, J. Comput. Phys. 208 (2005) 315.
     """
 
-    heat_capacity_ratio: Float[Array, ""] = eqx.field(converter=_heat_capacity_ratio, default=5 / 3)
+    heat_capacity_ratio: Float[Array, ""] = eqx.field(converter=heat_capacity_ratio_above_one, default=5 / 3)
 
     def components(self, ndim: int) -> tuple[str, ...]:
         return ("density", *(f"momentum_{name}" for name in "xyz"), *(f"magnetic_{name}" for name in "xyz"), "energy")

@@ -20,7 +20,7 @@ class Hancock(diffrax.AbstractERK):
     Raises `ValueError` for other discretisations, and where `hancock_step` does.
     """
 
-    # That of Euler's method, for what asks how many evaluations a step takes.
+    # Heun's: what asks how many evaluations a step takes counts the flux in cells and that between them.
     tableau: ClassVar[diffrax.ButcherTableau] = diffrax.ButcherTableau(
         a_lower=(np.array([1.0]),), b_sol=np.array([1 / 2, 1 / 2]), b_error=np.array([0.0, 0.0]), c=np.array([1.0])
     )

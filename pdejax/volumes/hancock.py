@@ -44,7 +44,8 @@ def hancock_step(
         change = change + rate / grid.mean_spacing(axis)
     source = law.source(t, grid.coordinates(), whole)
     change = h / 2 * (change if source is None else change + source)
-    change = jnp.concatenate([change, jnp.zeros_like(whole[count:])])
+    # A medium that the state makes (the field of electrons) is half a step older, too.
+    change = jnp.concatenate([change, volumes.in_medium(law, u + change)[count:] - whole[count:]])
     if law.positive(u):
         # A cell whose edges would be lost keeps them as they are: there it is first order in time.
         is_kept = jnp.ones(u.shape[1:], bool)

@@ -1,6 +1,5 @@
 """Many steps, and the fields after each of them."""
 
-import operator
 from typing import Any
 
 import equinox as eqx
@@ -10,6 +9,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from pdejax.counts import count_of
 from pdejax.yee.maxwell import YeeState
 from pdejax.yee.stepper import YeeStepper
 
@@ -30,12 +30,7 @@ def rollout(
     if not isinstance(stepper, YeeStepper):
         raise TypeError(f"yee.rollout takes a YeeStepper first, got {type(stepper).__name__}.")
     stepper.check_state(state)
-    try:
-        count = operator.index(num_steps)
-    except TypeError:
-        raise ValueError(f"num_steps must be a whole number, got {num_steps!r}.") from None
-    if count < 1:
-        raise ValueError(f"num_steps must be >= 1, got {count}.")
+    count = count_of("num_steps", num_steps)
     for name, values in [*stepper.maxwell.by_name(state.fields).items(), *state.memory.items()]:
         if not isinstance(values, Tracer) and not np.all(np.isfinite(np.asarray(values))):
             raise ValueError(f"The initial state is not finite: look at its {name}.")

@@ -14,9 +14,10 @@ from pdejax.equations import (
     InviscidBurgers,
     Magnetohydrodynamics,
     ShallowWater,
+    VlasovPoisson,
 )
 from pdejax.riemann import EulerRiemann, Gas
-from pdejax.solvers import SSPRK2, CourantLimited, Hancock
+from pdejax.solvers import SSPRK2, SSPRK3, CourantLimited, Hancock
 from pdejax.testing import check_stepper, observed_orders
 from pdejax.volumes import HLL, HLLC, MUSCL, WENO, Rusanov, superbee
 
@@ -65,6 +66,23 @@ def test_second_order_in_the_plane_with_a_source():
 
     (observed,) = observed_orders([error(32), error(52)], [1 / 32, 1 / 52])
     assert abs(observed - 2) <= 0.25
+
+
+@pytest.mark.float64
+def test_a_medium_that_the_state_makes_is_half_a_step_older_too():
+    """Electrons in their own field, beside small steps of SSPRK3 on the same cells: second order."""
+
+    def error(n):
+        grid = cells((n, 2 * n), (4 * np.pi, 12.0), (True, False), origin=(0.0, -6.0))
+        x, v = grid.coordinates()
+        f = ((1 + 0.3 * jnp.cos(x / 2)) * jnp.exp(-(v**2) / 2) / np.sqrt(2 * np.pi))[None]
+        reading = pj.FiniteVolume(grid, WENO(5), Rusanov(), Outflow())
+        run = lambda u, steps, solver: pj.TimeStepper(VlasovPoisson(), reading, 1.0, steps, solver)(u)  # noqa: E731
+        coarse, fine = jax.jit(lambda u: (run(u, n, Hancock()), run(u, 4 * n, SSPRK3())))(f)
+        return float(jnp.mean(jnp.abs(coarse - fine)))
+
+    (observed,) = observed_orders([error(16), error(28)], [1 / 16, 1 / 28])
+    assert observed > 1.75
 
 
 @pytest.mark.float64
