@@ -163,6 +163,7 @@ def evaluate(
         circumstances=circumstances(),
         rivals=rivals,
         rivals_described=family.described,
+        rivals_named=family.named,
         unmatched=unmatched(test, equation),
         stated_because=because,
     )

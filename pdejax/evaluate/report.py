@@ -120,6 +120,7 @@ class Report:
     circumstances: dict[str, str]
     rivals: dict[str, OnDataGrid]
     rivals_described: str
+    rivals_named: str
     unmatched: tuple[str, ...] = ()
     stated_because: str = ""
 

@@ -86,6 +86,15 @@ class RivalFamily:
         return grid.with_shape(tuple(min(sizes) for sizes in zip(*shapes, strict=True)))
 
     @property
+    def named(self) -> str:
+        return (
+            "points; scheme (ETDRK4, ETDRK2: exponential Runge-Kutta of order 4, 2; IntegratingFactorRK4: Runge-Kutta "
+            "of order 4 behind the exact linear part); time step h; dealiased: the modes below 2 / (degree + 1) of "
+            "what the points hold take part in products of fields, 2/3 where the equation is quadratic, so that no "
+            "product folds back on them; dealiased 0.9: those below 0.9 of it; not dealiased: all of them"
+        )
+
+    @property
     def described(self) -> str:
         return (
             "pseudo-spectral solvers, initial state truncated to their modes; resolutions, orders, steps and dealiasing"

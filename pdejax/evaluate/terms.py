@@ -2,12 +2,6 @@
 
 from pdejax.evaluate.report import Report
 
-DEALIASING = (
-    "dealiased: the modes below 2 / (degree + 1) of what the points hold take part in products of fields, 2/3 where "
-    "the equation is quadratic, so that no product folds back on them; dealiased 0.9: those below 0.9 of it; not "
-    "dealiased: all of them"
-)
-
 
 def labels(report: Report) -> dict[str, str]:
     """The scores by metric. The two relative errors differ in the modes they look at, and so in their names."""
@@ -47,10 +41,7 @@ def legend(report: Report) -> dict[str, str]:
     )
     if report.of_kind("rival"):
         found["cost"] = "wall time per unit of simulated time and trajectory, the median over rounds, and its range"
-        found["names of classical solvers"] = (
-            "points; scheme (ETDRK4, ETDRK2: exponential Runge-Kutta of order 4, 2; IntegratingFactorRK4: Runge-Kutta "
-            f"of order 4 behind the exact linear part); time step h; {DEALIASING}"
-        )
+        found["names of classical solvers"] = report.rivals_named
     if any(result.failed_at is not None for result in report.results.values()):
         found["failed at"] = (
             "the lead time at which the first trajectory was no longer finite, or of a classical solver about to "

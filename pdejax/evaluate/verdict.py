@@ -8,7 +8,6 @@ import numpy as np
 from pdejax.evaluate.contestants import PERSISTENCE
 from pdejax.evaluate.frontier import Comparison, is_smaller
 from pdejax.evaluate.report import Report
-from pdejax.evaluate.terms import DEALIASING
 
 # A classical solver of the right equation is rarely as wrong as this at the stated time, whatever its resolution.
 FAR_OFF = 0.5
@@ -130,7 +129,8 @@ def _legend(report: Report) -> str:
         text += " A coarse solver has none of the finer modes, so its error on all points is larger."
     text += f" cost: wall time per unit of simulated time and trajectory, in a batch of {report.data['batch']}."
     if rivals := report.of_kind("rival"):
-        text += f" Classical solvers: the {len(report.frontier)} of {len(rivals)} worth their price. {DEALIASING}."
+        text += f" Classical solvers: the {len(report.frontier)} of {len(rivals)} worth their price. "
+        text += f"Their names: {report.rivals_named}."
     return text
 
 

@@ -102,11 +102,18 @@ class VolumeRivals:
                 for number in self.courant_numbers:
                     substeps = max(1, math.ceil(dt * fastest / number - 1e-6))
                     stepper = TimeStepper(equation, scheme, dt, substeps, solver)
-                    found.setdefault(_name(stepper), OnDataGrid(stepper, grid))
+                    found.setdefault(_name(stepper, number), OnDataGrid(stepper, grid))
         return found
 
     def common(self, grid: Grid, shapes: Sequence[tuple[int, ...]]) -> None:
         """Errors are measured on all cells of the data."""
+
+    @property
+    def named(self) -> str:
+        return (
+            "cells; reconstruction and solver (Hancock: one flux per step; SSPRK: one per stage); time step h; the CFL "
+            "number that h has for the fastest waves of the data"
+        )
 
     @property
     def described(self) -> str:
@@ -132,11 +139,12 @@ def _fastest(law: Any, reading: FiniteVolume, grid: Grid, states: Array, times: 
     return fastest
 
 
-def _name(stepper: TimeStepper) -> str:
-    """Resolution, reconstruction, solver and step, e.g. `64x64 WENO 5 SSPRK3 h=0.01`."""
+def _name(stepper: TimeStepper, number: float) -> str:
+    """Resolution, reconstruction with solver, step and rule of the steps: `64x64 WENO(5)+SSPRK3 h=0.01 CFL 0.8`. A word
+    each for the first three, as `rival_name`."""
     assert isinstance(stepper.discretisation, FiniteVolume)
     reconstruction = stepper.discretisation.reconstruction
     details = [getattr(value, "__name__", value) for value in vars(reconstruction).values()]
     points = "x".join(map(str, stepper.grid.shape)) if stepper.grid.ndim > 1 else f"N={stepper.grid.shape[0]}"
-    words = " ".join([type(reconstruction).__name__, *map(str, details)])
-    return f"{points} {words} {type(stepper.solver).__name__} h={float(stepper.dt) / stepper.substeps:.3g}"
+    scheme = f"{type(reconstruction).__name__}({','.join(map(str, details))})+{type(stepper.solver).__name__}"
+    return f"{points} {scheme} h={float(stepper.dt) / stepper.substeps:.3g} CFL {number:g}"

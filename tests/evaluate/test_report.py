@@ -10,6 +10,7 @@ from pdejax.evaluate.figures import BLEW_UP, colours, figures
 from pdejax.evaluate.frontier import Comparison
 from pdejax.evaluate.html import page
 from pdejax.evaluate.report import Report, Result
+from pdejax.evaluate.rivals import RivalFamily
 from pdejax.evaluate.verdict import summary
 from pdejax.grid import Grid
 
@@ -58,6 +59,7 @@ def report() -> Report:
         circumstances={"device": "cpu"},
         rivals={},
         rivals_described="pseudo-spectral solvers",
+        rivals_named=RivalFamily().named,
     )
 
 
