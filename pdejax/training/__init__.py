@@ -1,8 +1,9 @@
 """Fitting models to data."""
 
-from pdejax.training.fit import Fitted as Fitted
-from pdejax.training.fit import TrainingDiverged as TrainingDiverged
+from pdejax.training.checkpoints import Checkpoints as Checkpoints
 from pdejax.training.fit import fit as fit
+from pdejax.training.fitted import Fitted as Fitted
+from pdejax.training.fitted import TrainingDiverged as TrainingDiverged
 from pdejax.training.log import TrainingLog as TrainingLog
 from pdejax.training.objectives import AbstractObjective as AbstractObjective
 from pdejax.training.objectives import OneStep as OneStep

@@ -1,8 +1,8 @@
 """The training loop: several optimiser steps per compiled call, reproducible across interruptions."""
 
-import dataclasses
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -12,34 +12,16 @@ import numpy as np
 import optax
 from jaxtyping import PRNGKeyArray
 
-from pdejax.models import trainable
+from pdejax.counts import count_of
 from pdejax.progress import ProgressBar
 from pdejax.training.arguments import check_arguments
+from pdejax.training.checkpoints import CheckpointFolder, Checkpoints, described_run
 from pdejax.training.dataset import device_data, normalised
+from pdejax.training.fitted import Fitted, TrainingDiverged
 from pdejax.training.log import TrainingLog
 from pdejax.training.objectives import AbstractObjective
-from pdejax.training.state import TrainingState, checked_resume, initial_state
+from pdejax.training.state import Best, TrainingState, checked_resume, initial_state, optimised
 from pdejax.training.steps import Carry, compiled_score, compiled_steps
-
-
-@dataclasses.dataclass(frozen=True)
-class Fitted:
-    """What `fit` returns: `model` (physical units in and out, averaged weights if asked for), `log`, and `state`."""
-
-    model: Any
-    log: TrainingLog
-    state: TrainingState
-
-
-class TrainingDiverged(RuntimeError):
-    """The loss, its gradient or the updated weights are not finite. `fitted` is the run up to the step before.
-
-    That step has changed nothing: weights, average and optimiser state are those of a run that stopped before it.
-    """
-
-    def __init__(self, message: str, fitted: Fitted):
-        super().__init__(message)
-        self.fitted = fitted
 
 
 def fit(
@@ -55,7 +37,11 @@ def fit(
     valid_every: int | None = None,
     normalise: bool = True,
     ema_decay: float | None = None,
+    frozen: Callable[[Any], Any] | None = None,
+    keep_best: bool = False,
+    patience: int | None = None,
     resume: TrainingState | None = None,
+    checkpoints: Checkpoints | None = None,
     steps_per_call: int | None = None,
     progress: bool = True,
     log_path: str | os.PathLike | None = None,
@@ -74,8 +60,15 @@ def fit(
       `normalise=False` for a model that is already in physical units, e.g. a `Normalised` of one's own.
     - `ema_decay`: returns the average `a_n / (1 - decay^n)`, `a_n = decay a_{n-1} + (1 - decay) weights_n`, `a_0 = 0`.
       It may change when a run is resumed: then the divisor is what the weights really add up to.
+    - `frozen`: picks what is not trained, e.g. `lambda model: model.lift` or a tuple of several parts of `model`: it
+      keeps its values, to the bit, and no optimiser sees it.
+    - `keep_best`: returns the model of the validation with the lowest loss, and not the last one. `patience`: stops
+      after so many validations in a row that were not better than the best.
     - `resume`: goes on from the `state` of an earlier fit with `num_steps` further steps; its weights and statistics
       replace those of `model`. With the same `key` and data the result equals that of an uninterrupted run bit for bit.
+    - `checkpoints`: writes down, every so many steps, what the next one depends on, and goes on from the newest where
+      the folder holds any: `num_steps` is then where the run ends, and the same script, started again after it was
+      killed, ends with the bits of one that was not.
     - `steps_per_call`: optimiser steps per compiled call; by default as many as take about half a second. It changes
       how often the progress bar moves, never the result: the number is an argument of one compiled loop.
     - `log_path`: where the log is written, .csv or .jsonl, at every validation and at the end.
@@ -88,71 +81,104 @@ def fit(
     or an update is not finite, naming the step and keeping the run up to it.
     """
     _check_options(num_steps, batch_size, valid_every, ema_decay, steps_per_call)
+    _check_stopping(keep_best, patience, valid, resume, checkpoints)
     check_arguments(model, objective, optimiser, normalise)
     train = device_data("data", data, objective.frames, batch_size, model)
     held_out = None if valid is None else device_data("valid", valid, objective.frames, 1, model)
     if normalise:
         model = normalised(model, data, objective.frames)
+    flags = optimised(model, frozen, lambda tree: tree.model if normalise else tree)
     optimiser = optax.with_extra_args_support(optimiser)
+    arguments = (model, flags, optimiser, ema_decay, keep_best or patience is not None)
+    log, first, folder = TrainingLog(), 0, None
     if resume is None:
-        state = initial_state(model, optimiser, ema_decay)
+        state = initial_state(*arguments)
     else:
-        state = checked_resume(resume, eqx.filter_eval_shape(initial_state, model, optimiser, ema_decay))
-    parameters, rest = eqx.partition(state.model, trainable(state.model))
+        state = checked_resume(resume, eqx.filter_eval_shape(initial_state, *arguments))
+    end = state.step + num_steps
+    if checkpoints is not None:
+        folder = CheckpointFolder(checkpoints, described_run(state, objective, train, key, batch_size, ema_decay))
+        if folder.newest is not None:
+            state, log = folder.read(state)
+    first, earlier = state.step, float(log["seconds"][-1]) if len(log) else 0.0
+    parameters, rest = eqx.partition(state.model, flags)
     # Donated buffers must be this run's own: the caller keeps his model and the state he resumed from.
     carry = jax.tree.map(jnp.copy, Carry(parameters, state.optimiser_state, state.average, state.average_weight))
+    best = state.best
     # The same for every number of steps, so that a resumed run compiles to the same program.
     capacity = steps_per_call or 1000
     advance = compiled_steps(objective, optimiser, rest, batch_size, ema_decay, capacity)
     score = compiled_score(objective, batch_size)
 
+    def weights_of(kept: Carry) -> Any:
+        """Those that are scored and returned: the average, where one is asked for and has begun."""
+        if ema_decay is None or not kept.average_weight > 0:
+            return kept.parameters
+        return jax.tree.map(lambda a: a / kept.average_weight.astype(a.dtype), kept.average)
+
     def fitted(step: int) -> Fitted:
         kept = jax.tree.map(jnp.copy, carry)
         last = eqx.combine(kept.parameters, rest)
-        result = last
-        if ema_decay is not None and kept.average_weight > 0:
-            result = eqx.combine(jax.tree.map(lambda a: a / kept.average_weight.astype(a.dtype), kept.average), rest)
-        return Fitted(result, log, TrainingState(last, kept.optimiser_state, kept.average, kept.average_weight, step))
+        state = TrainingState(last, kept.optimiser_state, kept.average, kept.average_weight, step, best)
+        weights = best.weights if keep_best and best is not None and best.step > 0 else weights_of(kept)
+        return Fitted(eqx.combine(weights, rest), log, state)
 
-    log = TrainingLog()
-    first, end = state.step, state.step + num_steps
-    pauses = held_out is not None or log_path is not None
-    interval = valid_every or (-(-num_steps // 10) if pauses else num_steps)
+    interval = valid_every or (-(-num_steps // 10) if held_out is not None or log_path is not None else num_steps)
+    saving = num_steps if checkpoints is None else checkpoints.every
     step, chunk, start = first, steps_per_call or 1, time.perf_counter()
     valid_loss = np.nan
-    with ProgressBar(num_steps, unit="step", description="fit", shown=progress) as bar:
-        while step < end:
-            until_score = interval - (step - first) % interval
-            count = min(chunk, until_score, end - step, capacity)
-            began = time.perf_counter()
-            carry, rows, done, finite = advance(carry, train, key, step, count)
-            done, elapsed = int(done), time.perf_counter() - began
-            if steps_per_call is None and step > first:  # the first call compiles: its time says nothing
-                chunk = max(1, min(capacity, round(0.5 * done / elapsed)))
-            rows = {name: np.asarray(values)[:done] for name, values in rows.items()}
-            log.append({"step": np.arange(step, step + done) + 1, "seconds": time.perf_counter() - start, **rows})
-            step += done
-            bar.update(done)
-            if not bool(finite):
-                if log_path is not None:
-                    log.write(log_path)
-                loss, norm = rows["loss"][-1], rows["gradient_norm"][-1]
-                update = ", and the update is not finite" if np.isfinite(loss) and np.isfinite(norm) else ""
-                raise TrainingDiverged(
-                    f"Step {step}: the loss is {loss:g} and the norm of its gradient {norm:g}{update}. Lower the "
-                    "learning rate, clip the gradient (optax.clip_by_global_norm) or check the data; the error's "
-                    "`fitted` holds the run before this step.",
-                    fitted(step - 1),
-                )
-            if (step - first) % interval == 0 or step == end:
-                if held_out is not None:
-                    valid_loss = float(score(fitted(step).model, held_out, key))
-                    log.columns.setdefault("valid_loss", np.full(len(log), np.nan))[-1] = valid_loss
-                if log_path is not None:
-                    log.write(log_path)
-            shown = {"loss": f"{rows['loss'].mean():.2e}"}
-            bar.set_postfix(shown if np.isnan(valid_loss) else shown | {"valid": f"{valid_loss:.2e}"})
+    try:
+        with ProgressBar(max(0, end - first), unit="step", description="fit", shown=progress) as bar:
+            while step < end and not _waited_enough(best, patience):
+                # Scores and checkpoints belong to the number of the step, and not to where a run went on.
+                count = min(chunk, interval - step % interval, saving - step % saving, end - step, capacity)
+                began = time.perf_counter()
+                carry, rows, done, finite = advance(carry, train, key, step, count)
+                done, elapsed = int(done), time.perf_counter() - began
+                if steps_per_call is None and step > first:  # the first call compiles: its time says nothing
+                    chunk = max(1, min(capacity, round(0.5 * done / elapsed)))
+                rows = {name: np.asarray(values)[:done] for name, values in rows.items()}
+                seconds = earlier + time.perf_counter() - start
+                log.append({"step": np.arange(step, step + done) + 1, "seconds": seconds, **rows})
+                step += done
+                bar.update(done)
+                if not bool(finite):
+                    if log_path is not None:
+                        log.write(log_path)
+                    raise TrainingDiverged(_divergence(step, rows, folder), fitted(step - 1))
+                if step % interval == 0 or step == end:
+                    if held_out is not None:
+                        weights = weights_of(jax.tree.map(jnp.copy, carry))
+                        valid_loss = float(score(eqx.combine(weights, rest), held_out, key))
+                        best = None if best is None else best.after(weights, valid_loss, step)
+                        log.columns.setdefault("valid_loss", np.full(len(log), np.nan))[-1] = valid_loss
+                    if log_path is not None:
+                        log.write(log_path)
+                if folder is not None and (step % saving == 0 or step == end or _waited_enough(best, patience)):
+                    folder.write(fitted(step).state, log)
+                shown = {"loss": f"{rows['loss'].mean():.2e}"}
+                bar.set_postfix(shown if np.isnan(valid_loss) else shown | {"valid": f"{valid_loss:.2e}"})
+    finally:
+        if folder is not None:
+            folder.finish()
     return fitted(step)
+
+
+def _waited_enough(best: Best | None, patience: int | None) -> bool:
+    return best is not None and patience is not None and int(best.waited) >= patience
+
+
+def _divergence(step: int, rows: dict[str, np.ndarray], folder: CheckpointFolder | None) -> str:
+    loss, norm = rows["loss"][-1], rows["gradient_norm"][-1]
+    update = ", and the update is not finite" if np.isfinite(loss) and np.isfinite(norm) else ""
+    kept = ""
+    if folder is not None and folder.newest is not None:
+        kept = f"; the last checkpoint in {folder.settings.folder} is that of step {folder.newest}"
+    return (
+        f"Step {step}: the loss is {loss:g} and the norm of its gradient {norm:g}{update}. Lower the learning rate, "
+        "clip the gradient (optax.clip_by_global_norm) or check the data; the error's `fitted` holds the run before "
+        f"this step{kept}."
+    )
 
 
 def _check_options(num_steps, batch_size, valid_every, ema_decay, steps_per_call) -> None:
@@ -163,3 +189,15 @@ def _check_options(num_steps, batch_size, valid_every, ema_decay, steps_per_call
             raise ValueError(f"fit needs {name} >= 1, got {value}.")
     if ema_decay is not None and not 0 <= ema_decay < 1:
         raise ValueError(f"fit needs 0 <= ema_decay < 1, got {ema_decay}; 0.999 averages over about 1000 steps.")
+
+
+def _check_stopping(keep_best, patience, valid, resume, checkpoints) -> None:
+    if patience is not None:
+        count_of("patience", patience)
+    if (keep_best or patience is not None) and valid is None:
+        raise ValueError("keep_best and patience ask for the loss on held-out data: pass `valid`.")
+    if resume is not None and checkpoints is not None:
+        raise ValueError(
+            "A fit goes on from a state or from a folder: pass `resume` or `checkpoints`, and not both. With "
+            "`checkpoints` the same call goes on where it was killed."
+        )

@@ -1,14 +1,33 @@
 """What a fit can be resumed from."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from pdejax.models import trainable
+
+
+class Best(eqx.Module):
+    """The weights with the lowest validation loss so far: those that would be returned, averaged if asked for.
+
+    `loss` is infinite and `step` 0 until something was scored; `waited` counts the validations since.
+    """
+
+    weights: Any
+    loss: Float[Array, ""]
+    step: Int[Array, ""]
+    waited: Int[Array, ""]
+
+    def after(self, weights: Any, loss: float, step: int) -> "Best":
+        """The better one of this and what was scored now; a loss that is not a number is not better."""
+        if not loss < self.loss:
+            return Best(self.weights, self.loss, self.step, self.waited + 1)
+        return Best(weights, jnp.asarray(loss, jnp.float32), jnp.asarray(step, jnp.int32), jnp.asarray(0, jnp.int32))
 
 
 class TrainingState(eqx.Module):
@@ -16,6 +35,7 @@ class TrainingState(eqx.Module):
 
     `model` holds the last weights, not the average. `average` is the running sum of `ema_decay`, before its correction,
     and `average_weight` what its weights add up to, `1 - decay^step` for one decay throughout; both None without it.
+    `best` is None in a fit without `keep_best` and `patience`.
     """
 
     model: Any
@@ -23,14 +43,44 @@ class TrainingState(eqx.Module):
     average: Any
     average_weight: Float[Array, ""] | None
     step: int
+    best: Best | None = None
 
 
-def initial_state(model: Any, optimiser: optax.GradientTransformation, ema_decay: float | None) -> TrainingState:
-    parameters = eqx.filter(model, trainable(model))
+def optimised(model: Any, frozen: Callable[[Any], Any] | None, network: Callable[[Any], Any]) -> Any:
+    """A tree of flags shaped like `model`: what the optimiser sees, `trainable` without the `frozen` parts.
+
+    `frozen` picks them from what `network` picks from the model: from the model as the user gave it.
+
+    Raises `ValueError` for a selection that is no part of it, and where nothing is left to train.
+    """
+    flags = trainable(model)
+    if frozen is not None:
+        try:
+            flags = eqx.tree_at(
+                lambda tree: frozen(network(tree)), flags, replace_fn=lambda node: jax.tree.map(lambda _: False, node)
+            )
+        except (AttributeError, ValueError, TypeError, IndexError, KeyError) as error:
+            raise ValueError(
+                "`frozen` has to pick parts of the model, e.g. lambda model: model.lift, or a tuple of several: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+    if not any(jax.tree.leaves(flags)):
+        raise ValueError("There is nothing to train: the model has no weights, or all of them are `frozen`.")
+    return flags
+
+
+def initial_state(
+    model: Any, flags: Any, optimiser: optax.GradientTransformation, ema_decay: float | None, keeps_best: bool
+) -> TrainingState:
+    parameters = eqx.filter(model, flags)
     average, weight = None, None
     if ema_decay is not None:
         average, weight = jax.tree.map(jnp.zeros_like, parameters), jnp.zeros((), jnp.float32)
-    return TrainingState(model, optimiser.init(parameters), average, weight, 0)
+    best = None
+    if keeps_best:
+        nothing = jnp.asarray(jnp.inf, jnp.float32), jnp.asarray(0, jnp.int32), jnp.asarray(0, jnp.int32)
+        best = Best(jax.tree.map(jnp.copy, parameters), *nothing)
+    return TrainingState(model, optimiser.init(parameters), average, weight, 0, best)
 
 
 def checked_resume(state: TrainingState, expected: TrainingState) -> TrainingState:
@@ -44,11 +94,16 @@ def checked_resume(state: TrainingState, expected: TrainingState) -> TrainingSta
         kept, asked = (_kinds(each.optimiser_state) for each in (state, expected))
         raise ValueError(
             f"The state to resume belongs to another optimiser: it holds {kept}, and the given one keeps {asked}. Pass "
-            "the optimiser of that fit, or begin a new one from `state.model`."
+            "the optimiser and `frozen` of that fit, or begin a new one from `state.model`."
         )
     if (state.average is None) != (expected.average is None):
         had, has = ("off" if each.average is None else "on" for each in (state, expected))
         raise ValueError(f"The run to resume had ema_decay {had} and this one has it {has}: go on as it began.")
+    if (state.best is None) != (expected.best is None):
+        had, has = ("no best model" if each.best is None else "the best model" for each in (state, expected))
+        raise ValueError(
+            f"The run to resume kept {had} and this one keeps {has} (keep_best, patience): go on as it began."
+        )
     return state
 
 
