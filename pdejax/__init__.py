@@ -30,6 +30,7 @@ from pdejax.solvers import explain as explain
 from pdejax.solvers import solve as solve
 from pdejax.stretching import Stretched as Stretched
 from pdejax.training import Checkpoints as Checkpoints
+from pdejax.training import Devices as Devices
 from pdejax.training import fit as fit
 from pdejax.training import objectives as objectives
 from pdejax.volumes import FiniteVolume as FiniteVolume

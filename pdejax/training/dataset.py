@@ -27,6 +27,13 @@ class DeviceData(eqx.Module):
         return 1 if self.frames is None else self.arrays[0].shape[1] - self.frames + 1
 
     @property
+    def points(self) -> int | None:
+        """Of the first axis of space, where there is one."""
+        array = self.arrays[0]
+        leading = 2 if self.frames is None else 3
+        return array.shape[leading] if array.ndim > leading else None
+
+    @property
     def num_windows(self) -> int:
         return self.arrays[0].shape[0] * self.starts
 

@@ -17,6 +17,7 @@ from pdejax.progress import ProgressBar
 from pdejax.training.arguments import check_arguments
 from pdejax.training.checkpoints import CheckpointFolder, Checkpoints, described_run
 from pdejax.training.dataset import device_data, normalised
+from pdejax.training.devices import Devices
 from pdejax.training.fitted import Fitted, TrainingDiverged
 from pdejax.training.log import TrainingLog
 from pdejax.training.objectives import AbstractObjective
@@ -42,6 +43,7 @@ def fit(
     patience: int | None = None,
     resume: TrainingState | None = None,
     checkpoints: Checkpoints | None = None,
+    devices: Devices | None = None,
     steps_per_call: int | None = None,
     progress: bool = True,
     log_path: str | os.PathLike | None = None,
@@ -69,6 +71,7 @@ def fit(
     - `checkpoints`: writes down, every so many steps, what the next one depends on, and goes on from the newest where
       the folder holds any: `num_steps` is then where the run ends, and the same script, started again after it was
       killed, ends with the bits of one that was not.
+    - `devices`: trains on many of them; the result agrees with that of one device to rounding.
     - `steps_per_call`: optimiser steps per compiled call; by default as many as take about half a second. It changes
       how often the progress bar moves, never the result: the number is an argument of one compiled loop.
     - `log_path`: where the log is written, .csv or .jsonl, at every validation and at the end.
@@ -87,6 +90,8 @@ def fit(
     held_out = None if valid is None else device_data("valid", valid, objective.frames, 1, model)
     if normalise:
         model = normalised(model, data, objective.frames)
+    if devices is not None:
+        devices.check(batch_size, train.points)
     flags = optimised(model, frozen, lambda tree: tree.model if normalise else tree)
     optimiser = optax.with_extra_args_support(optimiser)
     arguments = (model, flags, optimiser, ema_decay, keep_best or patience is not None)
@@ -99,15 +104,17 @@ def fit(
     if checkpoints is not None:
         folder = CheckpointFolder(checkpoints, described_run(state, objective, train, key, batch_size, ema_decay))
         if folder.newest is not None:
-            state, log = folder.read(state)
+            state, log = folder.read(state if devices is None else devices.whole(state))
     first, earlier = state.step, float(log["seconds"][-1]) if len(log) else 0.0
     parameters, rest = eqx.partition(state.model, flags)
     # Donated buffers must be this run's own: the caller keeps his model and the state he resumed from.
     carry = jax.tree.map(jnp.copy, Carry(parameters, state.optimiser_state, state.average, state.average_weight))
     best = state.best
+    if devices is not None:
+        carry, (train, held_out, key) = devices.kept(carry), devices.whole((train, held_out, key))
     # The same for every number of steps, so that a resumed run compiles to the same program.
     capacity = steps_per_call or 1000
-    advance = compiled_steps(objective, optimiser, rest, batch_size, ema_decay, capacity)
+    advance = compiled_steps(objective, optimiser, rest, batch_size, ema_decay, capacity, devices)
     score = compiled_score(objective, batch_size)
 
     def weights_of(kept: Carry) -> Any:
@@ -116,8 +123,13 @@ def fit(
             return kept.parameters
         return jax.tree.map(lambda a: a / kept.average_weight.astype(a.dtype), kept.average)
 
-    def fitted(step: int) -> Fitted:
+    def copied() -> Carry:
+        """What no later step donates, and every device holds whole."""
         kept = jax.tree.map(jnp.copy, carry)
+        return kept if devices is None else devices.whole(kept)
+
+    def fitted(step: int) -> Fitted:
+        kept = copied()
         last = eqx.combine(kept.parameters, rest)
         state = TrainingState(last, kept.optimiser_state, kept.average, kept.average_weight, step, best)
         weights = best.weights if keep_best and best is not None and best.step > 0 else weights_of(kept)
@@ -125,7 +137,10 @@ def fit(
 
     interval = valid_every or (-(-num_steps // 10) if held_out is not None or log_path is not None else num_steps)
     saving = num_steps if checkpoints is None else checkpoints.every
-    step, chunk, start = first, steps_per_call or 1, time.perf_counter()
+    step, start = first, time.perf_counter()
+    # Several processes have to agree on every call, which their clocks do not.
+    timed = steps_per_call is None and jax.process_count() == 1
+    chunk = 1 if timed else capacity
     valid_loss = np.nan
     try:
         with ProgressBar(max(0, end - first), unit="step", description="fit", shown=progress) as bar:
@@ -135,7 +150,7 @@ def fit(
                 began = time.perf_counter()
                 carry, rows, done, finite = advance(carry, train, key, step, count)
                 done, elapsed = int(done), time.perf_counter() - began
-                if steps_per_call is None and step > first:  # the first call compiles: its time says nothing
+                if timed and step > first:  # the first call compiles: its time says nothing
                     chunk = max(1, min(capacity, round(0.5 * done / elapsed)))
                 rows = {name: np.asarray(values)[:done] for name, values in rows.items()}
                 seconds = earlier + time.perf_counter() - start
@@ -143,16 +158,16 @@ def fit(
                 step += done
                 bar.update(done)
                 if not bool(finite):
-                    if log_path is not None:
+                    if log_path is not None and jax.process_index() == 0:
                         log.write(log_path)
                     raise TrainingDiverged(_divergence(step, rows, folder), fitted(step - 1))
                 if step % interval == 0 or step == end:
                     if held_out is not None:
-                        weights = weights_of(jax.tree.map(jnp.copy, carry))
+                        weights = weights_of(copied())
                         valid_loss = float(score(eqx.combine(weights, rest), held_out, key))
                         best = None if best is None else best.after(weights, valid_loss, step)
                         log.columns.setdefault("valid_loss", np.full(len(log), np.nan))[-1] = valid_loss
-                    if log_path is not None:
+                    if log_path is not None and jax.process_index() == 0:
                         log.write(log_path)
                 if folder is not None and (step % saving == 0 or step == end or _waited_enough(best, patience)):
                     folder.write(fitted(step).state, log)

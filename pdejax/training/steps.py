@@ -10,6 +10,8 @@ import optax
 from jaxtyping import PRNGKeyArray
 
 from pdejax.training.dataset import DeviceData, batch_at, sample_batch
+from pdejax.training.devices import Devices
+from pdejax.training.objectives import Pairs, Windows
 
 
 class Carry(NamedTuple):
@@ -21,15 +23,27 @@ class Carry(NamedTuple):
     average_weight: Any
 
 
-def compiled_steps(objective, optimiser, rest, batch_size: int, ema_decay: float | None, capacity: int):
+def compiled_steps(
+    objective,
+    optimiser,
+    rest,
+    batch_size: int,
+    ema_decay: float | None,
+    capacity: int,
+    devices: Devices | None = None,
+):
     """The compiled loop: `(carry, data, key, first, count) -> (carry, rows, steps done, all finite)`."""
 
     def loss_of(parameters, batch, key):
+        if devices is not None:
+            parameters = devices.constrain_whole(parameters)
         return objective(eqx.combine(parameters, rest), batch, key)
 
     def one_step(carry: Carry, data: DeviceData, key: PRNGKeyArray):
         batch_key, loss_key = jax.random.split(key)
         batch = sample_batch(data, batch_size, batch_key)
+        if devices is not None:
+            batch = _cut(batch, devices)
         (loss, logs), gradient = jax.value_and_grad(loss_of, has_aux=True)(carry.parameters, batch, loss_key)
         norm = optax.tree.norm(gradient)
         updates, optimiser_state = optimiser.update(
@@ -53,6 +67,8 @@ def compiled_steps(objective, optimiser, rest, batch_size: int, ema_decay: float
         # A step that fails changes nothing, or its NaN would be met in what the error hands back.
         following = Carry(parameters, optimiser_state, average, weight)
         following = jax.tree.map(lambda new, old: jnp.where(finite, new, old), following, carry)
+        if devices is not None:
+            following = devices.constrain_kept(following)
         rows = {"loss": loss, "gradient_norm": norm, **logs}
         return following, rows, finite
 
@@ -74,9 +90,19 @@ def compiled_steps(objective, optimiser, rest, batch_size: int, ema_decay: float
         return carry, rows, done, finite
 
     def call(carry, data, key, first, count):
-        return advance((data, key, jnp.int32(first), jnp.int32(count)), carry)
+        # Numbers of numpy: in a run of several processes an array of JAX would belong to one of them.
+        return advance((data, key, np.int32(first), np.int32(count)), carry)
 
+    call.lower = lambda carry, data, key: advance.lower((data, key, np.int32(0), np.int32(1)), carry)
     return call
+
+
+def _cut(batch: Any, devices: Devices) -> Any:
+    """The states and the parameters of a batch; its domain is the same for all."""
+    if isinstance(batch, Pairs):
+        return devices.cut(batch, channel_axis=1)
+    assert isinstance(batch, Windows)
+    return batch._replace(u=devices.cut(batch.u, channel_axis=2), parameters=devices.cut(batch.parameters, 1))
 
 
 def compiled_score(objective, batch_size: int):
