@@ -1421,6 +1421,55 @@ MUTATIONS = [
         "return 0.1 * jnp.max(functools.reduce(operator.add, columns))",
         "tests/equations/test_korteweg_de_vries_burgers.py -k limit",
     ),
+    Mutation(
+        "a checkpoint keeps the averaged weights in place of the last",
+        "pdejax/training/fit.py",
+        "folder.write(fitted(step).state, log)",
+        "folder.write(eqx.tree_at(lambda s: s.model, fitted(step).state, fitted(step).model), log)",
+        "tests/training/test_checkpoints.py -k killed",
+    ),
+    Mutation(
+        "a resumed run scores at other steps",
+        "pdejax/training/fit.py",
+        "interval - step % interval, saving",
+        "interval - (step - first) % interval, saving",
+        "tests/training/test_checkpoints.py -k killed",
+    ),
+    Mutation(
+        "the checkpoint of another data set is taken",
+        "pdejax/training/checkpoints.py",
+        "        digest.update(np.ascontiguousarray(array).tobytes())",
+        "        digest.update(b'')",
+        "tests/training/test_checkpoints.py -k refused",
+    ),
+    Mutation(
+        "the worst model is the best",
+        "pdejax/training/state.py",
+        "if not loss < self.loss:",
+        "if loss < self.loss:",
+        "tests/training/test_stopping.py -k best",
+    ),
+    Mutation(
+        "frozen parts are trained",
+        "pdejax/training/state.py",
+        "jax.tree.map(lambda _: False, node)",
+        "jax.tree.map(lambda _: True, node)",
+        "tests/training/test_stopping.py -k frozen",
+    ),
+    Mutation(
+        "every device holds the whole batch",
+        "pdejax/training/devices.py",
+        'axes = ["data", *(None,) * (array.ndim - 1)]',
+        "axes = [None] * array.ndim",
+        "tests/training/test_devices.py -k collectives",
+    ),
+    Mutation(
+        "weights are not gathered before they are used",
+        "pdejax/training/steps.py",
+        "            parameters = devices.constrain_whole(parameters)",
+        "            pass",
+        "tests/training/test_devices.py -k collectives",
+    ),
 ]
 
 
