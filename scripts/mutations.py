@@ -1470,6 +1470,35 @@ MUTATIONS = [
         "            pass",
         "tests/training/test_devices.py -k collectives",
     ),
+    Mutation(
+        "the push is differentiated",
+        "pdejax/training/objectives/pushforward.py",
+        "            state = jax.lax.fori_loop(0, count, step, u[0])",
+        "            still_ = model\n            state = u[0]\n            for n in range(self.num_steps):\n"
+        "                state = jnp.where(n < count, advance(still_, state, jnp.asarray(n)), state)",
+        "tests/training/test_rollout_objectives.py -k push",
+    ),
+    Mutation(
+        "truncated backpropagation is not truncated",
+        "pdejax/training/objectives/unrolled.py",
+        "jnp.where(cut, jax.lax.stop_gradient(state), state)",
+        "jnp.where(cut, state, state)",
+        "tests/training/test_rollout_objectives.py -k held",
+    ),
+    Mutation(
+        "teacher forcing feeds the frame to come",
+        "pdejax/training/objectives/unrolled.py",
+        "choice_key, forcing), previous, state)",
+        "choice_key, forcing), following, state)",
+        "tests/training/test_rollout_objectives.py -k teacher",
+    ),
+    Mutation(
+        "noise on every frame",
+        "pdejax/training/objectives/noise.py",
+        "u=batch.u.at[:, 0].add(noise)",
+        "u=batch.u + noise[:, None]",
+        "tests/training/test_rollout_objectives.py -k noise",
+    ),
 ]
 
 

@@ -6,6 +6,7 @@ from pdejax.models.file import save as save
 from pdejax.models.fno import FNO as FNO
 from pdejax.models.normalised import Normalised as Normalised
 from pdejax.models.normalised import Statistics as Statistics
+from pdejax.models.normalised import input_scale as input_scale
 from pdejax.models.normalised import output_scale as output_scale
 from pdejax.models.normalised import trainable as trainable
 from pdejax.models.stepper import NeuralStepper as NeuralStepper

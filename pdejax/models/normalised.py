@@ -134,3 +134,8 @@ def trainable(model: Any) -> Any:
 def output_scale(model: Any) -> Float[Array, " channel_out"] | float:
     """What an error of order one is, per channel: the standard deviation a `Normalised` model predicts in, else 1."""
     return jax.lax.stop_gradient(model.output.std) if isinstance(model, Normalised) else 1.0
+
+
+def input_scale(model: Any) -> Float[Array, " channel"] | float:
+    """The standard deviation of the input per channel, of a `Normalised` model, else 1."""
+    return jax.lax.stop_gradient(model.input.std) if isinstance(model, Normalised) else 1.0

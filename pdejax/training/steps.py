@@ -39,9 +39,11 @@ def compiled_steps(
             parameters = devices.constrain_whole(parameters)
         return objective(eqx.combine(parameters, rest), batch, key)
 
-    def one_step(carry: Carry, data: DeviceData, key: PRNGKeyArray):
+    def one_step(carry: Carry, data: DeviceData, key: PRNGKeyArray, step):
         batch_key, loss_key = jax.random.split(key)
         batch = sample_batch(data, batch_size, batch_key)
+        if isinstance(batch, Windows):
+            batch = batch._replace(step=step)
         if devices is not None:
             batch = _cut(batch, devices)
         (loss, logs), gradient = jax.value_and_grad(loss_of, has_aux=True)(carry.parameters, batch, loss_key)
@@ -75,12 +77,12 @@ def compiled_steps(
     @eqx.filter_jit(donate="all-except-first")
     def advance(arguments, carry):
         data, key, first, count = arguments
-        shapes = jax.eval_shape(one_step, carry, data, key)[1]
+        shapes = jax.eval_shape(one_step, carry, data, key, first)[1]
         rows = {name: jnp.zeros(capacity, row.dtype) for name, row in shapes.items()}
 
         def body(loop):
             i, carry, rows, _ = loop
-            carry, row, finite = one_step(carry, data, jax.random.fold_in(key, first + i))
+            carry, row, finite = one_step(carry, data, jax.random.fold_in(key, first + i), first + i)
             return i + 1, carry, {name: rows[name].at[i].set(row[name]) for name in rows}, finite
 
         # A while loop with the number of steps as an argument: one program for every number, so that how a run is cut

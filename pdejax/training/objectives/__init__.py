@@ -1,0 +1,11 @@
+"""What a model is trained for: a scalar of the model and a batch."""
+
+from pdejax.training.objectives.direct import DirectMultiStep as DirectMultiStep
+from pdejax.training.objectives.noise import InputNoise as InputNoise
+from pdejax.training.objectives.objective import AbstractObjective as AbstractObjective
+from pdejax.training.objectives.objective import Pairs as Pairs
+from pdejax.training.objectives.objective import Windows as Windows
+from pdejax.training.objectives.one_step import OneStep as OneStep
+from pdejax.training.objectives.pushforward import Pushforward as Pushforward
+from pdejax.training.objectives.supervised import Supervised as Supervised
+from pdejax.training.objectives.unrolled import Unrolled as Unrolled

@@ -1,0 +1,42 @@
+"""What an objective is, and the batches it is given."""
+
+import abc
+from typing import Any, NamedTuple
+
+import equinox as eqx
+from jaxtyping import Array, Float, PRNGKeyArray
+
+Logs = dict[str, Array]
+
+
+class Windows(NamedTuple):
+    """Consecutive frames of trajectories, `u (batch, frame, channel, *space)`, and parameters `(batch,)` by name.
+
+    `step` is how many optimiser steps were taken before.
+    """
+
+    u: Array
+    parameters: dict[str, Array]
+    domain: Any
+    step: Any = 0
+
+
+class Pairs(NamedTuple):
+    """Inputs `(batch, channel, *space)` and the targets that belong to them, `(batch, channel_out, *space)`."""
+
+    inputs: Array
+    targets: Array
+
+
+class AbstractObjective(eqx.Module):
+    """`objective(model, batch, key) -> (loss, logs)`: a scalar to minimise and a dict of scalars to write down.
+
+    `frames` is how many consecutive frames of a trajectory one window must hold (the batch is `Windows`), or None for
+    an objective that takes `Pairs`.
+    """
+
+    frames: eqx.AbstractVar[int | None]
+
+    @abc.abstractmethod
+    def __call__(self, model: Any, batch: Any, key: PRNGKeyArray) -> tuple[Float[Array, ""], Logs]:
+        """The loss of one batch; `key` is for what the objective draws at random."""
