@@ -82,6 +82,18 @@ class Devices:
 
         return jax.tree.map(one, tree)
 
+    def gathered(self, tree: Any) -> Any:
+        """What is held between the steps, whole on every device, as copies that no later step donates."""
+        # One program, waited for: many small ones start in another order in every process, and those of a CPU then
+        # wait for each other for ever.
+        return jax.block_until_ready(self._gather(tree))
+
+    @functools.cached_property
+    def _gather(self) -> Any:
+        return jax.jit(
+            lambda tree: jax.tree.map(jnp.copy, tree), out_shardings=NamedSharding(self.mesh, PartitionSpec())
+        )
+
     def kept(self, tree: Any) -> Any:
         """`tree` of weights, and of what belongs to them, as it is held between the steps."""
         return jax.tree.map(lambda leaf: jax.device_put(leaf, self._held(leaf)), tree)

@@ -125,8 +125,7 @@ def fit(
 
     def copied() -> Carry:
         """What no later step donates, and every device holds whole."""
-        kept = jax.tree.map(jnp.copy, carry)
-        return kept if devices is None else devices.whole(kept)
+        return jax.tree.map(jnp.copy, carry) if devices is None else devices.gathered(carry)
 
     def fitted(step: int) -> Fitted:
         kept = copied()

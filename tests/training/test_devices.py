@@ -74,6 +74,8 @@ IN_TWO_PROCESSES = (
     """
 import sys, jax
 jax.config.update("jax_cpu_collectives_implementation", "gloo")
+# Programs of a CPU that start side by side meet in another order in the other process.
+jax.config.update("jax_cpu_enable_async_dispatch", False)
 jax.distributed.initialize(sys.argv[2], 2, int(sys.argv[3]))
 """
     + SETTING
@@ -89,6 +91,7 @@ def started(script: str, *arguments: object, devices: int = 1) -> subprocess.Pop
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
     root = str(Path(__file__).resolve().parents[2])
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_ENABLE_X64": "0", "PYTHONPATH": root, "JAX_PLATFORMS": "cpu"}
+    environment.pop("NPROC", None)  # devices that share one thread wait for each other
     return subprocess.Popen([sys.executable, "-c", script, *map(str, arguments)], env=environment)
 
 
