@@ -49,7 +49,7 @@ def pytest_report_header(config):
 
 
 # What is trained, stored and scored is so in single precision; all of it that needs double precision is marked.
-SINGLE_BY_HABIT = ("data", "evaluate", "initial", "models", "nn", "training")
+SINGLE_BY_HABIT = ("data", "evaluate", "initial", "interop", "models", "nn", "training")
 
 
 def pytest_addoption(parser):

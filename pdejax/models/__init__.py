@@ -4,6 +4,7 @@ from pdejax.models.file import SavedModel as SavedModel
 from pdejax.models.file import load as load
 from pdejax.models.file import save as save
 from pdejax.models.fno import FNO as FNO
+from pdejax.models.normalised import Held as Held
 from pdejax.models.normalised import Normalised as Normalised
 from pdejax.models.normalised import Statistics as Statistics
 from pdejax.models.normalised import input_scale as input_scale

@@ -43,6 +43,20 @@ class Statistics(eqx.Module):
         return mean.reshape(shape).astype(u.dtype), std.reshape(shape).astype(u.dtype)
 
 
+class Held(eqx.Module):
+    """Arrays of a model that are no weights, e.g. the running statistics of a layer of another package.
+
+    `trainable` leaves everything inside out; a loop of one's own that differentiates everything finds zero there.
+    """
+
+    inside: Any
+
+    @property
+    def values(self) -> Any:
+        """The pytree that was given, without a gradient."""
+        return jax.tree.map(lambda leaf: jax.lax.stop_gradient(leaf) if eqx.is_array(leaf) else leaf, self.inside)
+
+
 class Normalised(eqx.Module):
     r"""A model in physical units around a network that sees numbers of order one:
 
@@ -118,17 +132,17 @@ class Normalised(eqx.Module):
 
 
 def trainable(model: Any) -> Any:
-    """A tree of flags shaped like `model`: True for every floating-point array outside `Statistics`.
+    """A tree of flags shaped like `model`: True for every floating-point array outside `Statistics` and `Held`.
 
     For `eqx.partition(model, trainable(model))`, which is what `fit` optimises.
     """
 
     def flags(node: Any) -> Any:
-        if isinstance(node, Statistics):
+        if isinstance(node, Statistics | Held):
             return jax.tree.map(lambda _: False, node)
         return eqx.is_inexact_array(node)
 
-    return jax.tree.map(flags, model, is_leaf=lambda node: isinstance(node, Statistics))
+    return jax.tree.map(flags, model, is_leaf=lambda node: isinstance(node, Statistics | Held))
 
 
 def output_scale(model: Any) -> Float[Array, " channel_out"] | float:

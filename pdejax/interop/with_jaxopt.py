@@ -1,0 +1,84 @@
+"""Fitting by a solver of jaxopt: all data in one batch, no noise, so that line searches and quasi-Newton steps work.
+
+Nothing of jaxopt is imported here: the solver comes from the caller.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import PRNGKeyArray
+
+from pdejax.training.arguments import check_arguments
+from pdejax.training.dataset import batch_at, device_data, normalised
+from pdejax.training.objectives import AbstractObjective
+from pdejax.training.state import optimised
+
+
+def full_batch_loss(
+    model: Any,
+    objective: AbstractObjective,
+    data: Any,
+    *,
+    key: PRNGKeyArray,
+    normalise: bool = True,
+    frozen: Callable[[Any], Any] | None = None,
+) -> tuple[Callable[[Any, Any], Any], Any, Any, Callable[[Any], Any]]:
+    """`(loss, weights, batch, model_of)`: the objective over all windows (or pairs) at once, for any minimiser.
+
+    `loss(weights, batch)` is a scalar, differentiable in the pytree `weights`; `batch` is the pytree of arrays that
+    holds the data; `model_of(weights)` is the model with these weights. The arguments are those of
+    `minimise_with_jaxopt`, and so are the errors that they raise.
+    """
+    # An optimiser that does nothing: the check asks for one, and the solver here is none of optax.
+    check_arguments(model, objective, optax.identity(), normalise)
+    placed = device_data("data", data, objective.frames, 1, model)
+    flags_of = (lambda tree: tree.model) if normalise else (lambda tree: tree)
+    if normalise:
+        model = normalised(model, data, objective.frames)
+    weights, rest = eqx.partition(model, optimised(model, frozen, flags_of))
+    # Arrays are an argument and no constant, which the compiler would fold.
+    batch, around = eqx.partition(batch_at(placed, jnp.arange(placed.num_windows)), eqx.is_array)
+
+    def loss(weights: Any, batch: Any) -> Any:
+        return objective(eqx.combine(weights, rest), eqx.combine(batch, around), key)[0]
+
+    return loss, weights, batch, lambda weights: eqx.combine(weights, rest)
+
+
+def minimise_with_jaxopt(
+    solver: Callable[[Callable[..., Any]], Any],
+    model: Any,
+    objective: AbstractObjective,
+    data: Any,
+    *,
+    key: PRNGKeyArray,
+    normalise: bool = True,
+    frozen: Callable[[Any], Any] | None = None,
+) -> tuple[Any, Any]:
+    """Minimises `objective` over the weights of `model` by a solver of jaxopt; returns the model and its last state.
+
+    - `solver`: the class, `jaxopt.LBFGS`, or a function of the loss, `lambda loss: jaxopt.BFGS(loss, maxiter=50)`: any
+      that minimises a scalar function of a pytree. (Least-squares solvers, e.g. `jaxopt.LevenbergMarquardt`, take
+      residuals and do not fit.)
+    - `data`, `normalise`, `frozen`: those of `fit`. All windows are one batch, so that memory bounds the data.
+    - `key`: for what the objective or the model draws at random; the draw is the same in every evaluation.
+
+    Raises `ValueError` for arguments that `fit` would not take, and for a solver that ends where the loss or a weight
+    is not finite.
+    """
+    loss, weights, batch, model_of = full_batch_loss(
+        model, objective, data, key=key, normalise=normalise, frozen=frozen
+    )
+    # Copied, for solvers that are told to donate: the caller keeps his model.
+    found, state = solver(loss).run(jax.tree.map(jnp.copy, weights), batch)
+    last = float(jax.jit(loss)(found, batch))
+    if not all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in [last, *jax.tree.leaves(found)]):
+        raise ValueError(
+            f"The solver ended at a loss of {last} or at weights that are not finite: begin from other weights, or "
+            "give it a smaller first step, e.g. lambda loss: jaxopt.LBFGS(loss, max_stepsize=0.1)."
+        )
+    return model_of(found), state
