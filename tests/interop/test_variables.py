@@ -93,7 +93,7 @@ def test_running_statistics_are_those_of_the_module():
     statistics = {"BatchNorm_0": {"mean": jnp.asarray([0.5]), "var": jnp.asarray([4.0])}}
     of_linen = LinenModel(LinenNormed(), {"params": variables["params"], "batch_stats": statistics})
     module = NnxNormed()
-    module.norm.mean[...], module.norm.var[...] = jnp.asarray([0.5]), jnp.asarray([4.0])
+    module.norm.mean[...], module.norm.var[...] = jnp.asarray([0.5], jnp.float32), jnp.asarray([4.0], jnp.float32)
     kernels = variables["params"]["Dense_0"]["kernel"], module.dense.kernel.get_value()
     for model, kernel in zip((of_linen, NnxModel(module)), kernels, strict=True):
         np.testing.assert_allclose(model(U), kernel[0, 0] * (U - 0.5) / 2, atol=1e-5)
