@@ -32,5 +32,6 @@ from pdejax.stretching import Stretched as Stretched
 from pdejax.training import Checkpoints as Checkpoints
 from pdejax.training import Devices as Devices
 from pdejax.training import fit as fit
+from pdejax.training import losses as losses
 from pdejax.training import objectives as objectives
 from pdejax.volumes import FiniteVolume as FiniteVolume

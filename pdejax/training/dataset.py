@@ -15,12 +15,15 @@ from pdejax.training.objectives import Pairs, Windows
 
 class DeviceData(eqx.Module):
     """Trajectories `u (sample, time, channel, *space)`, or pairs; window i of trajectories starts at frame
-    `i % starts` of sample `i // starts`, where `starts` is the number of windows that one trajectory holds."""
+    `i % starts` of sample `i // starts`, where `starts` is the number of windows that one trajectory holds.
+
+    `interval` is the time from frame to frame; None where it is not the same for all."""
 
     arrays: tuple[Array, ...]
     parameters: dict[str, Array]
     domain: Any
     frames: int | None = eqx.field(static=True)
+    interval: float | None = eqx.field(static=True, default=1.0)
 
     @property
     def starts(self) -> int:
@@ -59,7 +62,8 @@ def batch_at(data: DeviceData, index: Int[Array, " batch"]) -> Windows | Pairs:
     sample, start = index // data.starts, index % data.starts
     (u,) = data.arrays
     frames = start[:, None] + jnp.arange(data.frames)
-    return Windows(u[sample[:, None], frames], {k: v[sample] for k, v in data.parameters.items()}, data.domain)
+    parameters = {name: values[sample] for name, values in data.parameters.items()}
+    return Windows(u[sample[:, None], frames], parameters, data.domain, interval=data.interval)
 
 
 def device_data(what: str, data: Any, frames: int | None, batch_size: int, model: Any) -> DeviceData:
@@ -143,7 +147,19 @@ def _trajectories(what: str, data: Any, frames: int | None) -> DeviceData:
         )
     _check_finite(f"The states of `{what}`", u, 2)
     parameters = {name: jnp.asarray(values) for name, values in data.parameters.items()}
-    return DeviceData((jnp.asarray(u),), parameters, data.grid, frames)
+    return DeviceData((jnp.asarray(u),), parameters, data.grid, frames, _interval(data))
+
+
+def _interval(data: Any) -> float | None:
+    """The time from frame to frame, where it is the same for all to 1e-4; 1 for data that state no times."""
+    times = np.asarray(getattr(data, "times", ()), np.float64)
+    if len(times) < 2:
+        return 1.0
+    steps = np.diff(times)
+    mean = float(steps.mean())
+    # Times that were stored in single precision are rounded, and late ones more than the steps between them.
+    tolerance = 1e-4 * mean + 4 * float(np.finfo(np.float32).eps) * float(np.max(np.abs(times)))
+    return mean if np.all(np.abs(steps - mean) <= tolerance) else None
 
 
 def _check_finite(what: str, array: Any, leading: int) -> None:
@@ -165,6 +181,11 @@ def normalised(model: Any, data: Any, frames: int | None) -> Normalised:
         inputs, targets = (np.asarray(array) for array in data)
         return Normalised(model, _statistics(inputs, 1), _statistics(targets, 1))
     u = np.asarray(data.u[:])
+    if u.shape[1] < 2:
+        raise ValueError(
+            "The statistics of increments need trajectories of two frames or more, and these have one: pass "
+            "normalise=False, or a Normalised model of your own."
+        )
     parameters = {name: _statistics(np.asarray(values)) for name, values in data.parameters.items()}
     size = np.sqrt(np.mean(u.astype(np.float64) ** 2, axis=_all_but(2, u.ndim)))
     increments = _statistics(np.diff(u, axis=1), 2, size)

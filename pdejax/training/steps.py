@@ -13,6 +13,9 @@ from pdejax.training.dataset import DeviceData, batch_at, sample_batch
 from pdejax.training.devices import Devices
 from pdejax.training.objectives import Pairs, Windows
 
+# Of a batch that is scored: later than any run takes, so that every schedule of the step has come to its end.
+_AFTER_ALL_STEPS = np.int32(2**30)
+
 
 class Carry(NamedTuple):
     """What a step changes; see `TrainingState`."""
@@ -117,8 +120,13 @@ def compiled_score(objective, batch_size: int):
         indices = np.linspace(0, data.num_windows - 1, batches * size).round().astype(int).reshape(batches, size)
         # No training step has this number, so this key meets no other.
         key = jax.random.fold_in(key, 2**32 - 1)
-        return jnp.mean(
-            jax.lax.map(lambda index: objective(model, batch_at(data, index), key)[0], jnp.asarray(indices))
-        )
+
+        def of(index):
+            batch = batch_at(data, index)
+            if isinstance(batch, Windows):
+                batch = batch._replace(step=_AFTER_ALL_STEPS)
+            return objective(model, batch, key)[0]
+
+        return jnp.mean(jax.lax.map(of, jnp.asarray(indices)))
 
     return score

@@ -13,7 +13,7 @@ from pdejax.data import Trajectories
 from pdejax.grid import Grid
 from pdejax.models import FNO, Normalised, Statistics
 from pdejax.nn import ChannelMap
-from pdejax.training import OneStep, Supervised, TrainingDiverged, fit
+from pdejax.training import OneStep, RelativeL2, Supervised, TrainingDiverged, fit
 
 
 class Gain(eqx.Module):
@@ -103,7 +103,7 @@ def test_plain_descent_follows_its_own_recursion():
 def test_windows_go_with_the_parameters_of_their_trajectory():
     fitted = fit(
         Advance(jnp.float32(0.3)),
-        OneStep(loss="relative_l2"),
+        OneStep(loss=RelativeL2()),
         decaying(),
         **options(optimiser=optax.adam(optax.linear_schedule(0.05, 0.0, 150)), num_steps=150, normalise=False),
     )

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pdejax.models import Normalised, Statistics
-from pdejax.training import OneStep, Pairs, Supervised, Windows
+from pdejax.training import MeanSquare, OneStep, Pairs, RelativeL1, RelativeL2, Supervised, Windows
 
 
 def identity(u, parameters=None, *, domain=None, key=None):
@@ -38,13 +38,13 @@ def test_the_losses_are_their_formulas(in_time):
     in_units = np.mean(((prediction - target) / std[:, None, None]) ** 2)
     assert float(of(make(), scaled, batch, key)[0]) == pytest.approx(in_units, rel=1e-5)
     ratios = np.linalg.norm((u - target).reshape(3, 2, -1), axis=2) / np.linalg.norm(target.reshape(3, 2, -1), axis=2)
-    assert float(of(make(loss="relative_l2"), identity, batch, key)[0]) == pytest.approx(ratios.mean(), rel=1e-5)
+    assert float(of(make(loss=RelativeL2()), identity, batch, key)[0]) == pytest.approx(ratios.mean(), rel=1e-5)
     largest = np.max(np.abs(u - target), axis=(1, 2, 3)).mean()
     worst = make(loss=lambda prediction, target: jnp.max(jnp.abs(prediction - target)))
     assert float(of(worst, identity, batch, key)[0]) == pytest.approx(largest, rel=1e-5)
 
 
-@pytest.mark.parametrize("loss", ["mse", "relative_l2"])
+@pytest.mark.parametrize("loss", [MeanSquare(), RelativeL2(), RelativeL1()])
 def test_a_loss_has_a_gradient_where_it_vanishes_and_where_the_target_does(loss):
     _, target = example()
     target[:, 1] = 0
@@ -64,7 +64,7 @@ def test_losses_do_not_depend_on_the_units():
     u, target = example()
     tiny = np.float32(1e-25)
     model = Normalised(identity, Statistics([0.0] * 2, [tiny] * 2), Statistics([0.0] * 2, [tiny] * 2))
-    for loss in ("mse", "relative_l2"):
+    for loss in (MeanSquare(), RelativeL2(), RelativeL1()):
         key = jax.random.key(0)
         small = of(Supervised(loss=loss), model, Pairs(jnp.asarray(u * tiny), jnp.asarray(target * tiny)), key)
         usual = of(Supervised(loss=loss), identity, Pairs(jnp.asarray(u), jnp.asarray(target)), key)
@@ -82,6 +82,16 @@ def test_shapes_that_would_broadcast_are_refused():
 
 
 @pytest.mark.usefixtures("without_shape_checks")
-def test_an_unknown_loss_is_refused():
-    with pytest.raises(ValueError, match="'mae'"):
-        OneStep(loss="mae")
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        ("mse", r"got 'mse': pass pdejax.losses.MeanSquare\(\)"),
+        ("relative_l2", r"pass pdejax.losses.RelativeL2\(\)"),
+        ("mae", "got 'mae'"),
+        (RelativeL2, r"got the class RelativeL2: pass RelativeL2\(\)"),
+    ],
+)
+def test_what_is_no_loss_is_refused(loss, message):
+    for make in (OneStep, Supervised):
+        with pytest.raises(ValueError, match=message):
+            make(loss=loss)

@@ -1,6 +1,9 @@
 """What a model is trained for: a scalar of the model and a batch."""
 
+from pdejax.training.objectives.all_pairs import AllPairs as AllPairs
+from pdejax.training.objectives.curriculum import Curriculum as Curriculum
 from pdejax.training.objectives.direct import DirectMultiStep as DirectMultiStep
+from pdejax.training.objectives.diverted_chain import DivertedChain as DivertedChain
 from pdejax.training.objectives.noise import InputNoise as InputNoise
 from pdejax.training.objectives.objective import AbstractObjective as AbstractObjective
 from pdejax.training.objectives.objective import Pairs as Pairs

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.counts import count_of
-from pdejax.training.objectives.errors import Loss, check_loss, error
+from pdejax.training.losses.loss import Loss, check_loss
+from pdejax.training.objectives.errors import MEAN_SQUARE, error
 from pdejax.training.objectives.objective import AbstractObjective, Logs, Windows
 
 
@@ -22,9 +23,9 @@ class DirectMultiStep(AbstractObjective):
     """
 
     num_steps: int = eqx.field(static=True)
-    loss: Loss = eqx.field(static=True)
+    loss: Loss
 
-    def __init__(self, num_steps: int, loss: Loss = "mse"):
+    def __init__(self, num_steps: int, loss: Loss = MEAN_SQUARE):
         check_loss(loss)
         self.num_steps, self.loss = count_of("num_steps", num_steps), loss
 
@@ -34,7 +35,7 @@ class DirectMultiStep(AbstractObjective):
 
     def __call__(self, model: Any, batch: Windows, key: PRNGKeyArray) -> tuple[Float[Array, ""], Logs]:
         def one(u: Array, parameters: dict[str, Array], key: PRNGKeyArray) -> Array:
-            return error(self.loss, model(u[0], parameters, domain=batch.domain, key=key), u[-1], model)
+            return error(self.loss, model(u[0], parameters, domain=batch.domain, key=key), u[-1], batch.domain, model)
 
         keys = jax.random.split(key, batch.u.shape[0])
         return jnp.mean(jax.vmap(one)(batch.u, batch.parameters, keys)), {}

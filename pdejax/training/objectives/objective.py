@@ -12,13 +12,15 @@ Logs = dict[str, Array]
 class Windows(NamedTuple):
     """Consecutive frames of trajectories, `u (batch, frame, channel, *space)`, and parameters `(batch,)` by name.
 
-    `step` is how many optimiser steps were taken before.
+    `step` is how many optimiser steps were taken before; held-out data are scored as after more than any run takes, at
+    the end of every schedule. `interval` is the time from frame to frame, or None where it is not the same for all.
     """
 
     u: Array
     parameters: dict[str, Array]
     domain: Any
     step: Any = 0
+    interval: Any = 1.0
 
 
 class Pairs(NamedTuple):

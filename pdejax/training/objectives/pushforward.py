@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.counts import count_of
-from pdejax.training.objectives.errors import Loss, check_loss, error
+from pdejax.training.losses.loss import Loss, check_loss
+from pdejax.training.objectives.errors import MEAN_SQUARE, error
 from pdejax.training.objectives.objective import AbstractObjective, Logs, Windows
 
 
@@ -28,10 +29,10 @@ class Pushforward(AbstractObjective):
     """
 
     num_steps: int = eqx.field(static=True)
-    loss: Loss = eqx.field(static=True)
+    loss: Loss
     random: bool = eqx.field(static=True)
 
-    def __init__(self, num_steps: int = 1, loss: Loss = "mse", *, random: bool = True):
+    def __init__(self, num_steps: int = 1, loss: Loss = MEAN_SQUARE, *, random: bool = True):
         check_loss(loss)
         self.num_steps, self.loss, self.random = count_of("num_steps", num_steps), loss, random
 
@@ -54,7 +55,7 @@ class Pushforward(AbstractObjective):
                 return advance(still, state, n).astype(state.dtype)
 
             state = jax.lax.fori_loop(0, count, step, u[0])
-            return error(self.loss, advance(model, state, count), u[count + 1], model)
+            return error(self.loss, advance(model, state, count), u[count + 1], batch.domain, model)
 
         keys = jax.random.split(key, batch.u.shape[0])
         return jnp.mean(jax.vmap(one)(batch.u, batch.parameters, keys)), {}

@@ -2,22 +2,24 @@
 
 from typing import Any, ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pdejax.training.objectives.errors import Loss, check_loss, error
+from pdejax.training.losses.loss import Loss, check_loss
+from pdejax.training.objectives.errors import MEAN_SQUARE, error
 from pdejax.training.objectives.objective import AbstractObjective, Logs, Pairs
 
 
 class Supervised(AbstractObjective):
     """The model's output against a target, operator learning without time: the batch mean of `loss(model(x), y)`.
 
-    `loss` is that of `OneStep`.
+    - `loss`: that of `OneStep`.
+    - `domain`: the grid of the targets, for losses that ask for it (`Sobolev`).
     """
 
-    loss: Loss = eqx.field(static=True, default="mse")
+    loss: Loss = MEAN_SQUARE
+    domain: Any = None
     frames: ClassVar[int | None] = None
 
     def __check_init__(self):
@@ -25,7 +27,7 @@ class Supervised(AbstractObjective):
 
     def __call__(self, model: Any, batch: Pairs, key: PRNGKeyArray) -> tuple[Float[Array, ""], Logs]:
         def one(inputs: Array, target: Array, key: PRNGKeyArray) -> Array:
-            return error(self.loss, model(inputs, key=key), target, model)
+            return error(self.loss, model(inputs, key=key), target, self.domain, model)
 
         keys = jax.random.split(key, batch.inputs.shape[0])
         return jnp.mean(jax.vmap(one)(batch.inputs, batch.targets, keys)), {}

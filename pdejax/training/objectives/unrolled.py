@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.counts import count_of
-from pdejax.training.objectives.errors import Loss, check_loss, error
+from pdejax.training.losses.loss import Loss, check_loss
+from pdejax.training.objectives.errors import MEAN_SQUARE, error
 from pdejax.training.objectives.objective import AbstractObjective, Logs, Windows
 
 
@@ -28,7 +29,7 @@ class Unrolled(AbstractObjective):
     - `teacher_forcing`: the probability that a step starts from the true frame and not from the model's own state,
       drawn for every sample and step: a number, or a schedule of the optimiser step (any of optax). From 1, which is
       `OneStep`, to 0 it leads from the one kind of training to the other (Bengio et al., Scheduled Sampling for
-      Sequence Prediction with Recurrent Neural Networks, NeurIPS 2015).
+      Sequence Prediction with Recurrent Neural Networks, NeurIPS 2015). `fit` scores held-out data as at its end.
     - `remat`: keeps the states alone for the backward pass, and computes the inside of every step twice.
 
     Raises `ValueError` for counts below one, for as many weights as there are no steps, and for a probability outside
@@ -36,7 +37,7 @@ class Unrolled(AbstractObjective):
     """
 
     num_steps: int = eqx.field(static=True)
-    loss: Loss = eqx.field(static=True)
+    loss: Loss
     gradient_steps: int | None = eqx.field(static=True)
     weights: tuple[float, ...] = eqx.field(static=True)
     teacher_forcing: float | int | Callable[[Any], Any] = eqx.field(static=True)
@@ -45,7 +46,7 @@ class Unrolled(AbstractObjective):
     def __init__(
         self,
         num_steps: int,
-        loss: Loss = "mse",
+        loss: Loss = MEAN_SQUARE,
         *,
         gradient_steps: int | None = None,
         weights: Sequence[float | int] | np.ndarray | None = None,
@@ -82,7 +83,7 @@ class Unrolled(AbstractObjective):
                 if callable(self.teacher_forcing) or self.teacher_forcing > 0:
                     state = jnp.where(jax.random.bernoulli(choice_key, forcing), previous, state)
                 predicted = model(state, parameters, domain=batch.domain, key=model_key)
-                return predicted.astype(state.dtype), error(self.loss, predicted, following, model)
+                return predicted.astype(state.dtype), error(self.loss, predicted, following, batch.domain, model)
 
             step = jax.checkpoint(step) if self.remat else step
             _, errors = jax.lax.scan(step, u[0], (jnp.arange(self.num_steps), u[:-1], u[1:]))
