@@ -32,6 +32,7 @@ from pdejax.stretching import Stretched as Stretched
 from pdejax.training import Checkpoints as Checkpoints
 from pdejax.training import Devices as Devices
 from pdejax.training import fit as fit
+from pdejax.training import loggers as loggers
 from pdejax.training import losses as losses
 from pdejax.training import objectives as objectives
 from pdejax.volumes import FiniteVolume as FiniteVolume

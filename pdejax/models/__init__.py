@@ -1,5 +1,7 @@
 """Architectures, one per file, and what surrounds a network: statistics, a time step, a file."""
 
+from pdejax.models.ensemble import Ensemble as Ensemble
+from pdejax.models.ensemble import members as members
 from pdejax.models.file import SavedModel as SavedModel
 from pdejax.models.file import load as load
 from pdejax.models.file import save as save

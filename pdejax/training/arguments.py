@@ -5,6 +5,7 @@ from typing import Any
 
 import optax
 
+from pdejax.counts import count_of
 from pdejax.models import Normalised
 from pdejax.training.objectives import AbstractObjective, OneStep, Supervised
 
@@ -29,6 +30,34 @@ def check_arguments(model: Any, objective: Any, optimiser: Any, normalise: bool)
         _check_call(network, "u", "parameters", domain=None, key=None)
     elif isinstance(objective, Supervised):
         _check_call(network, "u", key=None)
+
+
+def check_options(num_steps, batch_size, valid_every, ema_decay, steps_per_call, loggers) -> None:
+    """Raises `ValueError` for numbers that make no sense, and for a logger that is none."""
+    for logger in loggers:
+        if isinstance(logger, type) or not callable(logger):
+            given = f"the class {logger.__name__}" if isinstance(logger, type) else repr(logger)
+            raise ValueError(f"A logger is a function of rows, e.g. pdejax.loggers.LivePlot(), got {given}.")
+    given = {"num_steps": num_steps, "batch_size": batch_size}
+    given |= {"valid_every": valid_every or 1, "steps_per_call": steps_per_call or 1}
+    for name, value in given.items():
+        if value < 1:
+            raise ValueError(f"fit needs {name} >= 1, got {value}.")
+    if ema_decay is not None and not 0 <= ema_decay < 1:
+        raise ValueError(f"fit needs 0 <= ema_decay < 1, got {ema_decay}; 0.999 averages over about 1000 steps.")
+
+
+def check_stopping(keep_best, patience, valid, resume, checkpoints) -> None:
+    """Raises `ValueError` for options that contradict each other."""
+    if patience is not None:
+        count_of("patience", patience)
+    if (keep_best or patience is not None) and valid is None:
+        raise ValueError("keep_best and patience ask for the loss on held-out data: pass `valid`.")
+    if resume is not None and checkpoints is not None:
+        raise ValueError(
+            "A fit goes on from a state or from a folder: pass `resume` or `checkpoints`, and not both. With "
+            "`checkpoints` the same call goes on where it was killed."
+        )
 
 
 def _check_call(model: Any, *positional: Any, **named: Any) -> None:

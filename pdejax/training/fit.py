@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -12,14 +12,15 @@ import numpy as np
 import optax
 from jaxtyping import PRNGKeyArray
 
-from pdejax.counts import count_of
 from pdejax.progress import ProgressBar
-from pdejax.training.arguments import check_arguments
+from pdejax.training.arguments import check_arguments, check_options, check_stopping
 from pdejax.training.checkpoints import CheckpointFolder, Checkpoints, described_run
 from pdejax.training.dataset import device_data, normalised
 from pdejax.training.devices import Devices
-from pdejax.training.fitted import Fitted, TrainingDiverged
-from pdejax.training.log import TrainingLog
+from pdejax.training.fitted import Fitted, TrainingDiverged, divergence
+from pdejax.training.log import TrainingLog, by_member
+from pdejax.training.loggers import Logger
+from pdejax.training.members import EACH, each_member
 from pdejax.training.objectives import AbstractObjective
 from pdejax.training.state import Best, TrainingState, checked_resume, initial_state, optimised
 from pdejax.training.steps import Carry, compiled_score, compiled_steps
@@ -47,9 +48,13 @@ def fit(
     steps_per_call: int | None = None,
     progress: bool = True,
     log_path: str | os.PathLike | None = None,
+    loggers: Sequence[Any] = (),
 ) -> Fitted:
     r"""Minimises `objective` over the weights of `model` with `num_steps` steps of an optax optimiser.
 
+    - `model`: any that is called as models are. An `Ensemble`, e.g. of several seeds, is trained side by side in one
+      program: each member has batches and an optimiser of its own, and is what `fit` would make of it alone with the
+      key `fold_in(key, number)`. It is stopped (`patience`) when all of them have waited long enough.
     - `data`, `valid`: `Trajectories`, or a pair of arrays `(inputs, targets)`, each `(sample, channel, *space)`, for
       `Supervised`. They are put on the device whole; `valid` is scored on up to 64 windows, evenly spread, every
       `valid_every` steps (a tenth of the run by default) and at the end, with the weights that would be returned.
@@ -75,6 +80,8 @@ def fit(
     - `steps_per_call`: optimiser steps per compiled call; by default as many as take about half a second. It changes
       how often the progress bar moves, never the result: the number is an argument of one compiled loop.
     - `log_path`: where the log is written, .csv or .jsonl, at every validation and at the end.
+    - `loggers`: of `pdejax.training.loggers` (`TensorBoard`, `Wandb`, `LivePlot`), or functions of one's own that are
+      called with new rows of the log as they come, and may have a method `finish` for the end.
 
     Statistics are no parameters (`pdejax.models.trainable`): no gradient, weight decay or average touches them.
 
@@ -83,8 +90,8 @@ def fit(
     optimiser; `TrainingDiverged` when a loss, a gradient
     or an update is not finite, naming the step and keeping the run up to it.
     """
-    _check_options(num_steps, batch_size, valid_every, ema_decay, steps_per_call)
-    _check_stopping(keep_best, patience, valid, resume, checkpoints)
+    check_options(num_steps, batch_size, valid_every, ema_decay, steps_per_call, loggers)
+    check_stopping(keep_best, patience, valid, resume, checkpoints)
     check_arguments(model, objective, optimiser, normalise)
     train = device_data("data", data, objective.frames, batch_size, model)
     held_out = None if valid is None else device_data("valid", valid, objective.frames, 1, model)
@@ -119,9 +126,13 @@ def fit(
 
     def weights_of(kept: Carry) -> Any:
         """Those that are scored and returned: the average, where one is asked for and has begun."""
-        if ema_decay is None or not kept.average_weight > 0:
+        if ema_decay is None or not np.all(np.asarray(kept.average_weight) > 0):
             return kept.parameters
-        return jax.tree.map(lambda a: a / kept.average_weight.astype(a.dtype), kept.average)
+
+        def divided(average: Any, weight: Any) -> Any:
+            return jax.tree.map(lambda a: a / weight.astype(a.dtype), average)
+
+        return each_member(divided, rest, (EACH, 0))(kept.average, kept.average_weight)
 
     def copied() -> Carry:
         """What no later step donates, and every device holds whole."""
@@ -131,7 +142,7 @@ def fit(
         kept = copied()
         last = eqx.combine(kept.parameters, rest)
         state = TrainingState(last, kept.optimiser_state, kept.average, kept.average_weight, step, best)
-        weights = best.weights if keep_best and best is not None and best.step > 0 else weights_of(kept)
+        weights = best.weights_or(weights_of(kept)) if keep_best and best is not None else weights_of(kept)
         return Fitted(eqx.combine(weights, rest), log, state)
 
     interval = valid_every or (-(-num_steps // 10) if held_out is not None or log_path is not None else num_steps)
@@ -139,8 +150,9 @@ def fit(
     step, start = first, time.perf_counter()
     # Several processes have to agree on every call, which their clocks do not.
     timed = steps_per_call is None and jax.process_count() == 1
+    writes = jax.process_index() == 0
     chunk = 1 if timed else capacity
-    valid_loss = np.nan
+    valid_loss, told = np.nan, len(log)
     try:
         with ProgressBar(max(0, end - first), unit="step", description="fit", shown=progress) as bar:
             while step < end and not _waited_enough(best, patience):
@@ -153,65 +165,46 @@ def fit(
                     chunk = max(1, min(capacity, round(0.5 * done / elapsed)))
                 rows = {name: np.asarray(values)[:done] for name, values in rows.items()}
                 seconds = earlier + time.perf_counter() - start
-                log.append({"step": np.arange(step, step + done) + 1, "seconds": seconds, **rows})
+                log.append({"step": np.arange(step, step + done) + 1, "seconds": seconds, **by_member(rows)})
                 step += done
                 bar.update(done)
                 if not bool(finite):
-                    if log_path is not None and jax.process_index() == 0:
+                    if log_path is not None and writes:
                         log.write(log_path)
-                    raise TrainingDiverged(_divergence(step, rows, folder), fitted(step - 1))
+                    raise TrainingDiverged(divergence(step, rows, folder), fitted(step - 1))
                 if step % interval == 0 or step == end:
                     if held_out is not None:
                         weights = weights_of(copied())
-                        valid_loss = float(score(eqx.combine(weights, rest), held_out, key))
-                        best = None if best is None else best.after(weights, valid_loss, step)
-                        log.columns.setdefault("valid_loss", np.full(len(log), np.nan))[-1] = valid_loss
-                    if log_path is not None and jax.process_index() == 0:
+                        scored = score(eqx.combine(weights, rest), held_out, key)
+                        best = None if best is None else best.after(weights, scored, step)
+                        log.amend(by_member({"valid_loss": np.asarray(scored)[None]}))
+                        valid_loss = float(np.mean(scored))
+                    if log_path is not None and writes:
                         log.write(log_path)
+                if writes:
+                    told = _tell(loggers, log, told)
                 if folder is not None and (step % saving == 0 or step == end or _waited_enough(best, patience)):
                     folder.write(fitted(step).state, log)
                 shown = {"loss": f"{rows['loss'].mean():.2e}"}
                 bar.set_postfix(shown if np.isnan(valid_loss) else shown | {"valid": f"{valid_loss:.2e}"})
     finally:
+        if writes:
+            _tell(loggers, log, told)
+            for logger in loggers:
+                if callable(finish := getattr(logger, "finish", None)):
+                    finish()
         if folder is not None:
             folder.finish()
     return fitted(step)
 
 
 def _waited_enough(best: Best | None, patience: int | None) -> bool:
-    return best is not None and patience is not None and int(best.waited) >= patience
+    return best is not None and patience is not None and bool(np.all(np.asarray(best.waited) >= patience))
 
 
-def _divergence(step: int, rows: dict[str, np.ndarray], folder: CheckpointFolder | None) -> str:
-    loss, norm = rows["loss"][-1], rows["gradient_norm"][-1]
-    update = ", and the update is not finite" if np.isfinite(loss) and np.isfinite(norm) else ""
-    kept = ""
-    if folder is not None and folder.newest is not None:
-        kept = f"; the last checkpoint in {folder.settings.folder} is that of step {folder.newest}"
-    return (
-        f"Step {step}: the loss is {loss:g} and the norm of its gradient {norm:g}{update}. Lower the learning rate, "
-        "clip the gradient (optax.clip_by_global_norm) or check the data; the error's `fitted` holds the run before "
-        f"this step{kept}."
-    )
-
-
-def _check_options(num_steps, batch_size, valid_every, ema_decay, steps_per_call) -> None:
-    given = {"num_steps": num_steps, "batch_size": batch_size}
-    given |= {"valid_every": valid_every or 1, "steps_per_call": steps_per_call or 1}
-    for name, value in given.items():
-        if value < 1:
-            raise ValueError(f"fit needs {name} >= 1, got {value}.")
-    if ema_decay is not None and not 0 <= ema_decay < 1:
-        raise ValueError(f"fit needs 0 <= ema_decay < 1, got {ema_decay}; 0.999 averages over about 1000 steps.")
-
-
-def _check_stopping(keep_best, patience, valid, resume, checkpoints) -> None:
-    if patience is not None:
-        count_of("patience", patience)
-    if (keep_best or patience is not None) and valid is None:
-        raise ValueError("keep_best and patience ask for the loss on held-out data: pass `valid`.")
-    if resume is not None and checkpoints is not None:
-        raise ValueError(
-            "A fit goes on from a state or from a folder: pass `resume` or `checkpoints`, and not both. With "
-            "`checkpoints` the same call goes on where it was killed."
-        )
+def _tell(loggers: Sequence[Logger], log: TrainingLog, told: int) -> int:
+    """Gives the loggers what they were not told yet, and returns how much they know."""
+    if len(log) > told:
+        for logger in loggers:
+            logger(log.since(told))
+    return len(log)

@@ -7,27 +7,44 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from pdejax.models import trainable
+from pdejax.models.ensemble import num_members
+from pdejax.training.members import EACH, check_all_in_members, each_member
 
 
 class Best(eqx.Module):
     """The weights with the lowest validation loss so far: those that would be returned, averaged if asked for.
 
-    `loss` is infinite and `step` 0 until something was scored; `waited` counts the validations since.
+    `loss` is infinite and `step` 0 until something was scored; `waited` counts the validations since. Every member of
+    an ensemble has its own.
     """
 
     weights: Any
-    loss: Float[Array, ""]
-    step: Int[Array, ""]
-    waited: Int[Array, ""]
+    loss: Float[Array, "*member"]
+    step: Int[Array, "*member"]
+    waited: Int[Array, "*member"]
 
-    def after(self, weights: Any, loss: float, step: int) -> "Best":
+    def after(self, weights: Any, loss: Float[Array, "*member"], step: int) -> "Best":
         """The better one of this and what was scored now; a loss that is not a number is not better."""
-        if not loss < self.loss:
-            return Best(self.weights, self.loss, self.step, self.waited + 1)
-        return Best(weights, jnp.asarray(loss, jnp.float32), jnp.asarray(step, jnp.int32), jnp.asarray(0, jnp.int32))
+        better = loss < self.loss
+        now = Best(weights, loss.astype(jnp.float32), jnp.full_like(self.step, step), jnp.zeros_like(self.waited))
+        kept = Best(self.weights, self.loss, self.step, self.waited + 1)
+        return _chosen(better, now, kept)
+
+    def weights_or(self, others: Any) -> Any:
+        """The best weights, or `others` where nothing was better than no score at all."""
+        return _chosen(self.step > 0, self.weights, others)
+
+
+def _chosen(first: Bool[Array, "*member"], one: Any, other: Any) -> Any:
+    """The arrays of `one` where `first`, else those of `other`; for an ensemble member by member."""
+
+    def of(a: Array, b: Array) -> Array:
+        return jnp.where(first.reshape(first.shape + (1,) * (a.ndim - first.ndim)), a, b)
+
+    return jax.tree.map(of, one, other)
 
 
 class TrainingState(eqx.Module):
@@ -35,13 +52,13 @@ class TrainingState(eqx.Module):
 
     `model` holds the last weights, not the average. `average` is the running sum of `ema_decay`, before its correction,
     and `average_weight` what its weights add up to, `1 - decay^step` for one decay throughout; both None without it.
-    `best` is None in a fit without `keep_best` and `patience`.
+    `best` is None in a fit without `keep_best` and `patience`. For an ensemble every array has an axis of members.
     """
 
     model: Any
     optimiser_state: Any
     average: Any
-    average_weight: Float[Array, ""] | None
+    average_weight: Float[Array, "*member"] | None
     step: int
     best: Best | None = None
 
@@ -64,6 +81,7 @@ def optimised(model: Any, frozen: Callable[[Any], Any] | None, network: Callable
                 "`frozen` has to pick parts of the model, e.g. lambda model: model.lift, or a tuple of several: "
                 f"{type(error).__name__}: {error}"
             ) from error
+    check_all_in_members(flags)
     if not any(jax.tree.leaves(flags)):
         raise ValueError("There is nothing to train: the model has no weights, or all of them are `frozen`.")
     return flags
@@ -73,14 +91,17 @@ def initial_state(
     model: Any, flags: Any, optimiser: optax.GradientTransformation, ema_decay: float | None, keeps_best: bool
 ) -> TrainingState:
     parameters = eqx.filter(model, flags)
+    count = num_members(model)
+    leading = () if count is None else (count,)
     average, weight = None, None
     if ema_decay is not None:
-        average, weight = jax.tree.map(jnp.zeros_like, parameters), jnp.zeros((), jnp.float32)
+        average, weight = jax.tree.map(jnp.zeros_like, parameters), jnp.zeros(leading, jnp.float32)
     best = None
     if keeps_best:
-        nothing = jnp.asarray(jnp.inf, jnp.float32), jnp.asarray(0, jnp.int32), jnp.asarray(0, jnp.int32)
+        nothing = jnp.full(leading, jnp.inf, jnp.float32), jnp.zeros(leading, jnp.int32), jnp.zeros(leading, jnp.int32)
         best = Best(jax.tree.map(jnp.copy, parameters), *nothing)
-    return TrainingState(model, optimiser.init(parameters), average, weight, 0, best)
+    begun = each_member(optimiser.init, model, (EACH,))(parameters)
+    return TrainingState(model, begun, average, weight, 0, best)
 
 
 def checked_resume(state: TrainingState, expected: TrainingState) -> TrainingState:

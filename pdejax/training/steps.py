@@ -9,8 +9,10 @@ import numpy as np
 import optax
 from jaxtyping import PRNGKeyArray
 
+from pdejax.models.ensemble import member_axes, without_ensemble
 from pdejax.training.dataset import DeviceData, batch_at, sample_batch
 from pdejax.training.devices import Devices
+from pdejax.training.members import EACH, each_member, member_keys, step_keys
 from pdejax.training.objectives import Pairs, Windows
 
 # Of a batch that is scored: later than any run takes, so that every schedule of the step has come to its end.
@@ -35,14 +37,17 @@ def compiled_steps(
     capacity: int,
     devices: Devices | None = None,
 ):
-    """The compiled loop: `(carry, data, key, first, count) -> (carry, rows, steps done, all finite)`."""
+    """The compiled loop: `(carry, data, key, first, count) -> (carry, rows, steps done, all finite)`.
 
-    def loss_of(parameters, batch, key):
-        if devices is not None:
-            parameters = devices.constrain_whole(parameters)
-        return objective(eqx.combine(parameters, rest), batch, key)
+    `rest` is the model without what is optimised. For an ensemble, rows and finiteness have an axis of members.
+    """
 
-    def one_step(carry: Carry, data: DeviceData, key: PRNGKeyArray, step):
+    def update(carry: Carry, key: PRNGKeyArray, rest: Any, data: DeviceData, step):
+        def loss_of(parameters, batch, key):
+            if devices is not None:
+                parameters = devices.constrain_whole(parameters)
+            return objective(without_ensemble(eqx.combine(parameters, rest)), batch, key)
+
         batch_key, loss_key = jax.random.split(key)
         batch = sample_batch(data, batch_size, batch_key)
         if isinstance(batch, Windows):
@@ -69,24 +74,29 @@ def compiled_steps(
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         for leaf in jax.tree.leaves(parameters):
             finite &= jnp.all(jnp.isfinite(leaf))
+        rows = {"loss": loss, "gradient_norm": norm, **logs}
+        return Carry(parameters, optimiser_state, average, weight), rows, finite
+
+    updates_of = each_member(update, rest, (EACH, 0, member_axes(rest), None, None))
+
+    def one_step(carry: Carry, data: DeviceData, key: PRNGKeyArray, step):
+        following, rows, finite = updates_of(carry, step_keys(key, rest, step), rest, data, step)
         # A step that fails changes nothing, or its NaN would be met in what the error hands back.
-        following = Carry(parameters, optimiser_state, average, weight)
-        following = jax.tree.map(lambda new, old: jnp.where(finite, new, old), following, carry)
+        following = jax.tree.map(lambda new, old: jnp.where(jnp.all(finite), new, old), following, carry)
         if devices is not None:
             following = devices.constrain_kept(following)
-        rows = {"loss": loss, "gradient_norm": norm, **logs}
         return following, rows, finite
 
     @eqx.filter_jit(donate="all-except-first")
     def advance(arguments, carry):
         data, key, first, count = arguments
         shapes = jax.eval_shape(one_step, carry, data, key, first)[1]
-        rows = {name: jnp.zeros(capacity, row.dtype) for name, row in shapes.items()}
+        rows = {name: jnp.zeros((capacity, *row.shape), row.dtype) for name, row in shapes.items()}
 
         def body(loop):
             i, carry, rows, _ = loop
-            carry, row, finite = one_step(carry, data, jax.random.fold_in(key, first + i), first + i)
-            return i + 1, carry, {name: rows[name].at[i].set(row[name]) for name in rows}, finite
+            carry, row, finite = one_step(carry, data, key, first + i)
+            return i + 1, carry, {name: rows[name].at[i].set(row[name]) for name in rows}, jnp.all(finite)
 
         # A while loop with the number of steps as an argument: one program for every number, so that how a run is cut
         # into calls cannot change how XLA rounds.
@@ -111,10 +121,10 @@ def _cut(batch: Any, devices: Devices) -> Any:
 
 
 def compiled_score(objective, batch_size: int):
-    """The mean loss over evenly spread windows, in batches of the training size."""
+    """The mean loss over evenly spread windows, in batches of the training size; for an ensemble one per member."""
 
-    @eqx.filter_jit
-    def score(model, data: DeviceData, key: PRNGKeyArray):
+    def score(model, key: PRNGKeyArray, data: DeviceData):
+        model = without_ensemble(model)
         size = min(batch_size, data.num_windows)
         batches = min(-(-64 // size), data.num_windows // size)
         indices = np.linspace(0, data.num_windows - 1, batches * size).round().astype(int).reshape(batches, size)
@@ -129,4 +139,9 @@ def compiled_score(objective, batch_size: int):
 
         return jnp.mean(jax.lax.map(of, jnp.asarray(indices)))
 
-    return score
+    @eqx.filter_jit
+    def scores(model, data: DeviceData, key: PRNGKeyArray):
+        axes = member_axes(model), 0, None
+        return each_member(score, model, axes)(model, member_keys(key, model), data)
+
+    return scores
