@@ -29,10 +29,10 @@ def conjugate_gradients(matrix: Map, precondition: Map, b: Array, rtol: Any, max
     def advance(state):
         u, r, direction, before, step = state
         z = precondition(r)
-        now = jnp.vdot(r, z)
+        now = jnp.vdot(r, z, precision="highest")
         direction = z + now / before * direction
         image = matrix(direction)
-        length = now / jnp.vdot(direction, image)
+        length = now / jnp.vdot(direction, image, precision="highest")
         return u + length * direction, r - length * image, direction, now, step + 1
 
     zero = jnp.zeros_like(b)

@@ -67,7 +67,7 @@ class Multigrid(eqx.Module):
             u, residual = _smooth_from_zero(level, b)
             descent.append((u, residual))
             b = level.interpolation.transpose(residual)
-        u = (self.coarsest_inverse @ b.reshape(-1)).reshape(b.shape)
+        u = jnp.matmul(self.coarsest_inverse, b.reshape(-1), precision="highest").reshape(b.shape)
         for level, (before, residual) in zip(self.levels[::-1], descent[::-1], strict=True):
             u = _correct_and_smooth(level, before, residual, level.interpolation(u))
         return u

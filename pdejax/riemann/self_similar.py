@@ -146,7 +146,7 @@ class SelfSimilar(eqx.Module):
         inside = jnp.where(edges < lower, lower, jnp.where(edges > upper, upper, edges))
         lengths = jnp.diff(inside)
         shares = lengths / jnp.diff(edges)
-        result = constant @ shares[jnp.array(_CONSTANT)]
+        result = jnp.matmul(constant, shares[jnp.array(_CONSTANT)], precision="highest")
         speeds = (inside - x0) / jnp.where(time > 0, time, 1)
         for number, fan in zip(_FANS, pieces.fans, strict=True):
             ratio = fan.sound_ratio(speeds[number])

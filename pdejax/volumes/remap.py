@@ -41,7 +41,10 @@ def remap(u: Float[Array | np.ndarray, "..."], grid: Grid, target: Grid) -> Floa
         if grid.shape[axis] != target.shape[axis] or shifts[0] != shifts[1]:
             along = jnp.moveaxis(out, axis - grid.ndim, -1)
             means, moments = _overlaps(grid.shape[axis], target.shape[axis], *shifts)
-            moved = along @ means.astype(out.dtype) + _slopes(along, grid.periodic[axis]) @ moments.astype(out.dtype)
+            # Accelerators would round the averages to half their digits.
+            moved = jnp.matmul(along, means.astype(out.dtype), precision="highest")
+            slopes = _slopes(along, grid.periodic[axis])
+            moved = moved + jnp.matmul(slopes, moments.astype(out.dtype), precision="highest")
             out = jnp.moveaxis(moved, -1, axis - grid.ndim)
     return out
 
