@@ -1541,6 +1541,41 @@ MUTATIONS = [
         "u=batch.u + noise[:, None]",
         "tests/training/test_rollout_objectives.py -k noise",
     ),
+    Mutation(
+        "members share their batches",
+        "pdejax/training/members.py",
+        "jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(count))",
+        "jax.vmap(jax.random.fold_in, (None, 0))(key, 0 * jnp.arange(count))",
+        "tests/training/test_ensembles.py -k alone",
+    ),
+    Mutation(
+        "a member that fails lets the others move",
+        "pdejax/training/steps.py",
+        "jnp.where(jnp.all(finite), new, old)",
+        "jnp.where(jnp.any(finite), new, old)",
+        "tests/training/test_ensembles.py -k diverged",
+    ),
+    Mutation(
+        "the best member decides for all",
+        "pdejax/training/state.py",
+        "better = loss < self.loss",
+        "better = jnp.any(loss < self.loss) & (loss == loss)",
+        "tests/training/test_ensembles.py -k best",
+    ),
+    Mutation(
+        "a resumed fit tells its loggers the past",
+        "pdejax/training/log.py",
+        "{name: values[row:] for",
+        "{name: values[0:] for",
+        "tests/training/test_loggers.py -k once",
+    ),
+    Mutation(
+        "walls are transformed in half the digits",
+        "pdejax/elliptic/transforms.py",
+        'jnp.matmul(u, matrix.T, precision="highest")',
+        "jnp.matmul(u, matrix.T)",
+        "tests/test_matrix_products.py",
+    ),
 ]
 
 
