@@ -59,6 +59,16 @@ def chebyshev(u):
     return pj.TimeStepper(pj.equations.Diffusion(0.1), reading, dt=0.01)(u[None])
 
 
+def test_a_network_multiplies_as_exactly_as_it_is_told():
+    model = pj.models.FNO(1, 1, 2, 3, 4, num_layers=2, key=jax.random.key(0))
+    u = jnp.ones((1, 12, 9), jnp.float32)
+    count, found = rounded(model, u)
+    assert count > 10 and not found
+    with jax.default_matmul_precision("tensorfloat32"):
+        # The maps of channels and the complex weights; transforms stay exact.
+        assert len(rounded(model, u)[1]) == 1 + 2 * 2 + 2
+
+
 @pytest.mark.either
 @pytest.mark.parametrize("function", [walled, antiperiodic, preconditioned, remapped, chebyshev])
 def test_no_solver_lets_an_accelerator_round_its_products(function):

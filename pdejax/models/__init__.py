@@ -6,6 +6,7 @@ from pdejax.models.file import SavedModel as SavedModel
 from pdejax.models.file import load as load
 from pdejax.models.file import save as save
 from pdejax.models.fno import FNO as FNO
+from pdejax.models.in_precision import InPrecision as InPrecision
 from pdejax.models.normalised import Held as Held
 from pdejax.models.normalised import Normalised as Normalised
 from pdejax.models.normalised import Statistics as Statistics

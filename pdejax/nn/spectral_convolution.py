@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.keys import checked_key
 from pdejax.nn.modes import Modes
+from pdejax.nn.products import product_precision, transform_dtype
 
 
 class SpectralConvolution(eqx.Module):
@@ -59,10 +60,13 @@ class SpectralConvolution(eqx.Module):
 
     def __call__(self, u: Float[Array, "in_channels *space"]) -> Float[Array, "out_channels *space"]:
         self.modes.check_resolved(u.shape[1:], "SpectralConvolution")
-        real, imaginary = _analyse(u, self.modes)
-        weight = jax.lax.complex(self.real, self.imaginary)
-        product = jnp.einsum("i...,...io->o...", jax.lax.complex(real, imaginary), weight)
-        return _synthesise(jnp.stack([product.real, product.imag], axis=1), self.modes, u.shape[1:])
+        dtype = transform_dtype(u.dtype)
+        real, imaginary = _analyse(u.astype(dtype), self.modes)
+        weight = jax.lax.complex(self.real.astype(dtype), self.imaginary.astype(dtype))
+        coefficients = jax.lax.complex(real, imaginary)
+        product = jnp.einsum("i...,...io->o...", coefficients, weight, precision=product_precision())
+        product = jnp.stack([product.real, product.imag], axis=1)
+        return _synthesise(product, self.modes, u.shape[1:]).astype(u.dtype)
 
 
 def _analyse(u: Array, modes: Modes) -> tuple[Array, Array]:
