@@ -1542,6 +1542,27 @@ MUTATIONS = [
         "tests/training/test_rollout_objectives.py -k noise",
     ),
     Mutation(
+        "no gradient passes through the solver",
+        "pdejax/models/corrected.py",
+        "solved = stepper(state).astype(state.dtype)",
+        "solved = jax.lax.stop_gradient(stepper(state).astype(state.dtype))",
+        "tests/models/test_corrected.py -k passes",
+    ),
+    Mutation(
+        "the correction is that of the state before the solver",
+        "pdejax/models/corrected.py",
+        "correction = self.model(solved, parameters",
+        "correction = self.model(state, parameters",
+        "tests/models/test_corrected.py -k substep",
+    ),
+    Mutation(
+        "errors of a solver in units of the increments",
+        "pdejax/training/normalising.py",
+        "errors = u[sample, frame + 1] - np.asarray(solved(jnp.asarray(u[sample, frame])))",
+        "errors = u[sample, frame + 1] - u[sample, frame] + 0 * np.asarray(solved(jnp.asarray(u[sample, frame])))",
+        "tests/models/test_corrected.py -k units",
+    ),
+    Mutation(
         "members share their batches",
         "pdejax/training/members.py",
         "jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(count))",

@@ -13,7 +13,8 @@ import optax
 from jaxtyping import PRNGKeyArray
 
 from pdejax.training.arguments import check_arguments
-from pdejax.training.dataset import batch_at, device_data, normalised
+from pdejax.training.dataset import batch_at, device_data
+from pdejax.training.normalising import as_given, normalised
 from pdejax.training.objectives import AbstractObjective
 from pdejax.training.state import optimised
 
@@ -36,7 +37,7 @@ def full_batch_loss(
     # An optimiser that does nothing: the check asks for one, and the solver here is none of optax.
     check_arguments(model, objective, optax.identity(), normalise)
     placed = device_data("data", data, objective.frames, 1, model)
-    flags_of = (lambda tree: tree.model) if normalise else (lambda tree: tree)
+    flags_of = as_given if normalise else lambda tree: tree
     if normalise:
         model = normalised(model, data, objective.frames)
     weights, rest = eqx.partition(model, optimised(model, frozen, flags_of))

@@ -1,5 +1,6 @@
 """Architectures, one per file, and what surrounds a network: statistics, a time step, a file."""
 
+from pdejax.models.corrected import Corrected as Corrected
 from pdejax.models.ensemble import Ensemble as Ensemble
 from pdejax.models.ensemble import members as members
 from pdejax.models.file import SavedModel as SavedModel
@@ -7,10 +8,10 @@ from pdejax.models.file import load as load
 from pdejax.models.file import save as save
 from pdejax.models.fno import FNO as FNO
 from pdejax.models.in_precision import InPrecision as InPrecision
-from pdejax.models.normalised import Held as Held
 from pdejax.models.normalised import Normalised as Normalised
 from pdejax.models.normalised import Statistics as Statistics
 from pdejax.models.normalised import input_scale as input_scale
 from pdejax.models.normalised import output_scale as output_scale
 from pdejax.models.normalised import trainable as trainable
 from pdejax.models.stepper import NeuralStepper as NeuralStepper
+from pdejax.nn import Held as Held

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from pdejax.nn import Held
+
 
 class Statistics(eqx.Module):
     """Mean and standard deviation of a quantity, one per channel (or one number of each for a parameter).
@@ -41,20 +43,6 @@ class Statistics(eqx.Module):
         # Stopped for loops of one's own that differentiate everything; `fit` does not even see these leaves.
         mean, std = jax.lax.stop_gradient((self.mean, self.std))
         return mean.reshape(shape).astype(u.dtype), std.reshape(shape).astype(u.dtype)
-
-
-class Held(eqx.Module):
-    """Arrays of a model that are no weights, e.g. the running statistics of a layer of another package.
-
-    `trainable` leaves everything inside out; a loop of one's own that differentiates everything finds zero there.
-    """
-
-    inside: Any
-
-    @property
-    def values(self) -> Any:
-        """The pytree that was given, without a gradient."""
-        return jax.tree.map(lambda leaf: jax.lax.stop_gradient(leaf) if eqx.is_array(leaf) else leaf, self.inside)
 
 
 class Normalised(eqx.Module):
@@ -96,6 +84,16 @@ class Normalised(eqx.Module):
                 )
         self.model, self.input, self.output, self.residual = model, input, output, residual
         self.parameters = dict(parameters or {})
+
+    @property
+    def input_scale(self) -> Float[Array, " channel"]:
+        """The standard deviation of the states, per channel."""
+        return jax.lax.stop_gradient(self.input.std)
+
+    @property
+    def output_scale(self) -> Float[Array, " channel_out"]:
+        """The standard deviation of what is predicted, per channel."""
+        return jax.lax.stop_gradient(self.output.std)
 
     def __call__(
         self,
@@ -146,10 +144,13 @@ def trainable(model: Any) -> Any:
 
 
 def output_scale(model: Any) -> Float[Array, " channel_out"] | float:
-    """What an error of order one is, per channel: the standard deviation a `Normalised` model predicts in, else 1."""
-    return jax.lax.stop_gradient(model.output.std) if isinstance(model, Normalised) else 1.0
+    """What an error of order one is, per channel: what the model states as `output_scale`, else 1.
+
+    That of a `Normalised` model is the standard deviation that it predicts in.
+    """
+    return getattr(model, "output_scale", 1.0)
 
 
 def input_scale(model: Any) -> Float[Array, " channel"] | float:
-    """The standard deviation of the input per channel, of a `Normalised` model, else 1."""
-    return jax.lax.stop_gradient(model.input.std) if isinstance(model, Normalised) else 1.0
+    """The standard deviation of the input per channel, of a model that states it as `input_scale`, else 1."""
+    return getattr(model, "input_scale", 1.0)

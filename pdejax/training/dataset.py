@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from pdejax.data import Split
-from pdejax.models import Normalised, Statistics
+from pdejax.models import Normalised
 from pdejax.training.objectives import Pairs, Windows
 
 
@@ -168,43 +168,3 @@ def _check_finite(what: str, array: Any, leading: int) -> None:
         if not finite.all():
             frame = f", frame {int(np.argmin(finite))}" if leading == 2 else ""
             raise ValueError(f"{what} have a value that is not finite in sample {sample}{frame}: leave it out.")
-
-
-def normalised(model: Any, data: Any, frames: int | None) -> Normalised:
-    """`model` between the statistics of `data`: those of the inputs, and of what the network predicts.
-
-    That is the increment from frame to frame for trajectories, the target for pairs. What never varies, a channel or a
-    parameter, gets standard deviation 1, so that it stays what it is; so do the increments of a channel that stands
-    still, which are the rounding of its values.
-    """
-    if frames is None:
-        inputs, targets = (np.asarray(array) for array in data)
-        return Normalised(model, _statistics(inputs, 1), _statistics(targets, 1))
-    u = np.asarray(data.u[:])
-    if u.shape[1] < 2:
-        raise ValueError(
-            "The statistics of increments need trajectories of two frames or more, and these have one: pass "
-            "normalise=False, or a Normalised model of your own."
-        )
-    parameters = {name: _statistics(np.asarray(values)) for name, values in data.parameters.items()}
-    size = np.sqrt(np.mean(u.astype(np.float64) ** 2, axis=_all_but(2, u.ndim)))
-    increments = _statistics(np.diff(u, axis=1), 2, size)
-    return Normalised(model, _statistics(u, 2), increments, residual=True, parameters=parameters)
-
-
-def _statistics(values: np.ndarray, axis: int | None = None, size: np.ndarray | None = None) -> Statistics:
-    """Mean and standard deviation per entry of `axis`, of numbers that are rounded as those of this size are.
-
-    `size` is by default that of their mean.
-    """
-    others = _all_but(axis, values.ndim)
-    mean, std = values.mean(axis=others, dtype=np.float64), values.std(axis=others, dtype=np.float64)
-    # Rounding spreads by less than half a unit in the last place, differences of solutions by a few of them. To divide
-    # by that would make noise of order one. The device may hold the values in less precision than the file.
-    held = jax.dtypes.canonicalize_dtype(values.dtype) if np.issubdtype(values.dtype, np.floating) else np.float32
-    rounding = 4 * float(np.finfo(held).eps) * (np.abs(mean) if size is None else size)
-    return Statistics(mean, np.where(std > rounding, std, 1.0))
-
-
-def _all_but(axis: int | None, ndim: int) -> tuple[int, ...]:
-    return tuple(a for a in range(ndim) if a != axis)

@@ -15,12 +15,13 @@ from jaxtyping import PRNGKeyArray
 from pdejax.progress import ProgressBar
 from pdejax.training.arguments import check_arguments, check_options, check_stopping
 from pdejax.training.checkpoints import CheckpointFolder, Checkpoints, described_run
-from pdejax.training.dataset import device_data, normalised
+from pdejax.training.dataset import device_data
 from pdejax.training.devices import Devices
 from pdejax.training.fitted import Fitted, TrainingDiverged, divergence
 from pdejax.training.log import TrainingLog, by_member
 from pdejax.training.loggers import Logger
 from pdejax.training.members import EACH, each_member
+from pdejax.training.normalising import as_given, normalised
 from pdejax.training.objectives import AbstractObjective
 from pdejax.training.state import Best, TrainingState, checked_resume, initial_state, optimised
 from pdejax.training.steps import Carry, compiled_score, compiled_steps
@@ -99,7 +100,7 @@ def fit(
         model = normalised(model, data, objective.frames)
     if devices is not None:
         devices.check(batch_size, train.points)
-    flags = optimised(model, frozen, lambda tree: tree.model if normalise else tree)
+    flags = optimised(model, frozen, as_given if normalise else lambda tree: tree)
     optimiser = optax.with_extra_args_support(optimiser)
     arguments = (model, flags, optimiser, ema_decay, keep_best or patience is not None)
     log, first, folder = TrainingLog(), 0, None

@@ -11,7 +11,8 @@ import pytest
 
 import pdejax as pj
 from pdejax.training import AllPairs, Curriculum, DivertedChain, InputNoise, OneStep, Supervised, Unrolled, Windows, fit
-from pdejax.training.dataset import batch_at, device_data, normalised
+from pdejax.training.dataset import batch_at, device_data
+from pdejax.training.normalising import normalised
 
 
 class Curved(eqx.Module):

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pdejax.training.dataset import DeviceData, batch_at, normalised, sample_batch
+from pdejax.training.dataset import DeviceData, batch_at, sample_batch
+from pdejax.training.normalising import normalised
 
 
 def numbered(num_samples=5, num_frames=7, frames=3):

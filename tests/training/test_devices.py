@@ -41,7 +41,8 @@ ON_ONE = SETTING + "np.savez(sys.argv[1], *weights(f := run(None)), loss=f.log['
 ON_EIGHT = (
     SETTING
     + """
-from pdejax.training.dataset import device_data, normalised
+from pdejax.training.dataset import device_data
+from pdejax.training.normalising import normalised
 from pdejax.training.state import initial_state, optimised
 from pdejax.training.steps import Carry, compiled_steps
 

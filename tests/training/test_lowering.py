@@ -10,7 +10,8 @@ import pytest
 import pdejax as pj
 from pdejax.models import Ensemble, NeuralStepper
 from pdejax.testing import PLATFORMS, check_lowering
-from pdejax.training.dataset import device_data, normalised
+from pdejax.training.dataset import device_data
+from pdejax.training.normalising import normalised
 from pdejax.training.state import initial_state, optimised
 from pdejax.training.steps import Carry, compiled_score, compiled_steps
 

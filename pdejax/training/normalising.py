@@ -1,0 +1,90 @@
+"""The units that a network works in, measured on the data."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pdejax.models import Corrected, Ensemble, Normalised, Statistics
+
+# Of the pairs of frames on which the error of a solver is measured: more change its deviation by a few per cent.
+_MOST_PAIRS = 512
+
+
+def normalised(model: Any, data: Any, frames: int | None) -> Any:
+    """`model` between the statistics of `data`: those of the inputs, and of what the network predicts.
+
+    That is the target for pairs, the increment from frame to frame for trajectories, and what the solver misses of the
+    next frame for the network of a `Corrected` one. What never varies, a channel or a parameter, gets standard
+    deviation 1, so that it stays what it is; so do the increments of a channel that stands still, which are the
+    rounding of its values.
+    """
+    if frames is None:
+        inputs, targets = (np.asarray(array) for array in data)
+        return Normalised(model, _statistics(inputs, 1), _statistics(targets, 1))
+    if isinstance(model, Ensemble) and isinstance(model.model, Corrected):
+        raise ValueError("One solver serves all members: Corrected(stepper, Ensemble.of(networks)), not the other way.")
+    u = np.asarray(data.u[:])
+    if u.shape[1] < 2:
+        raise ValueError(
+            "The statistics of increments need trajectories of two frames or more, and these have one: pass "
+            "normalise=False, or a Normalised model of your own."
+        )
+    parameters = {name: _statistics(np.asarray(values)) for name, values in data.parameters.items()}
+    size = np.sqrt(np.mean(u.astype(np.float64) ** 2, axis=_all_but(2, u.ndim)))
+    if not isinstance(model, Corrected):
+        increments = _statistics(np.diff(u, axis=1), 2, size)
+        return Normalised(model, _statistics(u, 2), increments, residual=True, parameters=parameters)
+    errors = _errors(model, u) / model.substeps
+    network = Normalised(model.model, _statistics(u, 2), _statistics(errors, 1, size), parameters=parameters)
+    return Corrected(model.held.inside, network, model.substeps)
+
+
+def as_given(model: Any) -> Any:
+    """What `normalised` was given: the model without what it has put around the network."""
+    if isinstance(model, Corrected):
+        return eqx.tree_at(lambda tree: tree.model, model, model.model.model)
+    return model.model
+
+
+def _errors(model: Corrected, u: np.ndarray) -> np.ndarray:
+    """What the solver of `model` misses of the frames of `u`, `(pair, channel, *space)`."""
+    starts = np.linspace(0, u.shape[0] * (u.shape[1] - 1) - 1, min(_MOST_PAIRS, u.shape[0] * (u.shape[1] - 1)))
+    sample, frame = np.divmod(starts.round().astype(int), u.shape[1] - 1)
+
+    @jax.jit
+    def solved(states: Any) -> Any:
+        def one(state: Any) -> Any:
+            return jax.lax.fori_loop(0, model.substeps, lambda _, v: model.stepper(v).astype(v.dtype), state)
+
+        return jax.lax.map(one, states)
+
+    errors = u[sample, frame + 1] - np.asarray(solved(jnp.asarray(u[sample, frame])))
+    finite = np.all(np.isfinite(errors.reshape(len(errors), -1)), axis=1)
+    if not np.all(finite):
+        pair = int(np.argmin(finite))
+        raise ValueError(
+            f"The stepper of Corrected gives a value that is not finite from frame {frame[pair]} of sample "
+            f"{sample[pair]}: take smaller steps (TimeStepper's `substeps`), or another solver."
+        )
+    return errors
+
+
+def _statistics(values: np.ndarray, axis: int | None = None, size: np.ndarray | None = None) -> Statistics:
+    """Mean and standard deviation per entry of `axis`, of numbers that are rounded as those of this size are.
+
+    `size` is by default that of their mean.
+    """
+    others = _all_but(axis, values.ndim)
+    mean, std = values.mean(axis=others, dtype=np.float64), values.std(axis=others, dtype=np.float64)
+    # Rounding spreads by less than half a unit in the last place, differences of solutions by a few of them. To divide
+    # by that would make noise of order one. The device may hold the values in less precision than the file.
+    held = jax.dtypes.canonicalize_dtype(values.dtype) if np.issubdtype(values.dtype, np.floating) else np.float32
+    rounding = 4 * float(np.finfo(held).eps) * (np.abs(mean) if size is None else size)
+    return Statistics(mean, np.where(std > rounding, std, 1.0))
+
+
+def _all_but(axis: int | None, ndim: int) -> tuple[int, ...]:
+    return tuple(a for a in range(ndim) if a != axis)
