@@ -137,6 +137,7 @@ def data_of(equation: Any, preset: Preset) -> tuple[pj.Trajectories, pj.Trajecto
                 num_steps=frames,
                 burn_in=150,
                 store=stored,
+                chunk_size=min(count, 64),
                 key=jax.random.key(seed),
                 progress=is_watched(),
             )
