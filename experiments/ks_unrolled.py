@@ -1,17 +1,21 @@
 """One step at a time or through its own predictions: two ways to train on the Kuramoto-Sivashinsky equation.
 
 A network that is trained on single steps never meets its own errors. Unrolled training lets it: several steps in a row,
-differentiated through. It pays for that with fewer optimiser steps, because what a training costs is the number of
-times that the network is evaluated. Hypotheses; the script says for how many seeds each of them held:
+differentiated through. Its optimiser steps cost more, because what a training costs is the number of times that the
+network is evaluated. Hypotheses; the script says for how many seeds each of them held:
 
-1. At equal numbers of evaluations, half of them unrolled, held-out trajectories are followed longer (until their mean
-   correlation falls below 0.8) than after training on single steps alone, by the same network from the same weights.
-2. So they are at 0.9.
-3. At equal error a spectral solver is cheaper than the better of the two on the same machine.
+1. After equal numbers of optimiser steps, the second half of them unrolled, held-out trajectories are followed longer
+   (until their mean correlation falls below 0.8) than after training on single steps alone, by the same network from
+   the same weights.
+2. So they are after equal numbers of evaluations of the network, when training on single steps goes on longer.
+3. At equal error a spectral solver is cheaper than the unrolled network on the same machine.
+
+The first form of this experiment asked at equal evaluations alone, with as many for all as single steps have here, and
+unrolling lost for every seed (60 time units against 63 on a GPU): hence the question was split in two.
 
 Flow: `u_t + u u_x + u_xx + u_xxxx = 0`, period 64, 256 points, frames 1 apart, on the attractor, solved by our own
 exponential integrator on 512 points in double precision. The seeds decide first weights and batches, and are trained
-side by side. The third arm is the cheap relative of unrolling, `Pushforward`: gradients through the last step alone.
+side by side. Beside them stands the cheap relative of unrolling, `Pushforward`: gradients through the last step alone.
 
     python experiments/ks_unrolled.py                     # some minutes on two cores
     python experiments/ks_unrolled.py --preset gpu        # a larger network for longer, minutes on a GPU
@@ -35,7 +39,7 @@ import pdejax as pj
 from pdejax import plotting
 from pdejax.cli import run_script
 from pdejax.cli.command import Command, refuse_existing, require
-from pdejax.evaluate import Report, evaluate
+from pdejax.evaluate import Report, RivalFamily, Variant, evaluate
 from pdejax.evaluate.writing import plain, write_text
 from pdejax.models import FNO, Ensemble, members
 from pdejax.progress import is_watched
@@ -43,12 +47,16 @@ from pdejax.training import Curriculum, OneStep, Pushforward, Unrolled, fit
 
 NAME = "ks_unrolled"
 PERIOD, POINTS, INTERVAL = 64.0, 256, 1.0
-ARMS = ("one step", "unrolled", "pushforward")
+# The flow needs few points: half the usual resolutions, and fewer variants of each.
+FAMILY = RivalFamily(
+    fractions=(1.0, 0.5, 0.375, 0.25), variants=(Variant(), Variant(order=4, dealiasing=None), Variant(2, "auto", 4.0))
+)
+ARMS = ("one step", "unrolled", "pushforward", "one step, longer")
 
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """Data, network and training. `evaluations` of the network by every batch, whatever the objective."""
+    """Data, network and training."""
 
     trajectories: int
     frames: int
@@ -57,7 +65,7 @@ class Preset:
     modes: int
     width: int
     layers: int
-    evaluations: int
+    optimiser_steps: int
     unrolled_steps: int
     batch: int
     at: float
@@ -66,9 +74,9 @@ class Preset:
 
 
 PRESETS = {
-    "cpu": Preset(48, 200, 12, 120, 24, 32, 4, evaluations=4000, unrolled_steps=4, batch=16, at=20.0),
-    "gpu": Preset(256, 300, 32, 160, 48, 64, 4, evaluations=30_000, unrolled_steps=8, batch=64, at=40.0),
-    "tiny": Preset(4, 12, 2, 8, 6, 4, 1, evaluations=16, unrolled_steps=2, batch=4, at=2.0, timing_seconds=0.1),
+    "cpu": Preset(48, 200, 12, 120, 24, 32, 4, optimiser_steps=2500, unrolled_steps=4, batch=16, at=20.0),
+    "gpu": Preset(256, 300, 32, 160, 48, 64, 4, optimiser_steps=12_000, unrolled_steps=4, batch=64, at=40.0),
+    "tiny": Preset(4, 12, 2, 8, 6, 4, 1, optimiser_steps=12, unrolled_steps=2, batch=4, at=2.0, timing_seconds=0.1),
 }
 
 
@@ -106,6 +114,7 @@ class KuramotoSivashinskyUnrolled(Command):
                 held_out,
                 equation,
                 at=preset.at,
+                family=FAMILY,
                 timing_seconds=preset.timing_seconds,
                 progress=is_watched(),
             )
@@ -150,17 +159,17 @@ def data_of(equation: Any, preset: Preset) -> tuple[pj.Trajectories, pj.Trajecto
 
 def trained_with(arm: str, train: Any, preset: Preset, seeds: tuple[int, ...]) -> tuple[list[Any], dict[str, float]]:
     """The models of one arm, one for each seed, and what their training took."""
-    first = preset.evaluations // 2
-    unrolled = (preset.evaluations - first) // preset.unrolled_steps
-    objective, num_steps = {
-        "one step": (OneStep(), preset.evaluations),
-        "unrolled": (Curriculum(((0, OneStep()), (first, Unrolled(preset.unrolled_steps)))), first + unrolled),
-        # A step of pushforward evaluates twice as well, half of the time without a gradient.
-        "pushforward": (
-            Curriculum(((0, OneStep()), (first, Pushforward(1)))),
-            first + (preset.evaluations - first) // 2,
-        ),
+    num_steps, first = preset.optimiser_steps, preset.optimiser_steps // 2
+    # How often the network is evaluated by a step of the second half; by that of pushforward once without a gradient.
+    objective, later = {
+        "one step": (OneStep(), 1),
+        "unrolled": (Curriculum(((0, OneStep()), (first, Unrolled(preset.unrolled_steps)))), preset.unrolled_steps),
+        "pushforward": (Curriculum(((0, OneStep()), (first, Pushforward(1)))), 2),
+        "one step, longer": (OneStep(), 1),
     }[arm]
+    if arm == "one step, longer":
+        num_steps = first + (num_steps - first) * preset.unrolled_steps
+    evaluations = first + (num_steps - first) * later
     networks = [
         FNO(1, 1, 1, preset.modes, preset.width, num_layers=preset.layers, key=jax.random.key(seed)) for seed in seeds
     ]
@@ -178,7 +187,11 @@ def trained_with(arm: str, train: Any, preset: Preset, seeds: tuple[int, ...]) -
         key=jax.random.key(100),
         progress=is_watched(),
     )
-    took = {"optimiser_steps": num_steps, "seconds_of_all_seeds": time.perf_counter() - started}
+    took = {
+        "optimiser_steps": num_steps,
+        "evaluations": evaluations,
+        "seconds_of_all_seeds": time.perf_counter() - started,
+    }
     return members(fitted.model), took | {"last_loss": float(np.median(fitted.log["loss"][-num_steps // 50 - 1 :]))}
 
 
@@ -201,15 +214,12 @@ def rows_and_verdicts(report: Report, seeds: tuple[int, ...]) -> dict[str, Any]:
                 row["solver_is_cheaper"] = c.speed_up_high < 1 and c.speed_up_bound != "at least"
             rows.append(row)
     of = {(row["arm"], row["seed"]): row for row in rows}
-    longer = {
-        threshold: [
-            of["unrolled", seed][f"above_{threshold}_until"] > of["one step", seed][f"above_{threshold}_until"]
-            for seed in seeds
-        ]
-        for threshold in (0.8, 0.9)
-    }
-    cheaper = [bool(of["unrolled", seed].get("solver_is_cheaper")) for seed in seeds]
-    held = {"longer_at_0.8": longer[0.8], "longer_at_0.9": longer[0.9], "solver_is_cheaper": cheaper}
+    held: dict[str, list[bool]] = {}
+    for kind, rival in (("equal_steps", "one step"), ("equal_evaluations", "one step, longer")):
+        for threshold in (0.8, 0.9):
+            column = f"above_{threshold}_until"
+            held[f"{kind}_{threshold}"] = [of["unrolled", s][column] > of[rival, s][column] for s in seeds]
+    held["solver_is_cheaper"] = [bool(of["unrolled", seed].get("solver_is_cheaper")) for seed in seeds]
     return {
         "rows": rows,
         "lead_time": report.lead_time,
@@ -240,13 +250,17 @@ def in_markdown(found: dict[str, Any]) -> str:
         "",
         "| hypothesis | held for |",
         "|---|---|",
-        f"| unrolled training follows longer than single steps at equal evaluations, 0.8 | {held['longer_at_0.8']} |",
-        f"| the same at 0.9 | {held['longer_at_0.9']} |",
+        *(
+            f"| unrolled training follows longer than single steps, {kind.replace('_', ' ')}, correlation {threshold} | "
+            f"{held[f'{kind}_{threshold}']} |"
+            for kind in ("equal_steps", "equal_evaluations")
+            for threshold in (0.8, 0.9)
+        ),
         f"| at equal error a spectral solver is cheaper | {held['solver_is_cheaper']} |",
         "",
         f"| trained by | above 0.8 until | above 0.9 until | error of one step | error at {found['lead_time']:g} | "
-        "speed-up over a solver at that error | optimiser steps | seconds, all seeds |",
-        "|---|---|---|---|---|---|---|---|",
+        "speed-up over a solver at that error | optimiser steps | evaluations | seconds, all seeds |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for arm in ARMS:
         own = [row for row in rows if row["arm"] == arm]
@@ -255,7 +269,7 @@ def in_markdown(found: dict[str, Any]) -> str:
         speed_ups = [row["speed_up"] for row in own if row.get("speed_up") is not None]
         columns.append(spread(speed_ups) if len(speed_ups) == len(own) else "not compared")
         took = found["trainings"][arm]
-        columns += [str(took["optimiser_steps"]), f"{took['seconds_of_all_seeds']:.0f}"]
+        columns += [str(took["optimiser_steps"]), str(took["evaluations"]), f"{took['seconds_of_all_seeds']:.0f}"]
         lines.append(f"| {arm} | {' | '.join(columns)} |")
     lines += [
         "",
