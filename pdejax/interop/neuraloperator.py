@@ -84,8 +84,8 @@ def _arrays(weights: Mapping[str, Any] | str | os.PathLike) -> tuple[dict[str, n
         broken = [name for name in stored.zip.namelist() if not name.endswith(".npy")]
         if broken:
             raise ValueError(
-                f"{weights} holds {broken[0]}, as a file of torch.save does, and no arrays of numpy: read it with torch, "
-                "torch.load(path, weights_only=True), and pass what that gives."
+                f"{weights} holds {broken[0]}, as a file of torch.save does, and no arrays of numpy: pass what "
+                "torch.load(path, weights_only=True) gives."
             )
         return dict(stored), None
 
@@ -100,12 +100,12 @@ def _as_numpy(name: str, value: Any) -> np.ndarray:
 
 def _dense(arrays: Mapping[str, np.ndarray], prefix: str, given: Mapping[str, Any]) -> np.ndarray:
     parts = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-    weight = dense_weight(parts, bool(given["separable"]))
+    weight = dense_weight(prefix.rstrip("."), parts, bool(given["separable"]))
     width, ndim = given["hidden_channels"], len(given["n_modes"])
     if weight.ndim != 2 + ndim or weight.shape[:2] != (width, width):
         raise ValueError(
-            f"{prefix} is for {weight.shape[:2]} channels and {weight.ndim - 2} axes, but hidden_channels={width} and "
-            f"n_modes={tuple(given['n_modes'])}."
+            f"{prefix.rstrip('.')} is for {weight.shape[:2]} channels and {weight.ndim - 2} axes, but "
+            f"hidden_channels={width} and n_modes={tuple(given['n_modes'])}."
         )
     return weight
 

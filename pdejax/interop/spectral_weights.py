@@ -8,17 +8,18 @@ import numpy as np
 from pdejax.nn import Modes
 
 
-def dense_weight(parts: Mapping[str, np.ndarray], separable: bool) -> np.ndarray:
-    """`(in_channels, out_channels, *kept)`, complex, from the arrays of one layer by their names after "weight.".
+def dense_weight(name: str, parts: Mapping[str, np.ndarray], separable: bool) -> np.ndarray:
+    """`(in_channels, out_channels, *kept)`, complex, from the arrays that begin with `name`, by the rest of
+    theirs.
 
     A separable weight, `(channels, *kept)`, comes back as diagonal matrices of the channels.
 
     Raises `ValueError` for names that are neither those of a dense weight nor of Tucker, CP or tensor-train factors.
     """
-    factors = [parts[name] for name in sorted((n for n in parts if n.startswith("factors.factor_")), key=_number)]
+    factors = [parts[each] for each in sorted((n for n in parts if n.startswith("factors.factor_")), key=_number)]
     letters = string.ascii_lowercase[: len(factors)]
     ranks = string.ascii_uppercase[: len(factors) + 1]
-    others = {name for name in parts if not name.startswith("factors.factor_")}
+    others = {each for each in parts if not each.startswith("factors.factor_")}
     if others == {"tensor"} and not factors:
         weight = parts["tensor"]
     elif others == {"core"} and factors:
@@ -32,7 +33,7 @@ def dense_weight(parts: Mapping[str, np.ndarray], separable: bool) -> np.ndarray
         # The first and the last rank are 1.
         weight = np.einsum(f"{','.join(terms)}->{letters}", *factors, optimize=True)
     else:
-        raise ValueError(f"Spectral weights {sorted(parts)} are neither dense nor Tucker, CP or tensor-train factors.")
+        raise ValueError(f"{name} has {sorted(parts)}: neither dense weights nor Tucker, CP or tensor-train factors.")
     if not separable:
         return weight
     return np.einsum("ij,i...->ij...", np.eye(weight.shape[0], dtype=weight.dtype), weight)
@@ -41,7 +42,7 @@ def dense_weight(parts: Mapping[str, np.ndarray], separable: bool) -> np.ndarray
 def kept_part(
     weight: np.ndarray, n_modes: Sequence[int], space: Sequence[int] | None
 ) -> tuple[tuple[slice, ...], Modes]:
-    """Where the weights lie that are used with `n_modes` on a grid of `space` points, and of which frequencies they are.
+    """Where the weights lie that are used with `n_modes` on a grid of `space` points, and their frequencies.
 
     `space` None stands for a grid that resolves all of them.
 
