@@ -251,7 +251,7 @@ def in_markdown(found: dict[str, Any]) -> str:
         "| hypothesis | held for |",
         "|---|---|",
         *(
-            f"| unrolled training follows longer than single steps, {kind.replace('_', ' ')}, correlation {threshold} | "
+            f"| unrolled training follows longer than single steps: {kind.replace('_', ' ')}, {threshold} | "
             f"{held[f'{kind}_{threshold}']} |"
             for kind in ("equal_steps", "equal_evaluations")
             for threshold in (0.8, 0.9)

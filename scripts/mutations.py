@@ -1597,6 +1597,48 @@ MUTATIONS = [
         "jnp.matmul(u, matrix.T)",
         "tests/test_matrix_products.py",
     ),
+    Mutation(
+        "fourier layer: second half beside what comes out of the first",
+        "pdejax/nn/fourier_layer.py",
+        "return after(second_norm(_sum(additions.mlp(h), additions.mlp_shortcut, v)))",
+        "return after(second_norm(_sum(additions.mlp(h), additions.mlp_shortcut, h)))",
+        "tests/interop/test_neuraloperator.py -k output",
+    ),
+    Mutation(
+        "fourier layer: no second activation where there is no channel MLP",
+        "pdejax/nn/fourier_layer.py",
+        "return after(second_norm(h)) if self.second_activation else h",
+        "return second_norm(h) if self.second_activation else h",
+        "tests/interop/test_neuraloperator.py -k MLP",
+    ),
+    Mutation(
+        "fourier layer: frequencies of odd axes raised and not lowered",
+        "pdejax/nn/fourier_layer.py",
+        "return cos * convolution(v) + sin * turned(v)",
+        "return cos * convolution(v) - sin * turned(v)",
+        "tests/nn/test_fourier_layer.py -k lowered",
+    ),
+    Mutation(
+        "fno padded at the upper ends alone",
+        "pdejax/models/fno.py",
+        "*((end, end) for end in ends)",
+        "*((0, 2 * end) for end in ends)",
+        "tests/models/test_fno_layers.py -k padding",
+    ),
+    Mutation(
+        "grid embedding with both ends of the box",
+        "pdejax/nn/position.py",
+        "(high - low) * np.arange(points) / points",
+        "(high - low) * np.arange(points) / (points - 1)",
+        "tests/nn/test_fourier_layer.py -k embedding",
+    ),
+    Mutation(
+        "neuraloperator's weights cut one row too far",
+        "pdejax/interop/spectral_weights.py",
+        "left = [(m - k) // 2 for",
+        "left = [(m - k + 1) // 2 for",
+        "tests/interop/test_neuraloperator.py -k output",
+    ),
 ]
 
 

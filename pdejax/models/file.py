@@ -12,15 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pdejax import leaf_file, stretching
+from pdejax import leaf_file, nn, stretching
 from pdejax.grid import Grid
-from pdejax.nn import Modes
 
 _MAGIC = b"pdejax model\n"
 _FORMAT_VERSION = 1
 # Only classes and functions of these packages are looked up by name, so that a file cannot name anything else.
 _CLASSES = ("pdejax.models.", "pdejax.nn.", "pdejax.grid", "pdejax.stretching.")
-_FUNCTIONS = {"jax.nn": jax.nn, "jax.numpy": jnp}
+_FUNCTIONS = {"jax.nn": jax.nn, "jax.numpy": jnp, "pdejax.nn": nn}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +58,7 @@ def save(
     A class of one's own is saved by `equinox.tree_serialise_leaves`; the README shows how.
 
     Raises `ValueError` for a model that cannot be described: a class outside pdejax, a constructor argument that is not
-    kept, an activation that is not from `jax.nn` or `jax.numpy`.
+    kept, an activation that is not from `jax.nn`, `jax.numpy` or `pdejax.nn`.
     """
     header = {
         "format_version": _FORMAT_VERSION,
@@ -116,7 +115,8 @@ def _describe(value: Any) -> Any:
         return {"dtype": value.name}
     if isinstance(value, jax.Array | np.ndarray | np.generic):
         return {"array": np.asarray(value).tolist(), "dtype": np.asarray(value).dtype.name}
-    if isinstance(value, eqx.Module | Modes) or type(value).__module__ == stretching.__name__:
+    is_kind = type(value).__module__.startswith(f"{nn.__name__}.")  # what a layer is made of, e.g. Modes
+    if isinstance(value, eqx.Module) or is_kind or type(value).__module__ == stretching.__name__:
         kind = type(value)
         name = f"{kind.__module__}.{kind.__qualname__}"
         if not name.startswith(_CLASSES):

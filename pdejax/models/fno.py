@@ -11,7 +11,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.grid import Grid, check_uniform
 from pdejax.keys import checked_key
-from pdejax.nn import ChannelMap, Modes, SpectralConvolution
+from pdejax.nn import ChannelMap, ChannelMLP, FourierLayer, GridEmbedding, Modes, SpectralConvolution
+from pdejax.nn.fourier_layer import Additions
+from pdejax.nn.position import harmonic_channels, spread
 
 
 class FNO(eqx.Module):
@@ -21,7 +23,8 @@ class FNO(eqx.Module):
 
     K is a `pdejax.nn.SpectralConvolution`, W a matrix of channels at every point; no activation follows the last
     layer; the lift P is affine and the projection Q is affine, activation, affine. On a periodic box this is a map of
-    functions: the same weights give the same function on every grid that resolves it.
+    functions: the same weights give the same function on every grid that resolves it. What else a layer may be is said
+    by `layer`.
 
     `model(u, parameters=None, *, domain=None, key=None)`: `(in_channels, *space) -> (out_channels, *space)`.
 
@@ -31,11 +34,18 @@ class FNO(eqx.Module):
       default, makes the model commute with every translation; use it where the problem does. A harmonic k along an
       axis of length L is the pair sin, cos of 2 pi k x / L, which has no seam at the ends of the box; on an axis
       that is not periodic cos of pi k x / L and its odd neighbour pi (k - 1/2) x / L. A model with coordinates takes
-      the `domain` in every call, which says where the points are.
+      the `domain` in every call, which says where the points are. `pdejax.nn.GridEmbedding()` instead appends the
+      position itself, one channel per axis, and needs no domain.
     - `periodic`: of calls without a `domain`, one value or one per axis: the points are then the nodes of such axes.
     - `parameters`: names of physical parameters (or one name), appended as constant channels, looked up in the call's
       `parameters`.
     - `projection_width`: channels inside Q, `2 * width` by default.
+    - `lifting_width`: channels inside P, which is then affine, activation, affine, too; None, the default, for affine.
+    - `layer`: how a layer is put together, a `pdejax.nn.FourierLayer`: its shortcut, norm, second half and their order;
+      by default as above.
+    - `padding`: what part of an axis is added at each of its ends, as zeros, after P and until Q; one number or one per
+      axis. It is `round(padding * points)` points, so the part is the same at every resolution. For axes that are not
+      periodic, whose ends the Fourier series would otherwise join.
     - `dtype`: of the weights and of the computation. Input of another precision is cast on entry and on return.
 
     Raises `ValueError` for sizes that make no sense and a seed in place of the key; at trace time for a wrong number of
@@ -45,10 +55,12 @@ class FNO(eqx.Module):
     Two departures: spectral weights start centred, and coordinates are periodic and off by default.
     """
 
-    lift: ChannelMap
+    lift: ChannelMap | ChannelMLP
     convolutions: tuple[SpectralConvolution, ...]
-    shortcuts: tuple[ChannelMap, ...]
-    projection: tuple[ChannelMap, ChannelMap]
+    shortcuts: tuple[Any, ...]
+    projection: ChannelMLP
+    # Behind the others, where it was added: model files of the time before keep the arrays in this order.
+    additions: tuple[Additions, ...]
     in_channels: int = eqx.field(static=True)
     out_channels: int = eqx.field(static=True)
     ndim: int = eqx.field(static=True)
@@ -56,8 +68,11 @@ class FNO(eqx.Module):
     width: int = eqx.field(static=True)
     num_layers: int = eqx.field(static=True)
     projection_width: int = eqx.field(static=True)
+    lifting_width: int | None = eqx.field(static=True)
+    layer: FourierLayer = eqx.field(static=True)
+    padding: tuple[float, ...] = eqx.field(static=True)
     activation: Callable = eqx.field(static=True)
-    coordinates: tuple[int, ...] = eqx.field(static=True)
+    coordinates: tuple[int, ...] | GridEmbedding = eqx.field(static=True)
     periodic: tuple[bool, ...] | None = eqx.field(static=True)
     parameters: tuple[str, ...] = eqx.field(static=True)
     dtype: np.dtype = eqx.field(static=True)
@@ -72,8 +87,11 @@ class FNO(eqx.Module):
         *,
         num_layers: int = 4,
         projection_width: int | None = None,
+        lifting_width: int | None = None,
+        layer: Any = None,
+        padding: float | int | Sequence[float | int] = 0.0,
         activation: Callable = jax.nn.gelu,
-        coordinates: int | Sequence[int] = 0,
+        coordinates: int | Sequence[int] | GridEmbedding = 0,
         periodic: bool | Sequence[bool] | None = None,
         parameters: str | Sequence[str] = (),
         dtype: Any = jnp.float32,
@@ -90,10 +108,22 @@ class FNO(eqx.Module):
         self.modes = modes if isinstance(modes, Modes) else Modes.classic(modes, ndim)
         if self.modes.ndim != ndim:
             raise ValueError(f"FNO has ndim={ndim} but `modes` has {self.modes.ndim} axes.")
-        harmonics = (coordinates,) * ndim if isinstance(coordinates, int) else tuple(coordinates)
-        if len(harmonics) != ndim or min(harmonics) < 0:
-            raise ValueError(f"FNO needs `coordinates` >= 0, one number or {ndim}, got {coordinates}.")
-        self.coordinates = harmonics
+        layer = FourierLayer() if layer is None else layer
+        if not isinstance(layer, FourierLayer):
+            raise ValueError(f"FNO takes layer=pdejax.nn.FourierLayer(...), got {layer!r}.")
+        self.lifting_width, self.layer = lifting_width, layer
+        fractions = (padding,) * ndim if isinstance(padding, float | int) else tuple(padding)
+        if len(fractions) != ndim or not all(0 <= each < np.inf for each in fractions):
+            raise ValueError(f"FNO needs `padding` >= 0, a fraction of each axis, one number or {ndim}, got {padding}.")
+        self.padding = tuple(float(each) for each in fractions)
+        if isinstance(coordinates, GridEmbedding):
+            coordinates.check(ndim)
+            self.coordinates, appended = coordinates, ndim
+        else:
+            harmonics = (coordinates,) * ndim if isinstance(coordinates, int) else tuple(coordinates)
+            if len(harmonics) != ndim or min(harmonics) < 0:
+                raise ValueError(f"FNO needs `coordinates` >= 0, one number or {ndim}, got {coordinates}.")
+            self.coordinates, appended = harmonics, 2 * sum(harmonics)
         flags = (periodic,) * ndim if isinstance(periodic, bool) else periodic
         if flags is not None and len(flags) != ndim:
             raise ValueError(f"FNO needs `periodic`: one value or {ndim}, one per axis, got {periodic}.")
@@ -105,20 +135,23 @@ class FNO(eqx.Module):
             raise ValueError("A float64 FNO needs jax.config.update('jax_enable_x64', True); or use dtype=jnp.float32.")
 
         lift_key, projection_key, *layer_keys = jax.random.split(checked_key(key, "FNO"), 2 + num_layers)
-        lifted = in_channels + 2 * sum(harmonics) + len(self.parameters)
-        self.lift = ChannelMap(lifted, width, dtype=dtype, key=lift_key)
+        lifted = in_channels + appended + len(self.parameters)
+        inside = {"activation": activation, "dtype": dtype}
+        if lifting_width is None:
+            self.lift = ChannelMap(lifted, width, dtype=dtype, key=lift_key)
+        else:
+            self.lift = ChannelMLP(lifted, lifting_width, width, **inside, key=lift_key)
         convolution_keys, shortcut_keys = zip(*(jax.random.split(k) for k in layer_keys), strict=True)
         # A quarter of the size that the shortcut keeps: the network starts close to one that acts point by point, and
         # on two-dimensional turbulence learns a quarter further in the same number of steps than from the full size.
         self.convolutions = tuple(
             SpectralConvolution(width, width, self.modes, scale=0.25, dtype=dtype, key=k) for k in convolution_keys
         )
-        self.shortcuts = tuple(ChannelMap(width, width, dtype=dtype, key=k) for k in shortcut_keys)
-        hidden_key, out_key = jax.random.split(projection_key)
-        self.projection = (
-            ChannelMap(width, self.projection_width, dtype=dtype, key=hidden_key),
-            ChannelMap(self.projection_width, out_channels, dtype=dtype, key=out_key),
+        self.shortcuts = tuple(
+            None if layer.shortcut is None else layer.shortcut.make(width, dtype=dtype, key=k) for k in shortcut_keys
         )
+        self.projection = ChannelMLP(width, self.projection_width, out_channels, **inside, key=projection_key)
+        self.additions = tuple(layer.additions(width, dtype=dtype, key=k) for k in layer_keys)
 
     def __call__(
         self,
@@ -133,13 +166,22 @@ class FNO(eqx.Module):
                 f"FNO takes a state of {self.in_channels} channels and {self.ndim} axes, (channel, *space), but got "
                 f"shape {u.shape}; batches go through jax.vmap."
             )
-        self.modes.check_resolved(u.shape[1:], "FNO")
-        v = self.lift(jnp.concatenate([u.astype(self.dtype), *self._context(u.shape[1:], parameters, domain)]))
-        for layer, (convolution, shortcut) in enumerate(zip(self.convolutions, self.shortcuts, strict=True)):
-            v = convolution(v) + shortcut(v)
-            v = v if layer == self.num_layers - 1 else self.activation(v)
-        hidden, out = self.projection
-        return out(self.activation(hidden(v))).astype(u.dtype)
+        space = u.shape[1:]
+        ends = [round(fraction * points) for fraction, points in zip(self.padding, space, strict=True)]
+        self.modes.check_resolved(tuple(n + 2 * end for n, end in zip(space, ends, strict=True)), "FNO")
+        v = self.lift(jnp.concatenate([u.astype(self._computing), *self._context(space, parameters, domain)]))
+        if any(ends):
+            v = jnp.pad(v, [(0, 0), *((end, end) for end in ends)])
+        for index, weights in enumerate(zip(self.convolutions, self.shortcuts, self.additions, strict=True)):
+            v = self.layer(v, *weights, self.activation, last=index == self.num_layers - 1)
+        if any(ends):
+            v = v[:, *(slice(end, end + n) for end, n in zip(ends, space, strict=True))]
+        return self.projection(v).astype(u.dtype)
+
+    @property
+    def _computing(self) -> np.dtype:
+        """That of the weights as they are now: `InPrecision` hands on others than the model was made with."""
+        return self.convolutions[0].real.dtype
 
     def _context(
         self, space: tuple[int, ...], parameters: Mapping[str, Any] | None, domain: Grid | None
@@ -154,6 +196,17 @@ class FNO(eqx.Module):
                 "whose layers convolve in space by Fourier transforms",
                 "interpolate the states onto a Grid of nodes or centres",
             )
+        channels = [spread(each, space, self._computing) for each in self._position(space, domain)]
+        for name in self.parameters:
+            if parameters is None or name not in parameters:
+                given = [] if parameters is None else sorted(parameters)
+                raise ValueError(f"FNO needs the parameter {name!r} but the call has {given}; pass parameters={{...}}.")
+            channels.append(jnp.broadcast_to(jnp.asarray(parameters[name], self._computing), (1, *space)))
+        return channels
+
+    def _position(self, space: tuple[int, ...], domain: Grid | None) -> list[np.ndarray]:
+        if isinstance(self.coordinates, GridEmbedding):
+            return self.coordinates.channels(space)
         if any(self.coordinates):
             # Guessing would give a model that was trained with walls other inputs when it is used.
             if domain is None and self.periodic is None:
@@ -165,27 +218,4 @@ class FNO(eqx.Module):
                 raise ValueError(
                     f"This FNO was made for periodic={self.periodic} but the domain has periodic={domain.periodic}."
                 )
-        periodic = (True,) * self.ndim if self.periodic is None else self.periodic
-        channels = []
-        for axis, count in enumerate(self.coordinates):
-            kind = (periodic[axis], "nodes") if domain is None else (domain.periodic[axis], domain.placement[axis])
-            harmonics = _harmonics(space[axis], count, *kind).astype(self.dtype)
-            along_axis = (-1, *(space[axis] if a == axis else 1 for a in range(self.ndim)))
-            channels.append(jnp.broadcast_to(harmonics.reshape(along_axis), (2 * count, *space)))
-        for name in self.parameters:
-            if parameters is None or name not in parameters:
-                given = [] if parameters is None else sorted(parameters)
-                raise ValueError(f"FNO needs the parameter {name!r} but the call has {given}; pass parameters={{...}}.")
-            channels.append(jnp.broadcast_to(jnp.asarray(parameters[name], self.dtype), (1, *space)))
-        return channels
-
-
-def _harmonics(points: int, count: int, periodic: bool, kind: str) -> np.ndarray:
-    """Functions of the position along one axis, `(2 count, points)`."""
-    centred = kind == "centres"
-    intervals = points if periodic or centred else points - 1
-    fraction = (np.arange(points) + (0.5 if centred else 0.0)) / intervals
-    if not periodic:
-        return np.cos(np.pi * 0.5 * np.arange(1, 2 * count + 1)[:, None] * fraction)
-    phase = 2 * np.pi * np.arange(1, count + 1)[:, None] * fraction
-    return np.concatenate([np.sin(phase), np.cos(phase)])
+        return harmonic_channels(self.coordinates, space, self.periodic or (True,) * self.ndim, domain)

@@ -1,6 +1,16 @@
 """Layers: functions of channels on a grid, without physics."""
 
+from pdejax.nn.activations import exact_gelu as exact_gelu
 from pdejax.nn.channel_map import ChannelMap as ChannelMap
+from pdejax.nn.channel_mlp import ChannelMLP as ChannelMLP
+from pdejax.nn.fourier_layer import FourierLayer as FourierLayer
+from pdejax.nn.fourier_layer import LayerMLP as LayerMLP
 from pdejax.nn.held import Held as Held
 from pdejax.nn.modes import Modes as Modes
+from pdejax.nn.norms import GroupNorm as GroupNorm
+from pdejax.nn.norms import InstanceNorm as InstanceNorm
+from pdejax.nn.position import GridEmbedding as GridEmbedding
+from pdejax.nn.shortcuts import GatedShortcut as GatedShortcut
+from pdejax.nn.shortcuts import IdentityShortcut as IdentityShortcut
+from pdejax.nn.shortcuts import LinearShortcut as LinearShortcut
 from pdejax.nn.spectral_convolution import SpectralConvolution as SpectralConvolution

@@ -15,20 +15,23 @@ class ChannelMap(eqx.Module):
     r"""`y_o(x) = sum_i weight_oi u_i(x) + bias_o` at every point x, in any number of dimensions: a 1x1 convolution.
 
     Shapes `(in_channels, *space) -> (out_channels, *space)`. Starts with normal weights of variance `1 / in_channels`,
-    which keeps the size of a field, and without bias.
+    which keeps the size of a field, and with a bias of zero; `use_bias=False` has none, `bias` is then None.
 
     Raises `ValueError` for a seed in place of a key.
     """
 
     weight: Float[Array, "out_channels in_channels"]
-    bias: Float[Array, " out_channels"]
+    bias: Float[Array, " out_channels"] | None
 
-    def __init__(self, in_channels: int, out_channels: int, *, dtype: Any = jnp.float32, key: PRNGKeyArray):
+    def __init__(
+        self, in_channels: int, out_channels: int, *, use_bias: bool = True, dtype: Any = jnp.float32, key: PRNGKeyArray
+    ):
         key = checked_key(key, "ChannelMap")
         self.weight = jax.random.normal(key, (out_channels, in_channels), dtype) / in_channels**0.5
-        self.bias = jnp.zeros(out_channels, dtype)
+        self.bias = jnp.zeros(out_channels, dtype) if use_bias else None
 
     def __call__(self, u: Float[Array, "in_channels *space"]) -> Float[Array, "out_channels *space"]:
         # A plain matrix product over all points: on a CPU its gradient is five times faster than that of a convolution.
         mapped = jnp.matmul(self.weight, u.reshape(u.shape[0], -1), precision=product_precision())
-        return (mapped + self.bias[:, None]).reshape(-1, *u.shape[1:])
+        mapped = mapped if self.bias is None else mapped + self.bias[:, None]
+        return mapped.reshape(-1, *u.shape[1:])

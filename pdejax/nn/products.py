@@ -15,6 +15,6 @@ def product_precision() -> Any:
     return jax.config.jax_default_matmul_precision or "highest"  # type: ignore[attr-defined]
 
 
-def transform_dtype(dtype: Any) -> Any:
-    """Of Fourier transforms: at least single precision, whatever the layers around them compute in."""
+def at_least_single(dtype: Any) -> Any:
+    """Of Fourier transforms and of means over points: single precision or more, whatever is around them."""
     return jnp.promote_types(dtype, jnp.float32)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.keys import checked_key
 from pdejax.nn.modes import Modes
-from pdejax.nn.products import product_precision, transform_dtype
+from pdejax.nn.products import at_least_single, product_precision
 
 
 class SpectralConvolution(eqx.Module):
@@ -60,7 +60,7 @@ class SpectralConvolution(eqx.Module):
 
     def __call__(self, u: Float[Array, "in_channels *space"]) -> Float[Array, "out_channels *space"]:
         self.modes.check_resolved(u.shape[1:], "SpectralConvolution")
-        dtype = transform_dtype(u.dtype)
+        dtype = at_least_single(u.dtype)
         real, imaginary = _analyse(u.astype(dtype), self.modes)
         weight = jax.lax.complex(self.real.astype(dtype), self.imaginary.astype(dtype))
         coefficients = jax.lax.complex(real, imaginary)

@@ -1,0 +1,111 @@
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pdejax import nn
+from pdejax.nn.shortcuts import ChannelGate
+
+
+def states(channels, *space):
+    return jax.random.normal(jax.random.key(1), (channels, *space), jnp.float32)
+
+
+@pytest.mark.parametrize(
+    ("kind", "groups"),
+    [(nn.InstanceNorm(), 6), (nn.GroupNorm(1), 1), (nn.GroupNorm(2), 2), (nn.InstanceNorm(affine=True), 6)],
+)
+def test_a_norm_leaves_mean_zero_and_mean_square_one_in_every_group(kind, groups):
+    u = np.asarray(3 + states(6, 4, 5) * np.arange(1, 7)[:, None, None])
+    normal = np.asarray(kind.make(6, dtype=jnp.float32)(jnp.asarray(u))).reshape(groups, -1)
+    np.testing.assert_allclose(normal.mean(1), 0, atol=1e-5)
+    np.testing.assert_allclose((normal**2).mean(1), 1, atol=1e-4)
+    # Only a shift and a factor per group: an affine function of the input, up to rounding.
+    for before, after in zip(u.reshape(groups, -1), normal, strict=True):
+        assert np.corrcoef(before, after)[0, 1] > 1 - 1e-6
+
+
+def test_a_norm_weighs_each_channel_and_is_finite_where_nothing_varies():
+    norm = nn.GroupNorm(1).make(3, dtype=jnp.float32)
+    weighed = eqx.tree_at(
+        lambda n: (n.weight, n.bias), norm, (jnp.asarray([1.0, 2.0, 3.0]), jnp.asarray([0.0, 1.0, 5.0]))
+    )
+    u = states(3, 4, 5)
+    expected = np.arange(1, 4)[:, None, None] * np.asarray(norm(u)) + np.asarray([0.0, 1.0, 5.0])[:, None, None]
+    np.testing.assert_allclose(weighed(u), expected, rtol=1e-5, atol=1e-6)
+    slope = jax.grad(lambda c: jnp.sum(norm(c * jnp.ones((3, 4, 5), jnp.float32))))(2.0)
+    assert abs(float(slope)) < 0.1
+
+
+def test_groups_that_do_not_divide_the_channels_are_refused():
+    with pytest.raises(ValueError, match="groups=4 needs a number of groups that divides 6"):
+        nn.GroupNorm(4).make(6, dtype=jnp.float32)
+
+
+def test_shortcuts_are_a_matrix_a_number_per_channel_and_nothing():
+    u = states(3, 4, 5)
+    linear = nn.LinearShortcut(bias=False).make(3, dtype=jnp.float32, key=jax.random.key(0))
+    np.testing.assert_allclose(linear(u)[:, 2, 3], np.asarray(linear.weight) @ np.asarray(u)[:, 2, 3], rtol=1e-5)
+    assert linear.bias is None
+    gate = nn.GatedShortcut().make(3, dtype=jnp.float32, key=jax.random.key(0))
+    np.testing.assert_array_equal(gate(u), u)
+    gate = eqx.tree_at(lambda g: g.weight, gate, jnp.asarray([1.0, -2.0, 0.5]))
+    np.testing.assert_array_equal(gate(u), np.asarray(u) * np.asarray([1.0, -2.0, 0.5], np.float32)[:, None, None])
+    assert isinstance(gate, ChannelGate)
+    identity = nn.IdentityShortcut().make(3, dtype=jnp.float32, key=jax.random.key(0))
+    np.testing.assert_array_equal(identity(u), u)
+
+
+def test_the_exact_gelu_has_the_normal_distribution_function():
+    x = np.linspace(-4, 4, 17, dtype=np.float32)
+    expected = [v * 0.5 * (1 + math.erf(v / math.sqrt(2))) for v in x.tolist()]
+    np.testing.assert_allclose(nn.exact_gelu(jnp.asarray(x)), expected, atol=1e-6)
+    assert np.max(np.abs(nn.exact_gelu(jnp.asarray(x)) - jax.nn.gelu(jnp.asarray(x)))) > 1e-4
+
+
+def test_the_embedding_counts_points_and_leaves_out_the_end():
+    first, second = nn.GridEmbedding(0.0, (1.0, 3.0)).channels((4, 3))
+    np.testing.assert_allclose(first, np.asarray([0, 0.25, 0.5, 0.75]).reshape(1, 4, 1))
+    np.testing.assert_allclose(second, np.asarray([0.0, 1.0, 2.0]).reshape(1, 1, 3))
+    with pytest.raises(ValueError, match="`highest`: one number or 3, one per axis"):
+        nn.GridEmbedding(0.0, (1.0, 3.0)).check(3)
+
+
+def kept_as_it_is(modes):
+    convolution = nn.SpectralConvolution(1, 1, modes, key=jax.random.key(0))
+    weights = jnp.ones_like(convolution.real), jnp.zeros_like(convolution.imaginary)
+    return eqx.tree_at(lambda c: (c.real, c.imaginary), convolution, weights)
+
+
+@pytest.mark.parametrize(("space", "lowered"), [((7, 6), (1, 0)), ((8, 7), (0, 0)), ((5, 6, 4), (1, 0, 0))])
+def test_along_odd_axes_but_the_last_every_frequency_is_lowered_by_one(space, lowered):
+    layer = nn.FourierLayer(shortcut=None, shift_odd_axes=True)
+    x = np.meshgrid(*(2 * np.pi * np.arange(n) / n for n in space), indexing="ij")
+    frequencies = (-1, *(1,) * (len(space) - 1))
+    u, expected = (
+        np.cos(sum((k - s) * xa for k, s, xa in zip(frequencies, shift, x, strict=True)) + 0.3)[None].astype(np.float32)
+        for shift in ((0,) * len(space), lowered)
+    )
+    convolution = kept_as_it_is(nn.Modes.classic(2, len(space)))
+    additions = layer.additions(1, dtype=jnp.float32, key=jax.random.key(0))
+    got = jax.jit(lambda u: layer(u, convolution, None, additions, jnp.tanh, last=True))(jnp.asarray(u))
+    np.testing.assert_allclose(got, expected, atol=2e-6)
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.FourierLayer(shortcut="soft-gating"), "takes as shortcut a kind of pdejax.nn.*'soft-gating'"),
+        (lambda: nn.FourierLayer(norm=nn.GroupNorm), "takes as norm a kind of pdejax.nn that is built"),
+        (lambda: nn.FourierLayer(mlp=16), r"mlp=pdejax.nn.LayerMLP\(...\) or None, got 16"),
+        (lambda: nn.LayerMLP(4, shortcut="linear"), "LayerMLP takes as shortcut a kind"),
+        (lambda: nn.ChannelMLP(2, 0, 3, key=jax.random.key(0)), "width >= 1, got 0"),
+    ],
+)
+def test_what_is_no_kind_of_part_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
