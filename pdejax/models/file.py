@@ -159,6 +159,9 @@ def _rebuild(description: Any) -> Any:
             kind = None
     if not inspect.isclass(kind):
         raise ValueError(f"The file names the class {description['class']!r}, which this pdejax does not have.")
+    unknown = sorted(set(description["arguments"]) - set(_arguments(kind)))
+    if unknown:
+        raise ValueError(f"The file says {unknown} of {name}, which this pdejax does not know: update pdejax.")
     arguments = {name: _rebuild(item) for name, item in description["arguments"].items()}
     if "key" in inspect.signature(kind).parameters:
         # The weights drawn here are replaced by those in the file.
