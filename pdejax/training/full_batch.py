@@ -15,8 +15,8 @@ from pdejax.training.state import optimised
 
 
 class FullBatch(NamedTuple):
-    """`weights` are what is fitted, `rest` is the rest of the model; `arrays` hold all windows (or pairs), `around` what
-    a batch has besides."""
+    """`weights` are what is fitted, `rest` is the rest of the model; `arrays` hold all windows (or pairs), `around` is
+    what a batch has besides."""
 
     weights: Any
     rest: Any

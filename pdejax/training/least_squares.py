@@ -82,8 +82,8 @@ def fit_least_squares(
     rounding lets it be (or not smooth). A loss that is not finite ends it with a warning. The model is the best that
     was met, and `message` says what happened and where.
 
-    Raises `ValueError` for arguments that `fit` would not take, for an objective without residuals or whose residuals do
-    not belong to its loss, for a solver that is no Gauss-Newton method, and for a loss that is not finite from the start.
+    Raises `ValueError` for arguments that `fit` would not take, for an objective without residuals or with those of
+    another loss, for a solver that is no Gauss-Newton method, and for a loss that is not finite from the start.
     Source: Nocedal & Wright, Numerical Optimization (2006), chapter 10.
     """
     max_steps = count_of("max_steps", max_steps)

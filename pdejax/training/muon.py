@@ -18,7 +18,8 @@ def muon_axes(parameters: Any) -> Any:
     - What has fewer axes has no matrix: None, and Muon leaves it to Adam.
 
     Layers of flax have their channels in another order: write such a function for them. Without any, Muon takes every
-    array of two axes for `(in, out)`, which changes its step sizes alone, and leaves spectral weights and kernels to Adam.
+    array of two axes for `(in, out)`, which changes its step sizes alone, and leaves spectral weights and kernels to
+    Adam.
     Source: Jordan et al., Muon: An optimizer for hidden layers in neural networks (2024), for matrices.
     """
 

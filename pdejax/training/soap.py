@@ -46,8 +46,8 @@ def soap(
 
     - `b1`, `b2`, `gram_decay`: of the mean, of the squares and of the Gram matrices (by default `b2`), in [0, 1).
     - `weight_decay`: decoupled as in `optax.adamw`: `-learning_rate weight_decay W` is added to the update.
-    - `refresh_every`: steps from one new basis to the next. The first is that of the eigenvectors, the later ones follow
-      them by a step of orthogonal iteration each (one product and one QR factorisation).
+    - `refresh_every`: steps from one new basis to the next. The first is that of the eigenvectors; later ones follow
+      them, each by a step of orthogonal iteration (one product and one QR factorisation).
     - `axes`: of an array with two or more, those that may be rotated; all by default. The weights of a
       `SpectralConvolution` are `(*modes, in, out)`, real and imaginary ones apart; `lambda w: (-2, -1)` rotates their
       channels alone, and both axes of a matrix.
@@ -106,19 +106,20 @@ def scale_by_soap(
         chosen = rotated(leaf)
         return tuple(make(n, dtype=_working(leaf)) if a in chosen else None for a, n in enumerate(leaf.shape))
 
-    def init(parameters: Any) -> SoapState:
+    # The names of the arguments are those of optax.
+    def init(params: Any) -> SoapState:
         def zeros() -> Any:
-            return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, _working(leaf)), parameters)
+            return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, _working(leaf)), params)
 
-        grams = jax.tree.map(lambda leaf: per_axis(leaf, lambda n, dtype: jnp.zeros((n, n), dtype)), parameters)
-        bases = jax.tree.map(lambda leaf: per_axis(leaf, jnp.eye), parameters)
+        grams = jax.tree.map(lambda leaf: per_axis(leaf, lambda n, dtype: jnp.zeros((n, n), dtype)), params)
+        bases = jax.tree.map(lambda leaf: per_axis(leaf, jnp.eye), params)
         return SoapState(jnp.zeros((), jnp.int32), zeros(), zeros(), grams, bases)
 
-    def update(gradient: Any, state: SoapState, parameters: Any = None) -> tuple[Any, SoapState]:
-        leaves, tree = jax.tree.flatten(gradient)
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, SoapState]:
+        leaves, tree = jax.tree.flatten(updates)
         gradients = [leaf.astype(_working(leaf)) for leaf in leaves]
         means, squares, grams, bases = (tree.flatten_up_to(part) for part in state[1:])
-        count = optax.safe_increment(state.count)
+        count = jnp.asarray(optax.safe_increment(state.count))
         directions = []
         for i, g in enumerate(gradients):
             axes_of = tuple(a for a, basis in enumerate(bases[i]) if basis is not None)

@@ -110,10 +110,10 @@ def test_frozen_parts_and_statistics_stay():
     exact, _ = normal_equations(*pairs(), slice(2))
     np.testing.assert_allclose(fitted.model.weight, exact, atol=1e-3)
     between = solve(model, Supervised(), pairs(), normalise=True)
-    exact, left = normal_equations(*pairs())
+    exact, _ = normal_equations(*pairs())
     for u in ([0.0, 0.0], [1.0, -2.0]):
         np.testing.assert_allclose(between.model(jnp.asarray(u)[:, None])[:, 0], exact @ [*u, 1.0], atol=2e-3)
-    x, y = pairs()
+    x, _ = pairs()
     np.testing.assert_allclose(between.model.input.std, x.std(axis=(0, 2, 3)), rtol=1e-5)
 
 
@@ -187,7 +187,9 @@ def test_what_is_not_finite_ends_the_search_with_the_last_good_model():
     model = Root(1, 1, key=jax.random.key(0))
     model = jax.tree.map(lambda leaf: jnp.full_like(leaf, 9.0), model)
     solver = optimistix.GaussNewton(1e-6, 1e-6)
-    with pytest.warns(UserWarning, match=r"in step 1, whose loss is nan; the model is that of step 0, whose loss is 4\."):
+    with pytest.warns(
+        UserWarning, match=r"in step 1, whose loss is nan; the model is that of step 0, whose loss is 4\."
+    ):
         fitted = solve(model, Supervised(), data, solver=solver, frozen=lambda m: m.bias)
     assert not fitted.converged
     np.testing.assert_array_equal(fitted.model.weight, model.weight)

@@ -130,4 +130,3 @@ def test_muon_takes_channels_for_rows_and_columns():
     singular = jnp.linalg.svd(updates[0].convolutions[0].real, compute_uv=False)
     assert singular.shape == (6, 2, 4)
     np.testing.assert_allclose(singular, 1, atol=0.35)
-
