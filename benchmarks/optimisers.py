@@ -90,7 +90,7 @@ def kuramoto_sivashinsky() -> Case:
         return pj.models.FNO(1, 1, 1, modes=16, width=24, num_layers=4, key=jax.random.key(100 + seed))
 
     split = vars(data.split(train=32, valid=8, test=8))
-    return Case(split, pj.objectives.OneStep(), model, batch_size=16, seconds=5.0, second_order=False)
+    return Case(split, pj.objectives.OneStep(), model, batch_size=16, seconds=4.0, second_order=False)
 
 
 def burgers() -> Case:
@@ -260,7 +260,7 @@ cosine, from the value of 0.001, 0.003, 0.01 and 0.03 that is best on held-out d
 seeds, of weights and batches. Losses: mean squares in units of the standard deviation of what the network predicts,
 median (lowest to highest).
 
-- KS: the Kuramoto-Sivashinsky equation, one step of 0.5, an FNO of 77 425 weights, batches of 16 of 1280 windows. 5 s.
+- KS: the Kuramoto-Sivashinsky equation, one step of 0.5, an FNO of 77 425 weights, batches of 16 of 1280 windows. 4 s.
 - Burgers: one step of 0.1, an FNO of 481 weights, all 72 windows in every batch. 4 s.
 - a function: sin(2 x) y from 1000 points, a network with one hidden layer, 129 weights, all points in every batch. 2 s.
 

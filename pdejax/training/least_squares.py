@@ -17,6 +17,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import PRNGKeyArray
 
 from pdejax.counts import count_of
+from pdejax.models.ensemble import num_members
 from pdejax.progress import ProgressBar
 from pdejax.training.full_batch import full_batch
 from pdejax.training.log import TrainingLog
@@ -82,8 +83,9 @@ def fit_least_squares(
     rounding lets it be (or not smooth). A loss that is not finite ends it with a warning. The model is the best that
     was met, and `message` says what happened and where.
 
-    Raises `ValueError` for arguments that `fit` would not take, for an objective without residuals or with those of
-    another loss, for a solver that is no Gauss-Newton method, and for a loss that is not finite from the start.
+    Raises `ValueError` for arguments that `fit` would not take, for an `Ensemble`, for an objective without residuals
+    or with those of another loss, for a solver that is no Gauss-Newton method, and for a loss that is not finite from
+    the start.
     Source: Nocedal & Wright, Numerical Optimization (2006), chapter 10.
     """
     max_steps = count_of("max_steps", max_steps)
@@ -91,6 +93,11 @@ def fit_least_squares(
         raise ValueError(
             "fit_least_squares needs a Gauss-Newton method that is built, e.g. "
             f"optimistix.LevenbergMarquardt(rtol=1e-6, atol=1e-6), got {solver!r}."
+        )
+    if num_members(model) is not None:
+        raise ValueError(
+            "fit_least_squares fits one model: call it for each of pdejax.models.members(model), or train the Ensemble "
+            "by `fit`."
         )
     problem = full_batch(model, objective, data, normalise, frozen)
     flat, unravel = ravel_pytree(problem.weights)

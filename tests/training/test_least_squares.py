@@ -10,6 +10,7 @@ import pytest
 
 from pdejax.data import Trajectories
 from pdejax.grid import Grid
+from pdejax.models import Ensemble
 from pdejax.nn import ChannelMap
 from pdejax.training import (
     AbstractObjective,
@@ -227,6 +228,8 @@ def test_mistakes_are_named(without_shape_checks):
         solve(model, OneStep(), data, solver=optimistix.BFGS(1e-3, 1e-3))
     with pytest.raises(ValueError, match="max_steps must be >= 1"):
         solve(model, OneStep(), data, max_steps=0)
+    with pytest.raises(ValueError, match="fits one model"):
+        solve(Ensemble(model, 2), OneStep(), data)
     with pytest.raises(ValueError, match="as it is given is nan"):
         solve(jax.tree.map(lambda leaf: leaf * jnp.nan, model), OneStep(), data)
 
