@@ -32,7 +32,10 @@ from pdejax.stretching import Stretched as Stretched
 from pdejax.training import Checkpoints as Checkpoints
 from pdejax.training import Devices as Devices
 from pdejax.training import fit as fit
+from pdejax.training import fit_least_squares as fit_least_squares
 from pdejax.training import loggers as loggers
 from pdejax.training import losses as losses
+from pdejax.training import muon_axes as muon_axes
 from pdejax.training import objectives as objectives
+from pdejax.training import soap as soap
 from pdejax.volumes import FiniteVolume as FiniteVolume

@@ -1639,6 +1639,62 @@ MUTATIONS = [
         "left = [(m - k + 1) // 2 for",
         "tests/interop/test_neuraloperator.py -k output",
     ),
+    Mutation(
+        "soap: squares stay where the eigenvectors were",
+        "pdejax/training/soap.py",
+        "square = jnp.take(square, order, axis=axis)",
+        "square = square + 0",
+        "tests/training/test_soap.py -k apart",
+    ),
+    Mutation(
+        "soap: the step is not turned back",
+        "pdejax/training/soap.py",
+        "axes=(axis, 1 if back else 0)",
+        "axes=(axis, 0)",
+        "tests/training/test_soap.py -k rotated_problem",
+    ),
+    Mutation(
+        "soap: the first gradient is divided by itself",
+        "pdejax/training/soap.py",
+        "jnp.where(count == 1, alike, ",
+        "jnp.where(count == 0, alike, ",
+        "tests/training/test_soap.py -k rotated_problem",
+    ),
+    Mutation(
+        "least squares: weights of unrolled steps without their root",
+        "pdejax/training/objectives/unrolled.py",
+        "np.sqrt(np.asarray(self.weights) * self.num_steps)",
+        "np.asarray(self.weights) * self.num_steps",
+        "tests/training/test_least_squares.py -k residuals",
+    ),
+    Mutation(
+        "least squares: the last model in place of the best",
+        "pdejax/training/least_squares.py",
+        "problem.model(weights_of(best))",
+        "problem.model(weights_of(vector))",
+        "tests/training/test_least_squares.py -k finite",
+    ),
+    Mutation(
+        "least squares: all is trained, frozen or not",
+        "pdejax/training/full_batch.py",
+        "optimised(model, frozen, ",
+        "optimised(model, None, ",
+        "tests/training/test_least_squares.py -k frozen",
+    ),
+    Mutation(
+        "a batch of all windows begins elsewhere in every step",
+        "pdejax/training/dataset.py",
+        "if size == total:",
+        "if size == 0:",
+        "tests/training/test_optimisers.py -k order",
+    ),
+    Mutation(
+        "muon: input and output of spectral weights swapped",
+        "pdejax/training/muon.py",
+        "MuonDimensionNumbers(leaf.ndim - 2, leaf.ndim - 1)",
+        "MuonDimensionNumbers(leaf.ndim - 1, leaf.ndim - 2)",
+        "tests/training/test_optimisers.py -k muon_takes",
+    ),
 ]
 
 

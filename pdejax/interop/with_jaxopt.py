@@ -6,17 +6,12 @@ Nothing of jaxopt is imported here: the solver comes from the caller.
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import PRNGKeyArray
 
-from pdejax.training.arguments import check_arguments
-from pdejax.training.dataset import batch_at, device_data
-from pdejax.training.normalising import as_given, normalised
+from pdejax.training.full_batch import full_batch
 from pdejax.training.objectives import AbstractObjective
-from pdejax.training.state import optimised
 
 
 def full_batch_loss(
@@ -34,20 +29,12 @@ def full_batch_loss(
     holds the data; `model_of(weights)` is the model with these weights. The arguments are those of
     `minimise_with_jaxopt`, and so are the errors that they raise.
     """
-    # An optimiser that does nothing: the check asks for one, and the solver here is none of optax.
-    check_arguments(model, objective, optax.identity(), normalise)
-    placed = device_data("data", data, objective.frames, 1, model)
-    flags_of = as_given if normalise else lambda tree: tree
-    if normalise:
-        model = normalised(model, data, objective.frames)
-    weights, rest = eqx.partition(model, optimised(model, frozen, flags_of))
-    # Arrays are an argument and no constant, which the compiler would fold.
-    batch, around = eqx.partition(batch_at(placed, jnp.arange(placed.num_windows)), eqx.is_array)
+    problem = full_batch(model, objective, data, normalise, frozen)
 
     def loss(weights: Any, batch: Any) -> Any:
-        return objective(eqx.combine(weights, rest), eqx.combine(batch, around), key)[0]
+        return objective(problem.model(weights), problem.batch(batch), key)[0]
 
-    return loss, weights, batch, lambda weights: eqx.combine(weights, rest)
+    return loss, problem.weights, problem.arrays, problem.model
 
 
 def minimise_with_jaxopt(

@@ -5,6 +5,8 @@ from pdejax.training.devices import Devices as Devices
 from pdejax.training.fit import fit as fit
 from pdejax.training.fitted import Fitted as Fitted
 from pdejax.training.fitted import TrainingDiverged as TrainingDiverged
+from pdejax.training.least_squares import LeastSquaresFit as LeastSquaresFit
+from pdejax.training.least_squares import fit_least_squares as fit_least_squares
 from pdejax.training.log import TrainingLog as TrainingLog
 from pdejax.training.losses import AbstractLoss as AbstractLoss
 from pdejax.training.losses import MeanSquare as MeanSquare
@@ -12,6 +14,7 @@ from pdejax.training.losses import RelativeL1 as RelativeL1
 from pdejax.training.losses import RelativeL2 as RelativeL2
 from pdejax.training.losses import Sobolev as Sobolev
 from pdejax.training.losses import SpectralBands as SpectralBands
+from pdejax.training.muon import muon_axes as muon_axes
 from pdejax.training.objectives import AbstractObjective as AbstractObjective
 from pdejax.training.objectives import AllPairs as AllPairs
 from pdejax.training.objectives import Curriculum as Curriculum
@@ -24,4 +27,7 @@ from pdejax.training.objectives import Pushforward as Pushforward
 from pdejax.training.objectives import Supervised as Supervised
 from pdejax.training.objectives import Unrolled as Unrolled
 from pdejax.training.objectives import Windows as Windows
+from pdejax.training.soap import SoapState as SoapState
+from pdejax.training.soap import scale_by_soap as scale_by_soap
+from pdejax.training.soap import soap as soap
 from pdejax.training.state import TrainingState as TrainingState

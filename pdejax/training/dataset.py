@@ -45,9 +45,12 @@ def sample_batch(data: DeviceData, size: int, key: PRNGKeyArray) -> Windows | Pa
     """One window at random from each of `size` stretches of equal length that begin at a random offset.
 
     The stretches differ by one in length when `size` does not divide the number of windows; the offset makes every
-    window equally likely all the same.
+    window equally likely all the same. A batch of all windows holds them in their order, the same in every step.
     """
     total = data.num_windows
+    if size == total:
+        # Line searches and quasi-Newton methods compare one step with the next: not even the rounding should differ.
+        return batch_at(data, jnp.arange(total, dtype=jnp.int32))
     offset_key, window_key = jax.random.split(key)
     bounds = jnp.asarray([j * total // size for j in range(size + 1)], jnp.int32)
     chosen = jax.random.randint(window_key, (size,), bounds[:-1], bounds[1:])

@@ -59,6 +59,9 @@ def fit(
     - `data`, `valid`: `Trajectories`, or a pair of arrays `(inputs, targets)`, each `(sample, channel, *space)`, for
       `Supervised`. They are put on the device whole; `valid` is scored on up to 64 windows, evenly spread, every
       `valid_every` steps (a tenth of the run by default) and at the end, with the weights that would be returned.
+    - `optimiser`: any of optax, or `soap`. Line searches (`optax.lbfgs()`) are held on the batch of their step; what
+      they learn of the curvature holds for the next step if `batch_size` is the number of all windows, of which every
+      batch then holds all in the same order, and if the objective draws nothing at random.
     - `batch_size`: windows (or pairs) per step. A batch is drawn at random inside the compiled step: the data are cut
       into `batch_size` stretches of equal length at a random offset, and one window is drawn from each. So no window
       comes twice in a batch, all are equally likely, a batch spreads over all trajectories, and a step depends on

@@ -24,7 +24,11 @@ class MeanSquare(AbstractLoss):
         scale: Any,
     ) -> Float[Array, ""]:
         # Divided before it is squared: the square of an error of 1e-25 is zero in single precision.
-        return jnp.mean(((prediction - target) / per_channel(scale, target)) ** 2)
+        return jnp.mean(self.residuals(prediction, target, scale) ** 2)
+
+    def residuals(self, prediction: Array, target: Array, scale: Any) -> Array:
+        """What this is the mean square of, for solvers of least squares."""
+        return (prediction - target) / per_channel(scale, target)
 
 
 class RelativeL2(AbstractLoss):

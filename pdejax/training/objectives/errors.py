@@ -14,12 +14,27 @@ MEAN_SQUARE = MeanSquare()
 
 def error(loss: Loss, prediction: Array, target: Array, domain: Any, model: Any) -> Array:
     """`loss` in the units of `model`. Raises `ValueError` where prediction and target differ in shape."""
+    _check_shape(prediction, target)
+    if isinstance(loss, AbstractLoss):
+        return loss(prediction, target, domain, output_scale(model))
+    return loss(prediction, target)
+
+
+def residuals(loss: Loss, prediction: Array, target: Array, domain: Any, model: Any) -> Array:
+    """What `loss` is the mean square of. Raises `ValueError` where it is none, and for shapes as `error` does."""
+    _check_shape(prediction, target)
+    if not isinstance(loss, MeanSquare):
+        raise ValueError(
+            f"Least squares minimise MeanSquare(), got the loss {loss!r}: leave it out, or minimise it by `fit` with "
+            "optax.lbfgs()."
+        )
+    return loss.residuals(prediction, target, output_scale(model))
+
+
+def _check_shape(prediction: Array, target: Array) -> None:
     if prediction.shape != target.shape:
         # Without this check the difference would broadcast, and a model would train on nonsense.
         raise ValueError(
             f"The model returns shape {prediction.shape} but the target has shape {target.shape}; match the model's "
             "out_channels to the data."
         )
-    if isinstance(loss, AbstractLoss):
-        return loss(prediction, target, domain, output_scale(model))
-    return loss(prediction, target)

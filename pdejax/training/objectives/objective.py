@@ -42,3 +42,10 @@ class AbstractObjective(eqx.Module):
     @abc.abstractmethod
     def __call__(self, model: Any, batch: Any, key: PRNGKeyArray) -> tuple[Float[Array, ""], Logs]:
         """The loss of one batch; `key` is for what the objective draws at random."""
+
+    def residuals(self, model: Any, batch: Any, key: PRNGKeyArray) -> Array:
+        """An array whose mean square is the loss, for `fit_least_squares`. Raises `ValueError` where there is none."""
+        raise ValueError(
+            f"{type(self).__name__} has no residuals, of which its loss would be the mean square: use OneStep(), "
+            "Supervised() or Unrolled(n), or minimise it by `fit` with optax.lbfgs()."
+        )

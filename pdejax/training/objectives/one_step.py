@@ -1,5 +1,6 @@
 """The next frame from a true one."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.training.losses.loss import Loss, check_loss
-from pdejax.training.objectives.errors import MEAN_SQUARE, error
+from pdejax.training.objectives.errors import MEAN_SQUARE, error, residuals
 from pdejax.training.objectives.objective import AbstractObjective, Logs, Windows
 
 
@@ -27,8 +28,14 @@ class OneStep(AbstractObjective):
         check_loss(self.loss)
 
     def __call__(self, model: Any, batch: Windows, key: PRNGKeyArray) -> tuple[Float[Array, ""], Logs]:
+        return jnp.mean(self._each(error, model, batch, key)), {}
+
+    def residuals(self, model: Any, batch: Windows, key: PRNGKeyArray) -> Array:
+        return self._each(residuals, model, batch, key)
+
+    def _each(self, measure: Callable[..., Array], model: Any, batch: Windows, key: PRNGKeyArray) -> Array:
         def one(u: Array, parameters: dict[str, Array], key: PRNGKeyArray) -> Array:
-            return error(self.loss, model(u[0], parameters, domain=batch.domain, key=key), u[1], batch.domain, model)
+            return measure(self.loss, model(u[0], parameters, domain=batch.domain, key=key), u[1], batch.domain, model)
 
         keys = jax.random.split(key, batch.u.shape[0])
-        return jnp.mean(jax.vmap(one)(batch.u, batch.parameters, keys)), {}
+        return jax.vmap(one)(batch.u, batch.parameters, keys)

@@ -1,5 +1,6 @@
 """A target from an input, without time."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.training.losses.loss import Loss, check_loss
-from pdejax.training.objectives.errors import MEAN_SQUARE, error
+from pdejax.training.objectives.errors import MEAN_SQUARE, error, residuals
 from pdejax.training.objectives.objective import AbstractObjective, Logs, Pairs
 
 
@@ -26,8 +27,14 @@ class Supervised(AbstractObjective):
         check_loss(self.loss)
 
     def __call__(self, model: Any, batch: Pairs, key: PRNGKeyArray) -> tuple[Float[Array, ""], Logs]:
+        return jnp.mean(self._each(error, model, batch, key)), {}
+
+    def residuals(self, model: Any, batch: Pairs, key: PRNGKeyArray) -> Array:
+        return self._each(residuals, model, batch, key)
+
+    def _each(self, measure: Callable[..., Array], model: Any, batch: Pairs, key: PRNGKeyArray) -> Array:
         def one(inputs: Array, target: Array, key: PRNGKeyArray) -> Array:
-            return error(self.loss, model(inputs, key=key), target, self.domain, model)
+            return measure(self.loss, model(inputs, key=key), target, self.domain, model)
 
         keys = jax.random.split(key, batch.inputs.shape[0])
-        return jnp.mean(jax.vmap(one)(batch.inputs, batch.targets, keys)), {}
+        return jax.vmap(one)(batch.inputs, batch.targets, keys)

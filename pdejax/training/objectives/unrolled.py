@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.counts import count_of
 from pdejax.training.losses.loss import Loss, check_loss
-from pdejax.training.objectives.errors import MEAN_SQUARE, error
+from pdejax.training.objectives.errors import MEAN_SQUARE, error, residuals
 from pdejax.training.objectives.objective import AbstractObjective, Logs, Windows
 
 
@@ -72,6 +72,22 @@ class Unrolled(AbstractObjective):
         return self.num_steps + 1
 
     def __call__(self, model: Any, batch: Windows, key: PRNGKeyArray) -> tuple[Float[Array, ""], Logs]:
+        errors = jnp.mean(self._each(error, model, batch, key), axis=0)
+        logs = {f"loss_step_{n + 1}": errors[n] for n in range(self.num_steps)}
+        return jnp.sum(errors * jnp.asarray(self.weights, errors.dtype)), logs
+
+    def residuals(self, model: Any, batch: Windows, key: PRNGKeyArray) -> Array:
+        if self.gradient_steps is not None:
+            raise ValueError(
+                f"Least squares need the whole derivative, got gradient_steps={self.gradient_steps}: leave it out."
+            )
+        each = self._each(residuals, model, batch, key)
+        # The mean over the steps has to be the weighted sum.
+        weights = np.sqrt(np.asarray(self.weights) * self.num_steps)
+        return each * jnp.asarray(weights, each.dtype).reshape((-1,) + (1,) * (each.ndim - 2))
+
+    def _each(self, measure: Callable[..., Array], model: Any, batch: Windows, key: PRNGKeyArray) -> Array:
+        """`measure` of every sample and step, `(batch, num_steps, ...)`."""
         forcing = self.teacher_forcing(batch.step) if callable(self.teacher_forcing) else self.teacher_forcing
 
         def one(u: Array, parameters: dict[str, Array], key: PRNGKeyArray) -> Array:
@@ -84,13 +100,11 @@ class Unrolled(AbstractObjective):
                 if callable(self.teacher_forcing) or self.teacher_forcing > 0:
                     state = jnp.where(jax.random.bernoulli(choice_key, forcing), previous, state)
                 predicted = model(state, parameters, domain=batch.domain, key=model_key)
-                return predicted.astype(state.dtype), error(self.loss, predicted, following, batch.domain, model)
+                return predicted.astype(state.dtype), measure(self.loss, predicted, following, batch.domain, model)
 
             step = jax.checkpoint(step) if self.remat else step
             _, errors = jax.lax.scan(step, u[0], (jnp.arange(self.num_steps), u[:-1], u[1:]))
             return errors
 
         keys = jax.random.split(key, batch.u.shape[0])
-        errors = jnp.mean(jax.vmap(one)(batch.u, batch.parameters, keys), axis=0)
-        logs = {f"loss_step_{n + 1}": errors[n] for n in range(self.num_steps)}
-        return jnp.sum(errors * jnp.asarray(self.weights, errors.dtype)), logs
+        return jax.vmap(one)(batch.u, batch.parameters, keys)
