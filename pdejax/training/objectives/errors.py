@@ -14,6 +14,11 @@ MEAN_SQUARE = MeanSquare()
 
 def error(loss: Loss, prediction: Array, target: Array, domain: Any, model: Any) -> Array:
     """`loss` in the units of `model`. Raises `ValueError` where prediction and target differ in shape."""
+    return error_in(loss, prediction, target, domain, output_scale(model))
+
+
+def error_in(loss: Loss, prediction: Array, target: Array, domain: Any, scale: Any) -> Array:
+    """`loss` in units of `scale`, one number or one per channel."""
     if prediction.shape != target.shape:
         # Without this check the difference would broadcast, and a model would train on nonsense.
         raise ValueError(
@@ -21,5 +26,5 @@ def error(loss: Loss, prediction: Array, target: Array, domain: Any, model: Any)
             "out_channels to the data."
         )
     if isinstance(loss, AbstractLoss):
-        return loss(prediction, target, domain, output_scale(model))
+        return loss(prediction, target, domain, scale)
     return loss(prediction, target)

@@ -1,9 +1,11 @@
 """What an objective is, and the batches it is given."""
 
 import abc
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 Logs = dict[str, Array]
@@ -13,7 +15,9 @@ class Windows(NamedTuple):
     """Consecutive frames of trajectories, `u (batch, frame, channel, *space)`, and parameters `(batch,)` by name.
 
     `step` is how many optimiser steps were taken before; held-out data are scored as after more than any run takes, at
-    the end of every schedule. `interval` is the time from frame to frame, or None where it is not the same for all.
+    the end of every schedule. `interval` is the time from frame to frame, or None where it is not the same for all or
+    not known. `time` is that of the first frame, one number or `(batch,)`, and of a bundle that of its last frame. `bundle` is how many consecutive frames one
+    entry of the axis of frames holds as channels (`Bundled`); `interval` is that of the single frames.
     """
 
     u: Array
@@ -21,6 +25,8 @@ class Windows(NamedTuple):
     domain: Any
     step: Any = 0
     interval: Any = 1.0
+    time: Any = 0.0
+    bundle: Any = 1
 
 
 class Pairs(NamedTuple):
@@ -39,6 +45,37 @@ class AbstractObjective(eqx.Module):
 
     frames: eqx.AbstractVar[int | None]
 
+    @property
+    def bundle(self) -> int:
+        """How many frames one state of the model holds, as channels."""
+        return 1
+
+    def check_data(self, domain: Any, interval: float | None, parameters: Any) -> None:
+        """Raises `ValueError` for data that this objective cannot be computed from; called before anything is traced.
+
+        `domain` and `interval` are those of `Windows`, `parameters` holds `(sample,)` by name.
+        """
+
     @abc.abstractmethod
     def __call__(self, model: Any, batch: Any, key: PRNGKeyArray) -> tuple[Float[Array, ""], Logs]:
         """The loss of one batch; `key` is for what the objective draws at random."""
+
+
+def each_objective(objective: AbstractObjective) -> Iterator[AbstractObjective]:
+    """`objective`, and those it is made of."""
+    yield objective
+
+    def is_part(node: Any) -> bool:
+        return node is not objective and isinstance(node, AbstractObjective)
+
+    for node in jax.tree.leaves(objective, is_leaf=is_part):
+        if is_part(node):
+            yield from each_objective(node)
+
+
+def check_in_time(taker: str, objective: Any) -> None:
+    """Raises `ValueError` for what is no objective in time of single states, to be a part of `taker`."""
+    if not isinstance(objective, AbstractObjective) or objective.frames is None:
+        raise ValueError(f"{taker} takes an objective in time, e.g. OneStep(), got {objective!r}.")
+    if objective.bundle > 1:
+        raise ValueError(f"Bundled surrounds all others: Bundled({taker}(...), frames), and not {taker}(Bundled(...)).")
