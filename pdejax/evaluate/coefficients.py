@@ -1,8 +1,5 @@
 """What the parameters of the data say about the coefficients of an equation, for every trajectory."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 from jaxtyping import Array
 

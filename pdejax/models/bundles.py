@@ -25,7 +25,7 @@ def bundled(u: Float[Array | np.ndarray, "time channel *space"], frames: int) ->
     frames = count_of("frames", frames)
     if u.shape[0] % frames:
         raise ValueError(f"{u.shape[0]} frames are no whole number of bundles of {frames}: leave some out.")
-    return jnp.reshape(u, (u.shape[0] // frames, frames * u.shape[1], *u.shape[2:]))
+    return jnp.asarray(u).reshape((u.shape[0] // frames, frames * u.shape[1], *u.shape[2:]))
 
 
 def unbundled(
@@ -38,7 +38,7 @@ def unbundled(
     frames = count_of("frames", frames)
     if states.shape[1] % frames:
         raise ValueError(f"A state of {states.shape[1]} channels is no bundle of {frames} frames.")
-    return jnp.reshape(states, (states.shape[0] * frames, states.shape[1] // frames, *states.shape[2:]))
+    return jnp.asarray(states).reshape((states.shape[0] * frames, states.shape[1] // frames, *states.shape[2:]))
 
 
 class LastFrames(eqx.Module):

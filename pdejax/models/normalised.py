@@ -10,7 +10,6 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.counts import count_of
-
 from pdejax.nn import Held
 
 
@@ -62,8 +61,8 @@ class Normalised(eqx.Module):
     physical parameters in the same way.
 
     Raises `ValueError` for a model that is not built and for statistics that are no `Statistics`; at trace time for
-    other numbers of channels, in and out, than the statistics have, when `residual=True` and the model changes it, and for
-    channels that are not those of so many `frames`.
+    other numbers of channels, in and out, than the statistics have, when `residual=True` and the model changes it, and
+    for channels that are not those of so many `frames`.
     """
 
     model: Any

@@ -16,6 +16,7 @@ from pdejax.training.objectives import AbstractObjective as AbstractObjective
 from pdejax.training.objectives import AllPairs as AllPairs
 from pdejax.training.objectives import Bundled as Bundled
 from pdejax.training.objectives import Curriculum as Curriculum
+from pdejax.training.objectives import Derivative as Derivative
 from pdejax.training.objectives import DirectMultiStep as DirectMultiStep
 from pdejax.training.objectives import DivertedChain as DivertedChain
 from pdejax.training.objectives import InputNoise as InputNoise

@@ -72,9 +72,7 @@ def batch_at(data: DeviceData, index: Int[Array, " batch"]) -> Windows | Pairs:
     return Windows(u[sample[:, None], frames], parameters, data.domain, interval=data.interval, time=time)
 
 
-def device_data(
-    what: str, data: Any, frames: int | None, batch_size: int, model: Any, bundle: int = 1
-) -> DeviceData:
+def device_data(what: str, data: Any, frames: int | None, batch_size: int, model: Any, bundle: int = 1) -> DeviceData:
     """Checks `data` against the objective, the batch and the model, and puts it on the device.
 
     `bundle` is how many frames one state of the model holds.
@@ -94,7 +92,7 @@ def device_data(
         if expected != count:
             raise ValueError(
                 f"The model has {name}={expected} but `{what}` has {count} channels"
-                f"{f', {bundle} frames of them' if bundle > 1 else ''}: build it with {count}."
+                f"{f', those of {bundle} frames' if bundle > 1 else ''}: build it with {count}."
             )
     if batch_size > placed.num_windows:
         kind = "pairs" if frames is None else f"windows of {frames} frames"

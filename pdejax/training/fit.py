@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -101,7 +102,9 @@ def fit(
         for part in each_objective(objective):
             part.check_data(placed.domain, placed.interval, placed.parameters)
     if normalise:
-        model = normalised(model, data, objective.frames, objective.bundle)
+        model = normalised(
+            model, data, objective.frames, objective.bundle, partial(objective.targets, interval=train.interval)
+        )
     if devices is not None:
         devices.check(batch_size, train.points)
     flags = optimised(model, frozen, as_given if normalise else lambda tree: tree)

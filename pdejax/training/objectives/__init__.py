@@ -3,6 +3,7 @@
 from pdejax.training.objectives.all_pairs import AllPairs as AllPairs
 from pdejax.training.objectives.bundled import Bundled as Bundled
 from pdejax.training.objectives.curriculum import Curriculum as Curriculum
+from pdejax.training.objectives.derivative import Derivative as Derivative
 from pdejax.training.objectives.direct import DirectMultiStep as DirectMultiStep
 from pdejax.training.objectives.diverted_chain import DivertedChain as DivertedChain
 from pdejax.training.objectives.noise import InputNoise as InputNoise

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 Logs = dict[str, Array]
@@ -16,8 +17,9 @@ class Windows(NamedTuple):
 
     `step` is how many optimiser steps were taken before; held-out data are scored as after more than any run takes, at
     the end of every schedule. `interval` is the time from frame to frame, or None where it is not the same for all or
-    not known. `time` is that of the first frame, one number or `(batch,)`, and of a bundle that of its last frame. `bundle` is how many consecutive frames one
-    entry of the axis of frames holds as channels (`Bundled`); `interval` is that of the single frames.
+    not known. `bundle` is how many consecutive frames one entry of the axis of frames holds as channels (`Bundled`);
+    `interval` is that of the single frames. `time` is that of the first frame, of a bundle that of its last one: one
+    number or `(batch,)`.
     """
 
     u: Array
@@ -50,6 +52,11 @@ class AbstractObjective(eqx.Module):
         """How many frames one state of the model holds, as channels."""
         return 1
 
+    def targets(self, u: np.ndarray, interval: float | None, parameters: Any) -> np.ndarray | None:
+        """What the model is to return for trajectories `u (sample, time, channel, *space)`, with the same axes, where
+        that is neither the next frame nor an increment; else None. `fit` measures its statistics."""
+        return None
+
     def check_data(self, domain: Any, interval: float | None, parameters: Any) -> None:
         """Raises `ValueError` for data that this objective cannot be computed from; called before anything is traced.
 
@@ -77,5 +84,7 @@ def check_in_time(taker: str, objective: Any) -> None:
     """Raises `ValueError` for what is no objective in time of single states, to be a part of `taker`."""
     if not isinstance(objective, AbstractObjective) or objective.frames is None:
         raise ValueError(f"{taker} takes an objective in time, e.g. OneStep(), got {objective!r}.")
+    if type(objective).targets is not AbstractObjective.targets:
+        raise ValueError(f"{type(objective).__name__} trains another quantity than states: it is no part of {taker}.")
     if objective.bundle > 1:
         raise ValueError(f"Bundled surrounds all others: Bundled({taker}(...), frames), and not {taker}(Bundled(...)).")

@@ -126,7 +126,7 @@ class PhysicsResidual(AbstractObjective):
         own = coefficient_leaves(self.equation)
         for name, values in stated_by_data(self.equation, parameters, grid.ndim).items():
             values = np.asarray(values)
-            # What varies is each trajectory's own; what does not says the same as the equation, or one of them is wrong.
+            # What varies is each trajectory's own; what does not says what the equation says, or one of them is wrong.
             if len(values) and np.all(values == values[:1]) and not np.allclose(values[0], own[name], rtol=1e-5):
                 raise ValueError(
                     f"The equation of PhysicsResidual has {name}={np.asarray(own[name])} but the data were solved with "
@@ -143,7 +143,7 @@ class PhysicsResidual(AbstractObjective):
                 f"{type(self.equation).__name__} has {count} components and a state {batch.u.shape[2]} channels"
                 f"{f' for {frames} frames' if frames > 1 else ''}: select those of the equation."
             )
-        scale = output_scale(model) if self.scale is None else self.scale
+        scale: Any = output_scale(model) if self.scale is None else self.scale
         # Of a bundle that of its first frame: the increment over one interval.
         scale = scale[:count] if jnp.ndim(scale) else scale
 
