@@ -1,5 +1,7 @@
 """The equation as objective: its order with exact solutions, on every discretisation; its gradient; refinement."""
 
+from types import SimpleNamespace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,10 +11,11 @@ import pytest
 
 import pdejax as pj
 from pdejax.boundary import Dirichlet, Neumann
-from pdejax.equations import AdvectionDiffusion, Burgers, Diffusion
+from pdejax.equations import AdvectionDiffusion, Burgers, Diffusion, InviscidBurgers
 from pdejax.models import Normalised, Statistics
 from pdejax.testing import Manufactured, observed_orders
 from pdejax.training import OneStep, PhysicsResidual, Sobolev, Sum, Unrolled, Windows, fit
+from pdejax.training.checkpoints import described_run
 from pdejax.training.objectives.physics_residual import interval_weights
 
 KEY = jax.random.key(0)
@@ -51,9 +54,9 @@ WALLS = {
     "x-": Dirichlet(lambda x, t: cooling(x[0], t)),
     "x+": Neumann(lambda x, t: jax.jvp(lambda s: cooling(s, t), (x[0],), (jnp.ones_like(x[0]),))[1]),
 }
-BURGERS = pj.Grid((65,), 2 * np.pi, dtype=jnp.float64)
-BETWEEN_WALLS = pj.Grid((18,), 1.3, periodic=False, origin=0.2, points="chebyshev", dtype=jnp.float64)
-NODES = pj.Grid((40,), 1.3, periodic=False, origin=0.2, points="nodes", dtype=jnp.float64)
+BURGERS = pj.Grid((65,), 2 * np.pi)
+BETWEEN_WALLS = pj.Grid((18,), 1.3, periodic=False, origin=0.2, points="chebyshev")
+NODES = pj.Grid((40,), 1.3, periodic=False, origin=0.2, points="nodes")
 READINGS = {
     "spectral": (Burgers(0.3), pj.Spectral(BURGERS), cole_hopf),
     "chebyshev": (Manufactured(Diffusion(0.4), cooling), pj.Chebyshev(BETWEEN_WALLS, WALLS), cooling),
@@ -133,7 +136,7 @@ class Curved(eqx.Module):
 
 
 WEIGHTS = np.array([0.8, -0.3, 0.2])
-PLANE = pj.Grid((9, 10), (2.0, 3.0), dtype=jnp.float64)
+PLANE = pj.Grid((9, 10), (2.0, 3.0))
 RATE = jnp.array([0.5, -1.0, 2.0])
 U = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4, 2, 9, 10)))
 OBJECTIVES = [
@@ -225,6 +228,35 @@ def test_the_coefficients_are_not_trained_and_can_be_differentiated_in():
     batch = Windows(jnp.asarray(u), {}, grid)
     slope = eqx.filter_grad(lambda objective: objective(Gain(jnp.float32(0.9)), batch, KEY)[0])(residual)
     assert float(slope.equation.diffusivity) != 0
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+def test_another_coefficient_is_another_objective_to_a_checkpoint():
+    grid = pj.Grid((8,), 2.0)
+    data = SimpleNamespace(arrays=(jnp.zeros(3),), parameters={})
+
+    def described(diffusivity):
+        residual = PhysicsResidual(Diffusion(diffusivity), pj.Spectral(grid), dt=0.1)
+        state = SimpleNamespace(model=jnp.zeros(2), optimiser_state=())
+        return described_run(state, residual, data, KEY, 4, None)
+
+    assert described(0.3) == described(0.3)
+    assert [name for name, text in described(0.3).items() if described(0.4)[name] != text] == ["objective"]
+
+
+@pytest.mark.float64
+def test_averages_over_cells_have_a_residual_too():
+    grid = pj.Grid((40,), 1.0, points="centres", dtype=jnp.float64)
+    law, volumes, steps = InviscidBurgers(), pj.FiniteVolume(grid), [2e-3, 1e-3]
+    first = 1 + 0.3 * jnp.sin(2 * np.pi * grid.coordinates())
+    residuals = []
+    for dt in steps:
+        frames = pj.rollout(pj.TimeStepper(law, volumes, dt=dt), first, 2, include_initial=True)
+        of = eqx.filter_jit(PhysicsResidual(law, volumes, dt=dt).of)
+        residuals.append(float(jnp.sqrt(jnp.mean(of(frames) ** 2))))
+    # Limiters are no smooth functions of the state: the order is seen in the mean.
+    np.testing.assert_allclose(observed_orders(residuals, steps), 2, atol=0.4)
+    assert residuals[0] < 1e-3
 
 
 def test_a_sum_adds_weighted_parts_and_logs_each():
