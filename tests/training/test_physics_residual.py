@@ -288,7 +288,7 @@ RESIDUAL = PhysicsResidual(Diffusion(0.3), pj.Spectral(GRID))
         (lambda: PhysicsResidual(Diffusion(0.3), pj.Spectral(GRID), order=4, dt=1.0).of(jnp.zeros((3, 1, 8))), "<= 3"),
         (lambda: RESIDUAL.check_data(None, 1.0, {}), "live on a grid, and these on None"),
         (lambda: RESIDUAL.check_data(pj.Grid((9,), 2.0), 1.0, {}), r"shape=\(9,\), and its discretisation on one with"),
-        (lambda: RESIDUAL.check_data(pj.Grid((8,), 2.1), 1.0, {}), r"box of extent \[2.1"),
+        (lambda: RESIDUAL.check_data(pj.Grid((8,), 2.5), 1.0, {}), r"box of extent \[2.5"),
         (lambda: RESIDUAL.check_data(GRID, None, {}), "one frame, or frames that are not equally far apart.*pass dt"),
         (lambda: RESIDUAL.check_data(GRID, 1.0, {"extent_x": np.ones(2)}), "the data vary extent_x"),
         (
