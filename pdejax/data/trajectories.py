@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from pdejax.counts import count_of
 from pdejax.grid import Grid
 
 if TYPE_CHECKING:
@@ -182,6 +183,31 @@ class Trajectories:
     def rename(self, *names: str) -> "Trajectories":
         """The same channels, in the same order, under other names."""
         return dataclasses.replace(self, names=names)
+
+    def bundled(self, frames: int) -> "Trajectories":
+        """Every `frames` consecutive frames as the channels of one, `u@0`, `u@1`, ..., the oldest first.
+
+        For `evaluate`, which then scores a model of such bundles (`pdejax.objectives.Bundled`) at every inner frame.
+        The time of a bundle is that of its last frame; frames that fill no bundle at the end are left out.
+
+        Raises `ValueError` for a number below one, and where there are not as many frames.
+        """
+        frames = count_of("frames", frames)
+        count = self.num_frames // frames
+        if count == 0:
+            raise ValueError(f"A bundle of {frames} frames needs as many, and the trajectories have {self.num_frames}.")
+        u = np.asarray(self.u[:])[:, : count * frames]
+        parameters = dict(self.parameters)
+        if "output_interval" in parameters:
+            parameters["output_interval"] = frames * parameters["output_interval"]
+        return dataclasses.replace(
+            self,
+            u=u.reshape(len(self), count, frames * self.num_channels, *self.grid.shape),
+            times=self.times[frames - 1 : count * frames : frames],
+            names=tuple(f"{name}@{frame}" for frame in range(frames) for name in self.names),
+            units=self.units * frames,
+            parameters=parameters,
+        )
 
     def grid_of(self, sample: int) -> Grid:
         """The grid of one trajectory; differs from `grid` where `parameters` holds `extent_x`, ... ."""

@@ -1,5 +1,8 @@
 """Architectures, one per file, and what surrounds a network: statistics, a time step, a file."""
 
+from pdejax.models.bundles import LastFrames as LastFrames
+from pdejax.models.bundles import bundled as bundled
+from pdejax.models.bundles import unbundled as unbundled
 from pdejax.models.corrected import Corrected as Corrected
 from pdejax.models.ensemble import Ensemble as Ensemble
 from pdejax.models.ensemble import members as members
@@ -8,6 +11,7 @@ from pdejax.models.file import load as load
 from pdejax.models.file import save as save
 from pdejax.models.fno import FNO as FNO
 from pdejax.models.in_precision import InPrecision as InPrecision
+from pdejax.models.integrated import Integrated as Integrated
 from pdejax.models.normalised import Normalised as Normalised
 from pdejax.models.normalised import Statistics as Statistics
 from pdejax.models.normalised import input_scale as input_scale

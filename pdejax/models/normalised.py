@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from pdejax.counts import count_of
 from pdejax.nn import Held
 
 
@@ -52,12 +53,16 @@ class Normalised(eqx.Module):
         residual=False:  result =     output.mean + output.std * model(z)
         residual=True:   result = u + output.mean + output.std * model(z)
 
+    With `frames` above one a state is a bundle of so many consecutive frames (`pdejax.models.bundled`), and with
+    `residual=True` the increments of all frames of the result are those from the last frame of u.
+
     With `residual=True` the network predicts the increment, and `output` is the statistics of increments: a step that
     changes the state little is then right to first order before training begins. `parameters` standardises the named
     physical parameters in the same way.
 
     Raises `ValueError` for a model that is not built and for statistics that are no `Statistics`; at trace time for
-    other numbers of channels, in and out, than the statistics have, and when `residual=True` and the model changes it.
+    other numbers of channels, in and out, than the statistics have, when `residual=True` and the model changes it, and
+    for channels that are not those of so many `frames`.
     """
 
     model: Any
@@ -65,6 +70,7 @@ class Normalised(eqx.Module):
     output: Statistics
     residual: bool = eqx.field(static=True)
     parameters: dict[str, Statistics]
+    frames: int = eqx.field(static=True)
 
     def __init__(
         self,
@@ -73,6 +79,7 @@ class Normalised(eqx.Module):
         output: Statistics,
         residual: bool = False,
         parameters: Mapping[str, Statistics] | None = None,
+        frames: int = 1,
     ):
         if isinstance(model, type) or not callable(model):
             given = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
@@ -84,6 +91,7 @@ class Normalised(eqx.Module):
                 )
         self.model, self.input, self.output, self.residual = model, input, output, residual
         self.parameters = dict(parameters or {})
+        self.frames = count_of("frames", frames)
 
     @property
     def input_scale(self) -> Float[Array, " channel"]:
@@ -126,7 +134,14 @@ class Normalised(eqx.Module):
             raise ValueError(
                 f"A residual model returns the shape of its input, {u.shape}, but this gives {change.shape}."
             )
-        return u + change
+        return _last_frame_repeated(u, self.frames) + change
+
+
+def _last_frame_repeated(u: Array, frames: int) -> Array:
+    if u.shape[0] % frames:
+        raise ValueError(f"The state has {u.shape[0]} channels, which are not those of {frames} frames.")
+    count = u.shape[0] // frames
+    return u if frames == 1 else jnp.concatenate([u[-count:]] * frames)
 
 
 def trainable(model: Any) -> Any:

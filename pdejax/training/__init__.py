@@ -17,13 +17,17 @@ from pdejax.training.losses import SpectralBands as SpectralBands
 from pdejax.training.muon import muon_axes as muon_axes
 from pdejax.training.objectives import AbstractObjective as AbstractObjective
 from pdejax.training.objectives import AllPairs as AllPairs
+from pdejax.training.objectives import Bundled as Bundled
 from pdejax.training.objectives import Curriculum as Curriculum
+from pdejax.training.objectives import Derivative as Derivative
 from pdejax.training.objectives import DirectMultiStep as DirectMultiStep
 from pdejax.training.objectives import DivertedChain as DivertedChain
 from pdejax.training.objectives import InputNoise as InputNoise
 from pdejax.training.objectives import OneStep as OneStep
 from pdejax.training.objectives import Pairs as Pairs
+from pdejax.training.objectives import PhysicsResidual as PhysicsResidual
 from pdejax.training.objectives import Pushforward as Pushforward
+from pdejax.training.objectives import Sum as Sum
 from pdejax.training.objectives import Supervised as Supervised
 from pdejax.training.objectives import Unrolled as Unrolled
 from pdejax.training.objectives import Windows as Windows

@@ -130,19 +130,24 @@ def described_run(
     state: TrainingState, objective: Any, data: DeviceData, key: Any, batch_size: int, ema_decay: float | None
 ) -> dict[str, Any]:
     """What a run depends on beside its state, in words and checksums that are the same in every process."""
-    arrays = [np.asarray(array) for array in jax.tree.leaves((data.arrays, data.parameters))]
-    digest = hashlib.sha256(json.dumps([(a.shape, a.dtype.name) for a in arrays]).encode())
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
     return {
         "model": _layout(state.model),
         "optimiser": _layout(state.optimiser_state),
-        "objective": _layout(objective) + _without_addresses(repr(objective)),
+        # The numbers, too: another viscosity in the residual is another objective.
+        "objective": _layout(objective) + _without_addresses(repr(objective)) + _checksum(_arrays(objective)),
         "batch_size": batch_size,
         "ema_decay": ema_decay,
         "key": np.asarray(jax.random.key_data(key)).tolist(),
-        "data": digest.hexdigest(),
+        "data": _checksum((data.arrays, data.parameters)),
     }
+
+
+def _checksum(tree: Any) -> str:
+    arrays = [np.asarray(array) for array in jax.tree.leaves(tree)]
+    digest = hashlib.sha256(json.dumps([(a.shape, a.dtype.name) for a in arrays]).encode())
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def _layout(tree: Any) -> str:

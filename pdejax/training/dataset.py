@@ -17,13 +17,15 @@ class DeviceData(eqx.Module):
     """Trajectories `u (sample, time, channel, *space)`, or pairs; window i of trajectories starts at frame
     `i % starts` of sample `i // starts`, where `starts` is the number of windows that one trajectory holds.
 
-    `interval` is the time from frame to frame; None where it is not the same for all."""
+    `interval` is the time from frame to frame; None where it is not the same for all or not known. `times` are those of
+    the frames; None for pairs."""
 
     arrays: tuple[Array, ...]
     parameters: dict[str, Array]
     domain: Any
     frames: int | None = eqx.field(static=True)
     interval: float | None = eqx.field(static=True, default=1.0)
+    times: Any = None
 
     @property
     def starts(self) -> int:
@@ -66,11 +68,17 @@ def batch_at(data: DeviceData, index: Int[Array, " batch"]) -> Windows | Pairs:
     (u,) = data.arrays
     frames = start[:, None] + jnp.arange(data.frames)
     parameters = {name: values[sample] for name, values in data.parameters.items()}
-    return Windows(u[sample[:, None], frames], parameters, data.domain, interval=data.interval)
+    time = jnp.zeros(()) if data.times is None else data.times[start]
+    if "output_interval" in parameters and data.interval:
+        # The times are those of a reference trajectory; all times of another one scale with its interval.
+        time = time * (parameters["output_interval"] / data.interval)
+    return Windows(u[sample[:, None], frames], parameters, data.domain, interval=data.interval, time=time)
 
 
-def device_data(what: str, data: Any, frames: int | None, batch_size: int, model: Any) -> DeviceData:
+def device_data(what: str, data: Any, frames: int | None, batch_size: int, model: Any, bundle: int = 1) -> DeviceData:
     """Checks `data` against the objective, the batch and the model, and puts it on the device.
+
+    `bundle` is how many frames one state of the model holds.
 
     Raises `ValueError` naming what does not fit, and how to mend it.
     """
@@ -79,14 +87,15 @@ def device_data(what: str, data: Any, frames: int | None, batch_size: int, model
         channels = {"in_channels": placed.arrays[0].shape[1], "out_channels": placed.arrays[1].shape[1]}
     else:
         placed = _trajectories(what, data, frames)
-        channels = {"in_channels": placed.arrays[0].shape[2], "out_channels": placed.arrays[0].shape[2]}
+        channels = dict.fromkeys(("in_channels", "out_channels"), bundle * placed.arrays[0].shape[2])
     network = model.model if isinstance(model, Normalised) else model
     _check_axes(what, placed, network)
     for name, count in channels.items():
         expected = getattr(network, name, count)
         if expected != count:
             raise ValueError(
-                f"The model has {name}={expected} but `{what}` has {count} channels: build it with {count}."
+                f"The model has {name}={expected} but `{what}` has {count} channels"
+                f"{f', those of {bundle} frames' if bundle > 1 else ''}: build it with {count}."
             )
     if batch_size > placed.num_windows:
         kind = "pairs" if frames is None else f"windows of {frames} frames"
@@ -150,14 +159,18 @@ def _trajectories(what: str, data: Any, frames: int | None) -> DeviceData:
         )
     _check_finite(f"The states of `{what}`", u, 2)
     parameters = {name: jnp.asarray(values) for name, values in data.parameters.items()}
-    return DeviceData((jnp.asarray(u),), parameters, data.grid, frames, _interval(data))
+    times = np.asarray(getattr(data, "times", np.arange(u.shape[1])), float)
+    return DeviceData((jnp.asarray(u),), parameters, data.grid, frames, _interval(data), jnp.asarray(times))
 
 
 def _interval(data: Any) -> float | None:
-    """The time from frame to frame, where it is the same for all to 1e-4; 1 for data that state no times."""
-    times = np.asarray(getattr(data, "times", ()), np.float64)
-    if len(times) < 2:
+    """The time from frame to frame, where it is the same for all to 1e-4; 1 for data that state no times, None where
+    there is one frame alone."""
+    if not hasattr(data, "times"):
         return 1.0
+    times = np.asarray(data.times, np.float64)
+    if len(times) < 2:
+        return None
     steps = np.diff(times)
     mean = float(steps.mean())
     # Times that were stored in single precision are rounded, and late ones more than the steps between them.

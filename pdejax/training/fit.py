@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -23,6 +24,7 @@ from pdejax.training.loggers import Logger
 from pdejax.training.members import EACH, each_member
 from pdejax.training.normalising import as_given, normalised
 from pdejax.training.objectives import AbstractObjective
+from pdejax.training.objectives.objective import each_objective
 from pdejax.training.state import Best, TrainingState, checked_resume, initial_state, optimised
 from pdejax.training.steps import Carry, compiled_score, compiled_steps
 
@@ -97,10 +99,15 @@ def fit(
     check_options(num_steps, batch_size, valid_every, ema_decay, steps_per_call, loggers)
     check_stopping(keep_best, patience, valid, resume, checkpoints)
     check_arguments(model, objective, optimiser, normalise)
-    train = device_data("data", data, objective.frames, batch_size, model)
-    held_out = None if valid is None else device_data("valid", valid, objective.frames, 1, model)
+    train = device_data("data", data, objective.frames, batch_size, model, objective.bundle)
+    held_out = None if valid is None else device_data("valid", valid, objective.frames, 1, model, objective.bundle)
+    for placed in (train,) if held_out is None else (train, held_out):
+        for part in each_objective(objective):
+            part.check_data(placed.domain, placed.interval, placed.parameters)
     if normalise:
-        model = normalised(model, data, objective.frames)
+        model = normalised(
+            model, data, objective.frames, objective.bundle, partial(objective.targets, interval=train.interval)
+        )
     if devices is not None:
         devices.check(batch_size, train.points)
     flags = optimised(model, frozen, as_given if normalise else lambda tree: tree)

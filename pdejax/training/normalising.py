@@ -1,5 +1,6 @@
 """The units that a network works in, measured on the data."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -7,19 +8,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pdejax.models import Corrected, Ensemble, Normalised, Statistics
+from pdejax.models import Corrected, Ensemble, Integrated, Normalised, Statistics
 
 # Of the pairs of frames on which the error of a solver is measured: more change its deviation by a few per cent.
 _MOST_PAIRS = 512
 
 
-def normalised(model: Any, data: Any, frames: int | None) -> Any:
+def normalised(
+    model: Any, data: Any, frames: int | None, bundle: int = 1, predicted: Callable[..., Any] | None = None
+) -> Any:
     """`model` between the statistics of `data`: those of the inputs, and of what the network predicts.
 
     That is the target for pairs, the increment from frame to frame for trajectories, and what the solver misses of the
     next frame for the network of a `Corrected` one. What never varies, a channel or a parameter, gets standard
     deviation 1, so that it stays what it is; so do the increments of a channel that stands still, which are the
-    rounding of its values.
+    rounding of its values. Where a state is a `bundle` of frames, increments are those from its last frame, the ones of
+    each lead by their own deviation. `predicted(u, parameters=)` is what the network predicts where that is another.
     """
     if frames is None:
         inputs, targets = (np.asarray(array) for array in data)
@@ -27,19 +31,34 @@ def normalised(model: Any, data: Any, frames: int | None) -> Any:
     if isinstance(model, Ensemble) and isinstance(model.model, Corrected):
         raise ValueError("One solver serves all members: Corrected(stepper, Ensemble.of(networks)), not the other way.")
     u = np.asarray(data.u[:])
-    if u.shape[1] < 2:
+    if isinstance(model, Integrated):
         raise ValueError(
-            "The statistics of increments need trajectories of two frames or more, and these have one: pass "
-            "normalise=False, or a Normalised model of your own."
+            "The statistics belong to the rate that Integrated steps: surround that by Normalised, e.g. by a fit on "
+            "Derivative(), and pass normalise=False."
+        )
+    if u.shape[1] <= bundle:
+        raise ValueError(
+            f"The statistics of increments need trajectories of {bundle + 1} frames or more, and these have "
+            f"{u.shape[1]}: pass normalise=False, or a Normalised model of your own."
         )
     parameters = {name: _statistics(np.asarray(values)) for name, values in data.parameters.items()}
     size = np.sqrt(np.mean(u.astype(np.float64) ** 2, axis=_all_but(2, u.ndim)))
+    others = None if predicted is None else predicted(u, parameters=data.parameters)
+    if others is not None:
+        return Normalised(model, _statistics(u, 2), _statistics(others, 2), parameters=parameters)
     if not isinstance(model, Corrected):
-        increments = _statistics(np.diff(u, axis=1), 2, size)
-        return Normalised(model, _statistics(u, 2), increments, residual=True, parameters=parameters)
+        increments = _joined([_statistics(u[:, lead:] - u[:, :-lead], 2, size) for lead in range(1, bundle + 1)])
+        states = _joined([_statistics(u, 2)] * bundle)
+        return Normalised(model, states, increments, residual=True, parameters=parameters, frames=bundle)
+    if bundle > 1:
+        raise ValueError("The solver of Corrected steps one frame, and not a bundle of them: train it without Bundled.")
     errors = _errors(model, u) / model.substeps
     network = Normalised(model.model, _statistics(u, 2), _statistics(errors, 1, size), parameters=parameters)
     return Corrected(model.held.inside, network, model.substeps)
+
+
+def _joined(each: list[Statistics]) -> Statistics:
+    return Statistics(jnp.concatenate([one.mean for one in each]), jnp.concatenate([one.std for one in each]))
 
 
 def as_given(model: Any) -> Any:

@@ -210,7 +210,7 @@ def test_fit_needs_one_frame_for_a_diverted_chain():
     options = dict(optimiser=optax.sgd(0.1), num_steps=40, batch_size=4, key=KEY, progress=False)
     fitted = fit(Gain(jnp.float32(1.0)), objective, data, normalise=False, **options)
     assert float(fitted.model.gain) == pytest.approx(0.5, abs=1e-2)
-    with pytest.raises(ValueError, match="two frames or more"):
+    with pytest.raises(ValueError, match="2 frames or more"):
         normalised(Gain(jnp.float32(1.0)), data, 1)
 
 

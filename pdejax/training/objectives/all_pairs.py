@@ -53,7 +53,7 @@ class AllPairs(AbstractObjective):
             pair = jax.random.randint(pair_key, (), 0, len(earlier))
             i, j = earlier[pair], later[pair]
             interval = parameters.get("output_interval", batch.interval)
-            told = parameters | {"lead_time": (j - i) * jnp.asarray(interval, u.dtype)}
+            told = parameters | {"lead_time": (j - i) * batch.bundle * jnp.asarray(interval, u.dtype)}
             return error(self.loss, model(u[i], told, domain=batch.domain, key=model_key), u[j], batch.domain, model)
 
         keys = jax.random.split(key, batch.u.shape[0])

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pdejax.training.objectives.objective import AbstractObjective, Logs, Windows
+from pdejax.training.objectives.objective import AbstractObjective, Logs, Windows, check_in_time
 
 
 class Curriculum(AbstractObjective):
@@ -38,6 +38,7 @@ class Curriculum(AbstractObjective):
                 raise ValueError(f"Curriculum takes stages (first_step, objective), got {stage!r}.")
             if not isinstance(stage[1], AbstractObjective) or stage[1].frames is None:
                 raise ValueError(f"A stage of Curriculum is an objective in time, e.g. OneStep(), got {stage[1]!r}.")
+            check_in_time("Curriculum", stage[1])
         steps = [first for first, _ in stages]
         whole = all(isinstance(first, int | np.integer) for first in steps)
         if not whole or not steps or steps[0] != 0 or any(b <= a for a, b in itertools.pairwise(steps)):

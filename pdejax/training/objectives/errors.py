@@ -14,9 +14,14 @@ MEAN_SQUARE = MeanSquare()
 
 def error(loss: Loss, prediction: Array, target: Array, domain: Any, model: Any) -> Array:
     """`loss` in the units of `model`. Raises `ValueError` where prediction and target differ in shape."""
+    return error_in(loss, prediction, target, domain, output_scale(model))
+
+
+def error_in(loss: Loss, prediction: Array, target: Array, domain: Any, scale: Any) -> Array:
+    """`loss` in units of `scale`, one number or one per channel."""
     _check_shape(prediction, target)
     if isinstance(loss, AbstractLoss):
-        return loss(prediction, target, domain, output_scale(model))
+        return loss(prediction, target, domain, scale)
     return loss(prediction, target)
 
 

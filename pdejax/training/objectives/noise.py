@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.models import input_scale
-from pdejax.training.objectives.objective import AbstractObjective, Logs, Windows
+from pdejax.training.objectives.objective import AbstractObjective, Logs, Windows, check_in_time
 
 
 class InputNoise(AbstractObjective):
@@ -27,6 +27,7 @@ class InputNoise(AbstractObjective):
     def __init__(self, objective: Any, std: float):
         if not isinstance(objective, AbstractObjective) or objective.frames is None:
             raise ValueError(f"InputNoise disturbs an objective in time, e.g. OneStep(), got {objective!r}.")
+        check_in_time("InputNoise", objective)
         if not 0 < std < float("inf"):
             raise ValueError(f"InputNoise needs std > 0, in units of the model's input, got {std}.")
         self.objective, self.std = objective, float(std)
