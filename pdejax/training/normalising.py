@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pdejax.models import Corrected, Ensemble, Normalised, Statistics
+from pdejax.models import Corrected, Ensemble, LearnedSolver, Normalised, Statistics
 
 # Of the pairs of frames on which the error of a solver is measured: more change its deviation by a few per cent.
 _MOST_PAIRS = 512
@@ -17,15 +17,23 @@ def normalised(model: Any, data: Any, frames: int | None) -> Any:
     """`model` between the statistics of `data`: those of the inputs, and of what the network predicts.
 
     That is the target for pairs, the increment from frame to frame for trajectories, and what the solver misses of the
-    next frame for the network of a `Corrected` one. What never varies, a channel or a parameter, gets standard
+    next frame for the network of a `Corrected` one. A `LearnedSolver` works in physical units: what it misses before
+    training only becomes its unit of errors. What never varies, a channel or a parameter, gets standard
     deviation 1, so that it stays what it is; so do the increments of a channel that stands still, which are the
     rounding of its values.
     """
     if frames is None:
+        if isinstance(model, LearnedSolver):
+            raise ValueError("A LearnedSolver steps physical states: for pairs pass normalise=False.")
         inputs, targets = (np.asarray(array) for array in data)
         return Normalised(model, _statistics(inputs, 1), _statistics(targets, 1))
     if isinstance(model, Ensemble) and isinstance(model.model, Corrected):
         raise ValueError("One solver serves all members: Corrected(stepper, Ensemble.of(networks)), not the other way.")
+    if isinstance(model, Ensemble) and isinstance(model.model, LearnedSolver):
+        raise ValueError(
+            "A LearnedSolver works in physical units, and so do several: fit an Ensemble of them with normalise=False, "
+            "or each alone."
+        )
     u = np.asarray(data.u[:])
     if u.shape[1] < 2:
         raise ValueError(
@@ -34,22 +42,26 @@ def normalised(model: Any, data: Any, frames: int | None) -> Any:
         )
     parameters = {name: _statistics(np.asarray(values)) for name, values in data.parameters.items()}
     size = np.sqrt(np.mean(u.astype(np.float64) ** 2, axis=_all_but(2, u.ndim)))
+    if isinstance(model, LearnedSolver):
+        return LearnedSolver(model.stepper, model.learned, _statistics(_errors(model, 1, u), 1, size))
     if not isinstance(model, Corrected):
         increments = _statistics(np.diff(u, axis=1), 2, size)
         return Normalised(model, _statistics(u, 2), increments, residual=True, parameters=parameters)
-    errors = _errors(model, u) / model.substeps
+    errors = _errors(model, model.substeps, u) / model.substeps
     network = Normalised(model.model, _statistics(u, 2), _statistics(errors, 1, size), parameters=parameters)
     return Corrected(model.held.inside, network, model.substeps)
 
 
 def as_given(model: Any) -> Any:
     """What `normalised` was given: the model without what it has put around the network."""
+    if isinstance(model, LearnedSolver):
+        return model
     if isinstance(model, Corrected):
         return eqx.tree_at(lambda tree: tree.model, model, model.model.model)
     return model.model
 
 
-def _errors(model: Corrected, u: np.ndarray) -> np.ndarray:
+def _errors(model: Corrected | LearnedSolver, substeps: int, u: np.ndarray) -> np.ndarray:
     """What the solver of `model` misses of the frames of `u`, `(pair, channel, *space)`."""
     starts = np.linspace(0, u.shape[0] * (u.shape[1] - 1) - 1, min(_MOST_PAIRS, u.shape[0] * (u.shape[1] - 1)))
     sample, frame = np.divmod(starts.round().astype(int), u.shape[1] - 1)
@@ -57,7 +69,7 @@ def _errors(model: Corrected, u: np.ndarray) -> np.ndarray:
     @jax.jit
     def solved(states: Any) -> Any:
         def one(state: Any) -> Any:
-            return jax.lax.fori_loop(0, model.substeps, lambda _, v: model.stepper(v).astype(v.dtype), state)
+            return jax.lax.fori_loop(0, substeps, lambda _, v: model.stepper(v).astype(v.dtype), state)
 
         return jax.lax.map(one, states)
 
@@ -66,7 +78,7 @@ def _errors(model: Corrected, u: np.ndarray) -> np.ndarray:
     if not np.all(finite):
         pair = int(np.argmin(finite))
         raise ValueError(
-            f"The stepper of Corrected gives a value that is not finite from frame {frame[pair]} of sample "
+            f"The stepper of {type(model).__name__} gives a value that is not finite from frame {frame[pair]} of sample "
             f"{sample[pair]}: take smaller steps (TimeStepper's `substeps`), or another solver."
         )
     return errors
