@@ -24,10 +24,11 @@ class LearnedReconstruction(AbstractReconstruction):
     below `order` (their averages) are met as well as `base` meets them: this is the affine space of consistent stencils
     of Bar-Sinai et al., written without a projection. A flux made of the two values at a face leaves one cell and
     enters the next, so that the scheme is conservative by construction. To add a constant to u adds it to the value,
-    to multiply u multiplies it, and a mirror image gives the mirror image. All components share one network.
+    to multiply u by a positive number multiplies it, and a mirror image gives the mirror image (where `base` does all
+    that). All components share one network.
 
-    For `pdejax.FiniteVolume(grid, LearnedReconstruction(...))`, in any number of dimensions, and trained by `fit` inside
-    a `LearnedSolver`. The last layer begins at zero: then this is `base`.
+    For `pdejax.FiniteVolume(grid, LearnedReconstruction(...))`, in any number of dimensions, and trained by `fit`
+    inside a `LearnedSolver`. The last layer begins at zero: then this is `base`.
 
     - `neighbours`: cells that are read on either side, >= 1.
     - `order`: 1 to `2 neighbours`. What is learned is of this order in smooth regions, where `base` is not worse.

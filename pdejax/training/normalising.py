@@ -22,11 +22,6 @@ def normalised(model: Any, data: Any, frames: int | None) -> Any:
     deviation 1, so that it stays what it is; so do the increments of a channel that stands still, which are the
     rounding of its values.
     """
-    if frames is None:
-        if isinstance(model, LearnedSolver):
-            raise ValueError("A LearnedSolver steps physical states: for pairs pass normalise=False.")
-        inputs, targets = (np.asarray(array) for array in data)
-        return Normalised(model, _statistics(inputs, 1), _statistics(targets, 1))
     if isinstance(model, Ensemble) and isinstance(model.model, Corrected):
         raise ValueError("One solver serves all members: Corrected(stepper, Ensemble.of(networks)), not the other way.")
     if isinstance(model, Ensemble) and isinstance(model.model, LearnedSolver):
@@ -34,6 +29,11 @@ def normalised(model: Any, data: Any, frames: int | None) -> Any:
             "A LearnedSolver works in physical units, and so do several: fit an Ensemble of them with normalise=False, "
             "or each alone."
         )
+    if frames is None:
+        if isinstance(model, LearnedSolver):
+            raise ValueError("A LearnedSolver steps physical states: for pairs pass normalise=False.")
+        inputs, targets = (np.asarray(array) for array in data)
+        return Normalised(model, _statistics(inputs, 1), _statistics(targets, 1))
     u = np.asarray(data.u[:])
     if u.shape[1] < 2:
         raise ValueError(
@@ -78,8 +78,8 @@ def _errors(model: Corrected | LearnedSolver, substeps: int, u: np.ndarray) -> n
     if not np.all(finite):
         pair = int(np.argmin(finite))
         raise ValueError(
-            f"The stepper of {type(model).__name__} gives a value that is not finite from frame {frame[pair]} of sample "
-            f"{sample[pair]}: take smaller steps (TimeStepper's `substeps`), or another solver."
+            f"The stepper of {type(model).__name__} gives a value that is not finite from frame {frame[pair]} of "
+            f"sample {sample[pair]}: take smaller steps (TimeStepper's `substeps`), or another solver."
         )
     return errors
 
