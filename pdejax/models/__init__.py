@@ -12,6 +12,8 @@ from pdejax.models.file import save as save
 from pdejax.models.fno import FNO as FNO
 from pdejax.models.in_precision import InPrecision as InPrecision
 from pdejax.models.integrated import Integrated as Integrated
+from pdejax.models.learned_reconstruction import LearnedReconstruction as LearnedReconstruction
+from pdejax.models.learned_solver import LearnedSolver as LearnedSolver
 from pdejax.models.normalised import Normalised as Normalised
 from pdejax.models.normalised import Statistics as Statistics
 from pdejax.models.normalised import input_scale as input_scale

@@ -69,7 +69,8 @@ def fit(
       comes twice in a batch, all are equally likely, a batch spreads over all trajectories, and a step depends on
       nothing but `key` and its own number: no epoch, no shuffled order to store.
     - `normalise`: wraps the model in `Normalised` with the statistics of `data`. For an objective in time the network
-      then predicts the increment from frame to frame (`residual=True`), for pairs the target itself. Give
+      then predicts the increment from frame to frame (`residual=True`), for pairs the target itself. The network of a
+      `Corrected` solver gets the statistics of what the solver misses; nothing is put around a `LearnedSolver`. Give
       `normalise=False` for a model that is already in physical units, e.g. a `Normalised` of one's own.
     - `ema_decay`: returns the average `a_n / (1 - decay^n)`, `a_n = decay a_{n-1} + (1 - decay) weights_n`, `a_0 = 0`.
       It may change when a run is resumed: then the divisor is what the weights really add up to.

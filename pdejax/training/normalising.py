@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pdejax.models import Corrected, Ensemble, Integrated, Normalised, Statistics
+from pdejax.models import Corrected, Ensemble, Integrated, LearnedSolver, Normalised, Statistics
 
 # Of the pairs of frames on which the error of a solver is measured: more change its deviation by a few per cent.
 _MOST_PAIRS = 512
@@ -20,16 +20,24 @@ def normalised(
     """`model` between the statistics of `data`: those of the inputs, and of what the network predicts.
 
     That is the target for pairs, the increment from frame to frame for trajectories, and what the solver misses of the
-    next frame for the network of a `Corrected` one. What never varies, a channel or a parameter, gets standard
+    next frame for the network of a `Corrected` one. A `LearnedSolver` works in physical units: what it misses before
+    training only becomes its unit of errors. What never varies, a channel or a parameter, gets standard
     deviation 1, so that it stays what it is; so do the increments of a channel that stands still, which are the
     rounding of its values. Where a state is a `bundle` of frames, increments are those from its last frame, the ones of
     each lead by their own deviation. `predicted(u, parameters=)` is what the network predicts where that is another.
     """
-    if frames is None:
-        inputs, targets = (np.asarray(array) for array in data)
-        return Normalised(model, _statistics(inputs, 1), _statistics(targets, 1))
     if isinstance(model, Ensemble) and isinstance(model.model, Corrected):
         raise ValueError("One solver serves all members: Corrected(stepper, Ensemble.of(networks)), not the other way.")
+    if isinstance(model, Ensemble) and isinstance(model.model, LearnedSolver):
+        raise ValueError(
+            "A LearnedSolver works in physical units, and so do several: fit an Ensemble of them with normalise=False, "
+            "or each alone."
+        )
+    if frames is None:
+        if isinstance(model, Corrected | LearnedSolver):
+            raise ValueError(f"A {type(model).__name__} steps physical states: for pairs pass normalise=False.")
+        inputs, targets = (np.asarray(array) for array in data)
+        return Normalised(model, _statistics(inputs, 1), _statistics(targets, 1))
     u = np.asarray(data.u[:])
     if isinstance(model, Integrated):
         raise ValueError(
@@ -46,13 +54,17 @@ def normalised(
     others = None if predicted is None else predicted(u, parameters=data.parameters)
     if others is not None:
         return Normalised(model, _statistics(u, 2), _statistics(others, 2), parameters=parameters)
+    if bundle > 1 and isinstance(model, Corrected | LearnedSolver):
+        raise ValueError(
+            f"The solver of {type(model).__name__} steps one frame, and not a bundle of them: train it without Bundled."
+        )
+    if isinstance(model, LearnedSolver):
+        return LearnedSolver(model.stepper, model.learned, _statistics(_errors(model, 1, u), 1, size))
     if not isinstance(model, Corrected):
         increments = _joined([_statistics(u[:, lead:] - u[:, :-lead], 2, size) for lead in range(1, bundle + 1)])
         states = _joined([_statistics(u, 2)] * bundle)
         return Normalised(model, states, increments, residual=True, parameters=parameters, frames=bundle)
-    if bundle > 1:
-        raise ValueError("The solver of Corrected steps one frame, and not a bundle of them: train it without Bundled.")
-    errors = _errors(model, u) / model.substeps
+    errors = _errors(model, model.substeps, u) / model.substeps
     network = Normalised(model.model, _statistics(u, 2), _statistics(errors, 1, size), parameters=parameters)
     return Corrected(model.held.inside, network, model.substeps)
 
@@ -63,12 +75,14 @@ def _joined(each: list[Statistics]) -> Statistics:
 
 def as_given(model: Any) -> Any:
     """What `normalised` was given: the model without what it has put around the network."""
+    if isinstance(model, LearnedSolver):
+        return model
     if isinstance(model, Corrected):
         return eqx.tree_at(lambda tree: tree.model, model, model.model.model)
     return model.model
 
 
-def _errors(model: Corrected, u: np.ndarray) -> np.ndarray:
+def _errors(model: Corrected | LearnedSolver, substeps: int, u: np.ndarray) -> np.ndarray:
     """What the solver of `model` misses of the frames of `u`, `(pair, channel, *space)`."""
     starts = np.linspace(0, u.shape[0] * (u.shape[1] - 1) - 1, min(_MOST_PAIRS, u.shape[0] * (u.shape[1] - 1)))
     sample, frame = np.divmod(starts.round().astype(int), u.shape[1] - 1)
@@ -76,7 +90,7 @@ def _errors(model: Corrected, u: np.ndarray) -> np.ndarray:
     @jax.jit
     def solved(states: Any) -> Any:
         def one(state: Any) -> Any:
-            return jax.lax.fori_loop(0, model.substeps, lambda _, v: model.stepper(v).astype(v.dtype), state)
+            return jax.lax.fori_loop(0, substeps, lambda _, v: model.stepper(v).astype(v.dtype), state)
 
         return jax.lax.map(one, states)
 
@@ -85,8 +99,8 @@ def _errors(model: Corrected, u: np.ndarray) -> np.ndarray:
     if not np.all(finite):
         pair = int(np.argmin(finite))
         raise ValueError(
-            f"The stepper of Corrected gives a value that is not finite from frame {frame[pair]} of sample "
-            f"{sample[pair]}: take smaller steps (TimeStepper's `substeps`), or another solver."
+            f"The stepper of {type(model).__name__} gives a value that is not finite from frame {frame[pair]} of "
+            f"sample {sample[pair]}: take smaller steps (TimeStepper's `substeps`), or another solver."
         )
     return errors
 

@@ -20,8 +20,8 @@ class Unrolled(AbstractObjective):
 
         v_0 = u_j,   v_n = model(v_n-1),   batch mean of  sum_n weights_n loss(v_n, u_j+n)
 
-    The logs hold the loss of every step, `loss_step_1` and so on. Over a `pdejax.models.Corrected` model this trains
-    with the solver in the loop.
+    The logs hold the loss of every step, `loss_step_1` and so on. Over a `pdejax.models.Corrected` or
+    `LearnedSolver` model this trains with the solver in the loop.
 
     - `loss`: that of `OneStep`.
     - `gradient_steps`: backpropagation through so many steps at a time: after every so many the state is taken as it
