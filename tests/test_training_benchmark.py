@@ -15,7 +15,8 @@ from benchmarks._training_peers import (
 )
 from pdejax.models import FNO
 
-SIZES = [((12,), 4, 5), ((9, 8), 3, 4)]
+# Even numbers of points: on odd ones neuraloperator 2.0.0 shifts its frequencies back by one too many.
+SIZES = [((12,), 4, 5), ((10, 8), 3, 4)]
 
 
 @eqx.filter_jit
