@@ -2,16 +2,16 @@
 
     python benchmarks/training.py                          # all rows; writes benchmarks/results/training.{json,md}
     python benchmarks/training.py --rows plane-64          # one of them, printed only
-    python benchmarks/training.py --device cuda --longer 20 --results out    # on a GPU, where steps are short
+    python benchmarks/training.py --device cuda --longer 5 --repeats 5 --results out   # on a GPU, with shorter steps
 
 One network, the same function with the same weights in all three (`_training_peers.py`; the script stops where they
 disagree), the same pairs of fields, batches of 16, mean square, Adam, float32. Each is trained in its own way: ours by
-`fit` itself, PDEquinox by `trainax.trainer.SupervisedTrainer`, neuraloperator by a plain loop of torch, eager or, if
-named among the peers, through `torch.compile`, which takes a minute or more a row. All data lie on the device. The
-first slice of every contestant compiles: it gives the time of compilation and the losses from the same start, so that
-one sees that a step is the same work. Then they take turns, slice after slice, in one process; the ratios are taken
-turn by turn. On a GPU each has the matrix products that its users get: JAX may round those of channels to TF32, and
-torch those of its convolutions, while our Fourier transforms never are.
+`fit` itself, PDEquinox by the steps of `trainax.trainer.SupervisedTrainer`, neuraloperator by a plain loop of torch,
+eager or, if named among the peers, through `torch.compile`, which takes a minute or more a row. All data lie on the
+device. The first slice of every contestant compiles: it gives the time of compilation and the losses from the same
+start, so that one sees that a step is the same work. Then they take turns, slice after slice, in one process; the
+ratios are taken turn by turn. On a GPU each has the matrix products that its users get: JAX may round those of channels
+to TF32, and torch those of its convolutions, while our Fourier transforms never are.
 
 The peers are extras: `pip install torch==2.13.0 '.[peers]'`. A peer that is not installed is left out, and said to be.
 """
@@ -91,7 +91,9 @@ def pairs(row: Row) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(inputs), np.asarray(targets)
 
 
-def contestants(row: Row, fno: pj.models.FNO, data: tuple, peers: list[str], device: str) -> dict[str, Any]:
+def contestants(
+    row: Row, fno: pj.models.FNO, data: tuple, peers: list[str], device: str, repeats: int
+) -> dict[str, Any]:
     """The peers, each checked to be the same function of as many parameters."""
     expected = np.asarray(jax.jit(jax.vmap(fno))(data[0]))
     made = {}
@@ -99,7 +101,7 @@ def contestants(row: Row, fno: pj.models.FNO, data: tuple, peers: list[str], dev
         if name.startswith("neuraloperator"):
             peer = NeuralOperator(fno, *data, BATCH, device, compiled=name.endswith("compiled"))
         else:
-            peer = PDEquinox(fno, *map(jnp.asarray, data), BATCH)
+            peer = PDEquinox(fno, *map(jnp.asarray, data), BATCH, row.steps * (repeats + 1))
         if count(peer.model) != count(fno):
             raise SystemExit(f"{name} has {count(peer.model)} parameters, pdejax {count(fno)}.")
         difference = np.max(np.abs(peer(data[0]) - expected)) / np.max(np.abs(expected))
@@ -145,7 +147,7 @@ def measure(row: Row, peers: list[str], device: str, repeats: int) -> dict:
     fno = pj.models.FNO(1, 1, ndim, row.modes, row.width, num_layers=LAYERS, key=jax.random.key(0))
     assert count(fno) == parameters_of_fno(fno.modes, row.width, LAYERS)
     data = pairs(row)
-    turns = Turns(contestants(row, fno, data, peers, device), row)
+    turns = Turns(contestants(row, fno, data, peers, device, repeats), row)
     turns.began = time.perf_counter()
     pj.fit(
         fno,
