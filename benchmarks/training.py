@@ -196,6 +196,21 @@ def table(results: list[dict]) -> str:
     return "\n".join(lines)
 
 
+def write(results: list[dict], folder: Path, options: argparse.Namespace) -> None:
+    packages = {"torch": "torch", "neuralop": "neuraloperator", "pdequinox": "pdequinox", "trainax": "trainax"}
+    present = [name for module, name in packages.items() if not absent(module)]
+    about = machine("equinox", "optax", *present) | {"cores": str(os.cpu_count())}
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = "training" if options.device == "cpu" else "training_gpu"
+    (folder / f"{stem}.json").write_text(json.dumps({"machine": about, "rows": results}, indent=1) + "\n")
+    header = ", ".join(f"{key} {value}" for key, value in about.items())
+    arguments = f"--device {options.device} --longer {options.longer} --repeats {options.repeats}"
+    text = "# Training an FNO beside neuraloperator and PDEquinox with Trainax\n\n"
+    text += f"`python benchmarks/training.py {arguments}`, float32, batches of {BATCH}, {LAYERS} layers, Adam, mean "
+    text += f"square; {header}.\n\n"
+    (folder / f"{stem}.md").write_text(text + table(results) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", nargs="*", help="names of the rows to run; default all, written to results/")
@@ -220,6 +235,7 @@ def main() -> None:
         jax.config.update("jax_platforms", "cpu")
     elif jax.default_backend() != "gpu":
         parser.error(f"--device cuda, but JAX has {jax.default_backend()}: install jax[cuda12].")
+    folder = options.results or (None if options.rows else RESULTS)
     results = []
     for row in ROWS:
         if not options.rows or row.name in options.rows:
@@ -228,21 +244,9 @@ def main() -> None:
             )
             results.append(measure(row, peers, options.device, options.repeats))
             print(table(results[-1:]), flush=True)
-    folder = options.results or (None if options.rows else RESULTS)
-    if folder is not None:
-        packages = {"torch": "torch", "neuralop": "neuraloperator", "pdequinox": "pdequinox", "trainax": "trainax"}
-        present = [name for module, name in packages.items() if not absent(module)]
-        about = machine("equinox", "optax", *present) | {"cores": str(os.cpu_count())}
-        folder.mkdir(parents=True, exist_ok=True)
-        stem = "training" if options.device == "cpu" else "training_gpu"
-        (folder / f"{stem}.json").write_text(json.dumps({"machine": about, "rows": results}, indent=1) + "\n")
-        header = ", ".join(f"{key} {value}" for key, value in about.items())
-        arguments = "" if options.device == "cpu" else f" --device cuda --longer {options.longer}"
-        text = "# Training an FNO beside neuraloperator and PDEquinox with Trainax\n\n"
-        text += f"`python benchmarks/training.py{arguments}`, float32, batches of {BATCH}, {LAYERS} layers, Adam, mean "
-        text += f"square; {header}.\n\n"
-        text += table(results) + "\n"
-        (folder / f"{stem}.md").write_text(text)
+            # After every row: a run that is stopped has shown what it had.
+            if folder is not None:
+                write(results, folder, options)
 
 
 if __name__ == "__main__":
