@@ -142,7 +142,7 @@ def neuraloperator_fno(fno: Any) -> Any:
         copy(target.bias, source.bias)
 
     copy_map(model.lifting.fcs[0], fno.lift)
-    for target, source in zip(model.projection.fcs, fno.projection, strict=True):
+    for target, source in zip(model.projection.fcs, (fno.projection.hidden, fno.projection.out), strict=True):
         copy_map(target, source)
     for convolution, skip, ours, shortcut in zip(
         model.convolutions, model.skips, fno.convolutions, fno.shortcuts, strict=True
@@ -250,5 +250,10 @@ def pdequinox_fno(fno: Any) -> eqx.Module:
     return eqx.tree_at(
         lambda m: (m.lifting, m.blocks, m.projection.layers[0], m.projection.layers[2]),
         model,
-        (copied(model.lifting, fno.lift), blocks, copied(first, fno.projection[0]), copied(last, fno.projection[1])),
+        (
+            copied(model.lifting, fno.lift),
+            blocks,
+            copied(first, fno.projection.hidden),
+            copied(last, fno.projection.out),
+        ),
     )

@@ -10,8 +10,8 @@ disagree), the same pairs of fields, batches of 16, mean square, Adam, float32. 
 eager or, if named among the peers, through `torch.compile`, which takes a minute or more a row. All data lie on the
 device. The first slice of every contestant compiles: it gives the time of compilation and the losses from the same
 start, so that one sees that a step is the same work. Then they take turns, slice after slice, in one process; the
-ratios are taken turn by turn. On a GPU each has the matrix products that its users get: JAX may round those of channels
-to TF32, and torch those of its convolutions, while our Fourier transforms never are.
+ratios are taken turn by turn. On a GPU our products are of float32; those of the peers' convolutions are what their
+users get, TF32.
 
 The peers are extras: `pip install torch==2.13.0 '.[peers]'`. A peer that is not installed is left out, and said to be.
 """
