@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.keys import checked_key
+from pdejax.nn.per_sample import per_sample
 from pdejax.nn.products import product_precision
 
 
@@ -32,6 +33,7 @@ class ChannelMap(eqx.Module):
 
     def __call__(self, u: Float[Array, "in_channels *space"]) -> Float[Array, "out_channels *space"]:
         # A plain matrix product over all points: on a CPU its gradient is five times faster than that of a convolution.
-        mapped = jnp.matmul(self.weight, u.reshape(u.shape[0], -1), precision=product_precision())
+        weight = per_sample(self.weight, u)
+        mapped = jnp.matmul(weight, u.reshape(u.shape[0], -1), precision=product_precision())
         mapped = mapped if self.bias is None else mapped + self.bias[:, None]
         return mapped.reshape(-1, *u.shape[1:])
