@@ -1458,7 +1458,7 @@ MUTATIONS = [
     ),
     Mutation(
         "every device holds the whole batch",
-        "pdejax/training/devices.py",
+        "pdejax/devices.py",
         'axes = ["data", *(None,) * (array.ndim - 1)]',
         "axes = [None] * array.ndim",
         "tests/training/test_devices.py -k collectives",

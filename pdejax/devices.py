@@ -1,4 +1,4 @@
-"""One fit on many devices: a batch is cut, space is cut, or the weights are, over one mesh of devices."""
+"""Many devices as one mesh: batches are cut, space is cut, or weights are."""
 
 import dataclasses
 import functools
@@ -61,10 +61,17 @@ class Devices:
                 f"batch_size is {batch_size}, which {self.data} devices along `data` do not divide: use {fix}, or "
                 "other Devices."
             )
-        if points is not None and points % self.space:
+        if points is not None:
+            self.check_points(points)
+
+    def check_points(self, points: int) -> None:
+        """Raises `ValueError` for a first axis of space that cannot be cut into equal parts."""
+        if points % self.space:
+            below, above = points // self.space * self.space, (points // self.space + 1) * self.space
+            fix = f"{below} or {above}" if below else str(above)
             raise ValueError(
                 f"The first axis of space has {points} points, which {self.space} devices along `space` do not "
-                "divide: use another grid, or other Devices."
+                f"divide: use {fix} points, or other Devices."
             )
 
     def whole(self, tree: Any) -> Any:
