@@ -24,6 +24,7 @@ from pdejax.fields import Pointwise as Pointwise
 from pdejax.fields import Spectral as Spectral
 from pdejax.fields import interpolate as interpolate
 from pdejax.grid import Grid as Grid
+from pdejax.processes import join_processes as join_processes
 from pdejax.resample import resample as resample
 from pdejax.rollout import rollout as rollout
 from pdejax.solvers import TimeStepper as TimeStepper

@@ -58,8 +58,8 @@ def check_blocks(grid: Grid, walls: Walls, devices: Devices | None) -> None:
     devices.check_points(grid.shape[0])
     if not grid.is_uniform[0]:
         raise ValueError(
-            "Over many devices the points of the first axis, which is cut, are equally far apart: stretch another axis, "
-            "or use Devices(data, space=1)."
+            "Over many devices the points of the first axis, which is cut, are equally far apart: stretch another "
+            "axis, or use Devices(data, space=1)."
         )
     if any(isinstance(sides[0], AntiPeriodic) for sides in walls.by_component.values()):
         raise ValueError(
@@ -68,8 +68,8 @@ def check_blocks(grid: Grid, walls: Walls, devices: Devices | None) -> None:
         )
     if not walls.fit_every_resolution:
         raise ValueError(
-            "Over many devices the data of a wall are numbers or functions of (x, t): an array has an entry for each of "
-            "the points, of which a device sees its own alone."
+            "Over many devices the data of a wall are numbers or functions of (x, t): an array has an entry for each "
+            "point, and a device sees its own points alone."
         )
 
 

@@ -61,7 +61,8 @@ class FiniteDifference(eqx.Module):
     Raises `ValueError` for other orders and closures, summation by parts on other points than nodes at equal distances,
     a grid with fewer points than a stencil, stretched points whose distances change too fast for the order, walls
     without a condition, and what `devices` cannot cut (stretched or anti-periodic points of the first axis, a first
-    axis that sums by parts, data of walls that are arrays); when it reads an equation, also for components that have none.
+    axis that sums by parts, data of walls that are arrays); when it reads an equation, also for components that have
+    none, and over many devices for auxiliary fields.
     """
 
     grid: Grid
@@ -219,8 +220,8 @@ class FiniteDifference(eqx.Module):
         """The auxiliary field of this name: its source through the inverse of this reading's own Laplacian."""
         if not is_whole(self) or isinstance(self.grid, BlockGrid):
             raise ValueError(
-                f"{name!r} of {type(equation).__name__} solves a Poisson equation, which needs all points at once: over "
-                "many devices use Spectral(grid, devices=...)."
+                f"{name!r} of {type(equation).__name__} solves a Poisson equation, which needs all points at once: "
+                "over many devices use Spectral(grid, devices=...)."
             )
         # Eigenmodes are made from readings like this one.
         from pdejax.fields.stencil_poisson import solve_poisson

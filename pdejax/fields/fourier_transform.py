@@ -1,15 +1,15 @@
 r"""The transform between the points and the modes of a periodic grid, on one device or cut over many.
 
-Cut, values lie in slabs across the first axis and modes in slabs across the second (P devices, N_a points, axes 0 to d-1):
+Cut, values lie in slabs across the first axis and modes in slabs across the second. On P devices:
 
     values (N_0 / P, N_1, ...)  -- rfft, fft of all axes but the first, each device by itself
            (N_0 / P, M_1, ...)  -- all-to-all: every device sends to every other the part that goes there
            (N_0, M_1 / P, ...)  -- fft of the first axis
     modes  (N_0, M_1 / P, ...)
 
-M_1 is the number of modes along the second axis, filled up with zeros to a multiple of P. A transform costs one exchange of
-the spectrum, and modes stay where it leaves them: whatever acts on each mode by itself needs no word from another device.
-(The compiler's own way with an array that is cut is to gather it whole on every device.)
+M_1 is the number of modes along the second axis, filled up with zeros to a multiple of P. A transform costs one
+exchange of the spectrum, and modes stay where it leaves them: whatever acts on each mode by itself needs no word from
+another device. (The compiler's own way with an array that is cut is to gather it whole on every device.)
 
 Source: the slab decomposition, e.g. Pekurovsky, SIAM J. Sci. Comput. 34 (2012) C192, section 2.
 """
@@ -51,7 +51,7 @@ class FourierTransform:
     @property
     def modes(self) -> tuple[int, ...]:
         """How many there are along each axis, with those that fill it up."""
-        own = (*self.shape[:-1], self.shape[-1] // 2 + 1)
+        own = _plain(self.shape)
         if not self.is_cut:
             return own
         assert self.devices is not None
@@ -101,7 +101,7 @@ class FourierTransform:
         first, second = self._axes[:2]
         modes = jnp.fft.ifft(modes, axis=first)
         modes = jax.lax.all_to_all(modes, "space", modes.ndim + first, modes.ndim + second, tiled=True)
-        own = self.shape[1] if len(self.shape) > 2 else self.shape[1] // 2 + 1
+        own = _plain(self.shape)[1]
         modes = jax.lax.slice_in_dim(modes, 0, own, axis=modes.ndim + second)
         return jnp.fft.irfftn(modes, s=self.shape[1:], axes=self._axes[1:])
 
@@ -117,3 +117,8 @@ class FourierTransform:
     @functools.cached_property
     def _axes(self) -> tuple[int, ...]:
         return tuple(range(-len(self.shape), 0))
+
+
+def _plain(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The modes of the plain transform."""
+    return (*shape[:-1], shape[-1] // 2 + 1)

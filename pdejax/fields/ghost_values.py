@@ -11,7 +11,6 @@ walls, or sum by parts (`summation_by_parts.py`: there nothing is beyond the wal
 On stretched points what a wall's condition says of du/dx it says of `du/di = dx/di du/dx`.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -47,13 +46,8 @@ def padded(
             low, high = sign * _slice(values, at, n - width, width), sign * _slice(values, at, 0, width)
         else:
             check_stated(side, axis, order)
-            # The few points near the wall, and not the array in reverse: cut over devices, that is a copy of it all.
-            from_low = lambda count, values=values: _slice(values, at, 0, count)
-            from_high = lambda count, values=values: jnp.flip(
-                _slice(values, at, values.shape[at] - count, count), at
-            )
-            low = jnp.flip(_ghosts(field.reading, axis, 0, width, order, side[0], from_low, degree, inflow == 0), at)
-            high = _ghosts(field.reading, axis, 1, width, order, side[1], from_high, degree, inflow == -1)
+            low = jnp.flip(_ghosts(field.reading, axis, 0, width, order, side[0], values, degree, inflow == 0), at)
+            high = _ghosts(field.reading, axis, 1, width, order, side[1], jnp.flip(values, at), degree, inflow == -1)
         components.append(jnp.concatenate([low, values, high], axis=at))
     return components[0] if len(components) == 1 else jnp.concatenate(components)
 
@@ -65,17 +59,18 @@ def _ghosts(
     width: int,
     derivative: int,
     wall: Met | Unknown,
-    near: Callable[[int], Array],
+    values: Array,
     degree: int | None = None,
     is_inflow: bool = False,
 ) -> Array:
     """The `width` values beyond the wall at the start (`end` 0) or the end (1) of `axis`, nearest first, for a
-    derivative of that order; `near(n)` are the n points next to that wall, nearest first."""
-    at, kind, order, dtype = axis + 1, reading.grid.placement[axis], reading.order, near(1).dtype
-    spacing = reading.grid.mean_spacing(axis).astype(dtype)
+    derivative of that order; `values` start at that wall."""
+    at, kind, order = axis + 1, reading.grid.placement[axis], reading.order
+    spacing = reading.grid.mean_spacing(axis).astype(values.dtype)
     if isinstance(points := reading.grid.points[axis], Stretched):
         spacing = spacing * points.end_slopes()[end]
-    number = lambda value: value.astype(dtype)  # noqa: E731
+    near = lambda count: _slice(values, at, 0, count)  # noqa: E731
+    number = lambda value: value.astype(values.dtype)  # noqa: E731
     combined = lambda weights, count: _combined(weights, near(count), at)  # noqa: E731
     condition = Outflow() if isinstance(wall, Unknown) else wall.condition
     has_value = isinstance(wall, Unknown) or isinstance(condition, Dirichlet)
@@ -83,13 +78,13 @@ def _ghosts(
     reach = degree if degree is not None else (order + 1 if derivative > 1 else of_first)
     if is_inflow and isinstance(wall, Met) and isinstance(condition, Dirichlet):
         of_datum, weights = fitted_ghost_weights(kind, reach, 2 * (reach + 1), width)
-        datum = wall.datum.astype(dtype)[None]
+        datum = wall.datum.astype(values.dtype)[None]
         return combined(weights, 2 * (reach + 1)) + _combined(of_datum[:, None], datum, at)
     if isinstance(condition, Outflow) or (has_value and kind == "nodes"):
         _, weights = ghost_weights(kind, None, reach + 1, width)
         return combined(weights, reach + 1)
     assert isinstance(wall, Met)
-    datum = wall.datum.astype(dtype)[None]
+    datum = wall.datum.astype(values.dtype)[None]
     if isinstance(condition, Robin) and kind == "centres":
         # The wall's value w, from the slope of the polynomial through w and the interior.
         of_wall, of_interior = wall_slope_weights(reach)

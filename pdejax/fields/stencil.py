@@ -41,9 +41,7 @@ class StencilField(AbstractField):
     far away along the first axis the points of the state lie that a value depends on (`blocks.py`).
     """
 
-    def __init__(
-        self, reading: Any, values: Any, sides: tuple[MetSides, ...], damping: Any = None, *, reach: int = 0
-    ):
+    def __init__(self, reading: Any, values: Any, sides: tuple[MetSides, ...], damping: Any = None, *, reach: int = 0):
         self.reading = reading
         self.grid = reading.grid
         self.ndim = reading.grid.ndim

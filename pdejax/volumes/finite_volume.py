@@ -208,9 +208,9 @@ class FiniteVolume(eqx.Module):
             raise ValueError(
                 f"The medium of {type(equation).__name__} depends on all cells at once: it cannot be cut over devices."
             )
-        reach = self.reconstruction.reach + 1 + int(self.positivity)
-        # Along a face slopes reach one cell further, and electric fields at the edges one more.
-        return max(reach + 2 * bool(equation.spreads or equation.solenoidal(self.grid.ndim)), self._central_reach(equation))
+        # Along a face slopes reach one cell further, and electric fields at its edges one more.
+        further = 2 * bool(equation.spreads or equation.solenoidal(self.grid.ndim))
+        return max(self.reconstruction.reach + 1 + self.positivity + further, self._central_reach(equation))
 
     def _central_reach(self, equation: Any) -> int:
         if not equation.has_higher_derivatives:

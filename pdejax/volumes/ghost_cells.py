@@ -56,19 +56,16 @@ def _beyond(
 ) -> Float[Array, "channel *ghost"]:
     """The cells beyond one wall, in the order of their positions."""
     along, n = axis + 1, u.shape[axis + 1]
-    # The cells next to the wall, reversed; where there are fewer of them than ghosts, the farthest again.
-    count = min(width, n)
-    start = 0 if end == 0 else n - count
-    mirrored = jnp.flip(jax.lax.slice_in_dim(u, start, start + count, axis=along), along)
-    if count < width:
-        inwards = np.minimum(np.arange(width), n - 1)
-        mirrored = jnp.take(mirrored, n - 1 - inwards[::-1] if end == 0 else inwards, axis=along)
+    # From the wall inwards, and again from the start where there are fewer cells than ghosts.
+    inwards = np.minimum(np.arange(width), n - 1)
+    order = inwards[::-1] if end == 0 else n - 1 - inwards
+    mirrored = jnp.take(u, order, axis=along)
     images = {
         (one.free, one.sticks): _image(law, one, mirrored, axis) for one in conditions if isinstance(one, Reflecting)
     }
     distances = (2 * np.arange(width) + 1.0)[:: -1 if end == 0 else 1]
     rise = grid.mean_spacing(axis) * jnp.asarray(distances, u.dtype).reshape(-1, *(1,) * (grid.ndim - axis - 1))
-    last = jax.lax.slice_in_dim(mirrored, width - 1 if end == 0 else 0, width if end == 0 else 1, axis=along)
+    last = jnp.take(u, np.full(width, 0 if end == 0 else n - 1), axis=along)
     parts = []
     for component, condition in enumerate(conditions):
         if isinstance(condition, Reflecting):
