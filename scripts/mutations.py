@@ -1695,6 +1695,48 @@ MUTATIONS = [
         "MuonDimensionNumbers(leaf.ndim - 1, leaf.ndim - 2)",
         "tests/training/test_optimisers.py -k muon_takes",
     ),
+    Mutation(
+        "modes that fill up an axis come first",
+        "pdejax/fields/fourier_transform.py",
+        "widths[1 - len(self.shape)] = (0, more)",
+        "widths[1 - len(self.shape)] = (more, 0)",
+        "tests/solvers/test_many_devices.py",
+    ),
+    Mutation(
+        "coefficients of modes lie whole on every device",
+        "pdejax/fields/fourier_transform.py",
+        "axes = self._cut(1 - len(self.shape))(modes)",
+        "axes = PartitionSpec()",
+        "tests/solvers/test_many_devices.py -k whole_state",
+    ),
+    Mutation(
+        "a halo around a periodic box comes from the wrong side",
+        "pdejax/fields/blocks.py",
+        "        below = sent(part - reach, ring)",
+        "        below = sent(0, ring)",
+        "tests/solvers/test_many_devices.py",
+    ),
+    Mutation(
+        "beside a wall the far halo is the near one",
+        "pdejax/fields/blocks.py",
+        "farther_above = sent(reach, [(1, 0)])",
+        "farther_above = sent(0, [(1, 0)])",
+        "tests/solvers/test_many_devices.py",
+    ),
+    Mutation(
+        "the outermost point of a block is not counted as held",
+        "pdejax/fields/finite_difference.py",
+        'reach += self.grid.placement[0] == "nodes" and not self.grid.periodic[0]',
+        "reach += 0",
+        "tests/solvers/test_many_devices.py",
+    ),
+    Mutation(
+        "a block's coordinates go on beyond the end of a periodic axis",
+        "pdejax/fields/blocks.py",
+        "first[(self.start + jnp.arange(self.shape[0])) % self.box.shape[0]]",
+        "first[0] + (self.start + jnp.arange(self.shape[0])) * (first[1] - first[0])",
+        "tests/solvers/test_many_devices.py",
+    ),
 ]
 
 

@@ -172,7 +172,7 @@ def results(tmp_path_factory):
 
 CASES = [
     "plane uneven", "box eight", "channel eight", "basin two", "ring eight", "batch uneven",
-    "points uneven", "drawn uneven", *(f"{name} process{each}" for name in ("plane", "drawn") for each in range(2)),
+    "points uneven", *(f"{name} process{each}" for name in ("plane", "drawn") for each in range(2)),
 ]  # fmt: skip
 
 
