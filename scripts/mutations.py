@@ -1717,10 +1717,10 @@ MUTATIONS = [
         "tests/solvers/test_many_devices.py",
     ),
     Mutation(
-        "beside a wall the far halo is the near one",
+        "a block beside a wall does not begin there",
         "pdejax/fields/blocks.py",
-        "farther_above = sent(reach, [(1, 0)])",
-        "farther_above = sent(0, [(1, 0)])",
+        "block = jnp.where(is_first, first,",
+        "block = jnp.where(is_first, inside,",
         "tests/solvers/test_many_devices.py",
     ),
     Mutation(

@@ -23,14 +23,8 @@ def transform_bytes(shape: tuple[int, ...], components: int, devices: int, items
     return block * (devices - 1) / devices
 
 
-def halo_messages(has_walls: bool) -> int:
-    """Exchanges of a halo per evaluation: up and down, and between walls from farther away for the outermost two."""
-    return 4 if has_walls else 2
-
-
 def halo_bytes(reach: int, components: int, across: int, itemsize: int) -> int:
-    """What a device inside sends per evaluation: `reach` layers of `across` points to either side. (Of four messages
-    each device sends two, the second and the last but one device three: one more layer of the same size.)"""
+    """What a device inside sends per evaluation, in two messages: `reach` layers of `across` points to either side."""
     return 2 * reach * components * across * itemsize
 
 

@@ -3,8 +3,9 @@
 The first axis is cut into equal parts. For a rate that depends on `reach` points to either side, a device takes these
 from its neighbours (its halo), reads its part and the halo like a box of its own, and drops the rates of the halo: one
 exchange for each rate, and not one for each derivative. At the ends of a block something is read as if a wall were
-there, or the other end; that goes no further than the halo. Beside a wall a block is moved inwards, so that it ends
-there, with twice the halo on its other side: conditions are read at the ends of all blocks, and kept where they hold.
+there, or the other end; that goes no further than the halo. Beside a wall a block begins or ends there, and its other
+side is filled up, with the halo once more, to the size of all blocks; nothing that is kept depends on the filling.
+Conditions are read at the ends of all blocks, and kept where they hold.
 
 (Left to the compiler, periodic stencils move halos too, in many small messages, but next to walls the whole array.)
 """
@@ -47,7 +48,7 @@ class BlockGrid(Grid):
     @property
     def axes(self) -> tuple[Float[Array, " points"], ...]:
         first, *others = self.box.axes
-        # Around a periodic axis from the end on to the start; beside walls a block lies inside.
+        # Around a periodic axis from the end on to the start; between walls what is beyond is filling.
         return (first[(self.start + jnp.arange(self.shape[0])) % self.box.shape[0]], *others)
 
 
@@ -88,12 +89,11 @@ def on_blocks(
     """
     devices, grid = reading.devices, reading.grid
     part, has_walls = grid.shape[0] // devices.space, not grid.periodic[0]
-    taken = reach * (2 if has_walls else 1)
-    if part < taken:
-        most = grid.shape[0] // max(taken, 1)
+    if part < reach:
+        most = grid.shape[0] // reach
         raise ValueError(
             f"{devices.space} devices along `space` have {part} of the {grid.shape[0]} points of the first axis each, "
-            f"and their neighbours need {taken} of these: use no more than {most} devices, or more points."
+            f"and their neighbours need {reach} of these: use no more than {most} devices, or more points."
         )
 
     def one(u: Array) -> Array:
@@ -129,11 +129,9 @@ def _with_halo(
     upwards = ring[:-1]
     below = sent(part - reach, upwards)
     above = sent(0, [(b, a) for a, b in upwards])
-    farther_above = sent(reach, [(1, 0)])
-    farther_below = sent(part - 2 * reach, [(count - 2, count - 1)])
     is_first, is_last = index == 0, index == count - 1
     inside = jnp.concatenate([below, u, above], along)
-    first = jnp.concatenate([u, above, farther_above], along)
-    last = jnp.concatenate([farther_below, below, u], along)
+    first = jnp.concatenate([u, above, above], along)
+    last = jnp.concatenate([below, below, u], along)
     block = jnp.where(is_first, first, jnp.where(is_last, last, inside))
     return block, jnp.where(is_first, 0, jnp.where(is_last, 2 * reach, reach)).astype(index.dtype)

@@ -44,7 +44,7 @@ layers = lambda x: jnp.where(x[0] > 0.9, 0.02, 0.01)
 # Equation, discretisation of devices, initial state, step, solver, how many steps.
 CASES = {
     "plane": (pj.equations.KolmogorovFlow(1e-2), lambda d: pj.Spectral(plane, devices=d), vorticity, 0.05, None, 40),
-    "box": (pj.equations.Burgers(0.05), lambda d: pj.Spectral(box, devices=d), vortex, 0.05, None, 20),
+    "box": (pj.equations.Burgers(0.05), lambda d: pj.Spectral(box, devices=d), vortex, 0.05, pj.solvers.ETDRK2(), 20),
     "channel": (
         pj.equations.Burgers(0.05),
         lambda d: pj.FiniteDifference(channel, 4, walls, devices=d),
@@ -213,8 +213,8 @@ def scaling():
         # The state into modes and back, and the force, once; in each of four stages velocity and gradient products of
         # Basdevant's form, two components each.
         ("plane uneven", (32, 18), 4, {1: 3, 2: 8}),
-        # In each of four stages the velocity, its three derivatives and the sum of the products.
-        ("box eight", (16, 6, 5), 8, {3: 2 + 4 * 5}),
+        # In each of two stages the velocity, its three derivatives and the sum of the products.
+        ("box eight", (16, 6, 5), 8, {3: 2 + 2 * 5}),
     ],
 )
 def test_spectral_steps_hold_the_transforms_that_are_planned_and_nothing_else(
@@ -232,17 +232,16 @@ def test_spectral_steps_hold_the_transforms_that_are_planned_and_nothing_else(
     ("case", "halo"),
     [
         # A formula of order 4 reaches two points away, one more where the outermost point of a block is held.
-        ("channel eight", {"reach": 3, "components": 2, "across": 9, "walls": True}),
+        ("channel eight", {"reach": 3, "components": 2, "across": 9}),
         # Slopes of the neighbours, which look at theirs; and five cells for each edge.
-        ("basin two", {"reach": 2, "components": 1, "across": 6, "walls": True}),
-        ("ring eight", {"reach": 3, "components": 1, "across": 1, "walls": False}),
+        ("basin two", {"reach": 2, "components": 1, "across": 6}),
+        ("ring eight", {"reach": 3, "components": 1, "across": 1}),
     ],
 )
 def test_stencils_exchange_the_halo_that_is_planned_and_nothing_else(results, scaling, case, halo):
     # The stages of a step are one loop, so that a program holds one exchange.
-    messages = scaling.halo_messages(halo["walls"])
     size = halo["reach"] * halo["components"] * halo["across"] * 8
-    assert sent(results[1][case]) == [("collective-permute", size)] * messages
+    assert sent(results[1][case]) == [("collective-permute", size)] * 2
     assert scaling.halo_bytes(halo["reach"], halo["components"], halo["across"], 8) == 2 * size
 
 
@@ -310,9 +309,9 @@ def test_what_cannot_be_cut_is_refused(monkeypatch):
         ),
         (
             lambda: pj.FiniteDifference(
-                pj.Grid((32, 9), 1.0, (False, True), points="nodes"), 4, 0.0, devices=many(1, 8, monkeypatch)
-            ).tendency(pj.equations.Burgers(0.1), 0.0, jnp.ones((2, 32, 9))),
-            "have 4 of the 32 points of the first axis each, and their neighbours need 6 of these: use no more than 5",
+                pj.Grid((32, 20), 1.0, (False, True), points="nodes"), 8, 0.0, devices=many(1, 8, monkeypatch)
+            ).tendency(pj.equations.Burgers(0.1), 0.0, jnp.ones((2, 32, 20))),
+            "have 4 of the 32 points of the first axis each, and their neighbours need 5 of these: use no more than 6",
         ),
         (
             lambda: pj.FiniteDifference(periodic, devices=four).tendency(
@@ -338,7 +337,6 @@ def test_what_cannot_be_cut_is_refused(monkeypatch):
         (lambda: pj.join_processes("here:80", 2), "process_id is missing"),
         (lambda: pj.join_processes("here", 2, 0), "coordinator is host:port, .* got 'here'"),
         (lambda: pj.join_processes("here:80", 2, 2), "counts from 0 to num_processes - 1 = 1, got 2"),
-        (lambda: pj.join_processes(), "finds no other processes .* pass coordinator="),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=message):
             make()
