@@ -21,6 +21,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.experimental.layout import Layout, with_layout_constraint
 from jax.sharding import PartitionSpec
 
 from pdejax.devices import Devices
@@ -89,21 +90,29 @@ class FourierTransform:
 
     def _to_modes(self, values: Any) -> Any:
         if not self.is_cut:
-            return jnp.fft.rfftn(values, axes=self._axes)
+            return self._straight(lambda u: jnp.fft.rfftn(u, axes=self._axes), values)
         first, second = self._axes[:2]
-        modes = self.filled(jnp.fft.rfftn(values, axes=self._axes[1:]))
+        modes = self.filled(self._straight(lambda u: jnp.fft.rfftn(u, axes=self._axes[1:]), values))
         modes = jax.lax.all_to_all(modes, "space", modes.ndim + second, modes.ndim + first, tiled=True)
-        return jnp.fft.fft(modes, axis=first)
+        return jnp.moveaxis(self._straight(jnp.fft.fft, jnp.moveaxis(modes, first, -1)), -1, first)
 
     def _to_values(self, modes: Any) -> Any:
         if not self.is_cut:
-            return jnp.fft.irfftn(modes, s=self.shape, axes=self._axes)
+            return self._straight(lambda y: jnp.fft.irfftn(y, s=self.shape, axes=self._axes), modes)
         first, second = self._axes[:2]
-        modes = jnp.fft.ifft(modes, axis=first)
+        modes = jnp.moveaxis(self._straight(jnp.fft.ifft, jnp.moveaxis(modes, first, -1)), -1, first)
         modes = jax.lax.all_to_all(modes, "space", modes.ndim + first, modes.ndim + second, tiled=True)
-        own = _plain(self.shape)[1]
-        modes = jax.lax.slice_in_dim(modes, 0, own, axis=modes.ndim + second)
-        return jnp.fft.irfftn(modes, s=self.shape[1:], axes=self._axes[1:])
+        modes = jax.lax.slice_in_dim(modes, 0, _plain(self.shape)[1], axis=modes.ndim + second)
+        return self._straight(lambda y: jnp.fft.irfftn(y, s=self.shape[1:], axes=self._axes[1:]), modes)
+
+    def _straight(self, transform: Callable[[Any], Any], array: Any) -> Any:
+        """A transform of the last axes whose numbers lie in their order: what gathers its result may want another one,
+        which XLA's transform on CPUs then takes over, and fails."""
+        assert self.devices is not None
+        if self.devices.mesh.devices.flat[0].platform != "cpu":
+            return transform(array)
+        pinned = lambda x: with_layout_constraint(x, Layout(tuple(range(x.ndim))))  # noqa: E731
+        return pinned(transform(pinned(array)))
 
     def _on_each(self, function: Callable[[Any], Any], cut_in: Any, cut_out: Any) -> Callable[[Any], Any]:
         assert self.devices is not None
