@@ -108,8 +108,7 @@ class FourierTransform:
     def _straight(self, transform: Callable[[Any], Any], array: Any) -> Any:
         """A transform of the last axes whose numbers lie in their order: what gathers its result may want another one,
         which XLA's transform on CPUs then takes over, and fails."""
-        assert self.devices is not None
-        if self.devices.mesh.devices.flat[0].platform != "cpu":
+        if jax.default_backend() != "cpu":
             return transform(array)
         pinned = lambda x: with_layout_constraint(x, Layout(tuple(range(x.ndim))))  # noqa: E731
         return pinned(transform(pinned(array)))
