@@ -52,8 +52,8 @@ MUTATIONS = [
     Mutation(
         "products truncated, but not what enters them",
         "pdejax/fields/fourier_space.py",
-        "self._by_component(inverse, coefficients if is_given else self.truncated(coefficients))",
-        "self._by_component(inverse, coefficients)",
+        "kept = coefficients if is_given else self.truncated(coefficients)",
+        "kept = coefficients",
         "tests/fields/test_spectral.py -k fold_back",
     ),
     Mutation(
@@ -612,8 +612,8 @@ MUTATIONS = [
     Mutation(
         "every component meets the conditions of the first",
         "pdejax/fields/stencil.py",
-        "self.values[part], self.sides[part], damping)",
-        "self.values[part], self.sides[:1], damping)",
+        "self.values[part], self.sides[part], damping, reach",
+        "self.values[part], self.sides[:1], damping, reach",
         "tests/fields/test_boundaries.py -k plane",
     ),
     Mutation(
@@ -857,8 +857,8 @@ MUTATIONS = [
     Mutation(
         "volumes: averages stored as Fourier series",
         "pdejax/data/solver_error.py",
-        "remap_state(stepper.equation, u, grid, target) if holds_averages else resample(u, grid, target)",
-        "resample(u, grid, target)",
+        "            return remap_state(stepper.equation, u, grid, target)",
+        "            return resample(u, grid, target)",
         "tests/volumes/test_remap.py -k measured",
     ),
     Mutation(
