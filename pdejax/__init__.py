@@ -16,6 +16,7 @@ from pdejax.data import Trajectories as Trajectories
 from pdejax.data import generate as generate
 from pdejax.data import read_well as read_well
 from pdejax.data import write_well as write_well
+from pdejax.devices import Devices as Devices
 from pdejax.evaluate import evaluate as evaluate
 from pdejax.fields import Chebyshev as Chebyshev
 from pdejax.fields import FiniteDifference as FiniteDifference
@@ -23,6 +24,7 @@ from pdejax.fields import Pointwise as Pointwise
 from pdejax.fields import Spectral as Spectral
 from pdejax.fields import interpolate as interpolate
 from pdejax.grid import Grid as Grid
+from pdejax.processes import join_processes as join_processes
 from pdejax.resample import resample as resample
 from pdejax.rollout import rollout as rollout
 from pdejax.solvers import TimeStepper as TimeStepper
@@ -30,7 +32,6 @@ from pdejax.solvers import explain as explain
 from pdejax.solvers import solve as solve
 from pdejax.stretching import Stretched as Stretched
 from pdejax.training import Checkpoints as Checkpoints
-from pdejax.training import Devices as Devices
 from pdejax.training import fit as fit
 from pdejax.training import fit_least_squares as fit_least_squares
 from pdejax.training import loggers as loggers

@@ -81,6 +81,11 @@ class Grid(eqx.Module):
         return len(self.shape)
 
     @property
+    def box(self) -> "Grid":
+        """The grid of the whole box, of which one inside a program over many devices may be a part."""
+        return self
+
+    @property
     def is_uniform(self) -> tuple[bool, ...]:
         """Whether the points along each axis are equally far apart."""
         return tuple(kind in ("nodes", "centres") for kind in self.points)

@@ -51,7 +51,8 @@ def rollout(
 def _warn_of_blow_up(stepper: Any, states: Array, num_given: int) -> None:
     if bool(jnp.all(jnp.isfinite(states[-1]))):
         return
-    is_lost = ~np.all(np.isfinite(np.asarray(states)), axis=tuple(range(1, states.ndim)))
+    # Of frames that are cut over processes this one may hold a part.
+    is_lost = ~np.asarray(jnp.all(jnp.isfinite(states), axis=tuple(range(1, states.ndim))))
     step = int(np.argmax(is_lost)) + 1 - num_given
     how = "stepper.check_step(u0) names the largest stable step" if hasattr(stepper, "check_step") else ""
     what = f"is not finite after step {step}" if step else "is not finite to begin with"

@@ -52,8 +52,8 @@ MUTATIONS = [
     Mutation(
         "products truncated, but not what enters them",
         "pdejax/fields/fourier_space.py",
-        "self._by_component(inverse, coefficients if is_given else self.truncated(coefficients))",
-        "self._by_component(inverse, coefficients)",
+        "kept = coefficients if is_given else self.truncated(coefficients)",
+        "kept = coefficients",
         "tests/fields/test_spectral.py -k fold_back",
     ),
     Mutation(
@@ -640,8 +640,8 @@ MUTATIONS = [
     Mutation(
         "every component meets the conditions of the first",
         "pdejax/fields/stencil.py",
-        "self.values[part], self.sides[part], damping)",
-        "self.values[part], self.sides[:1], damping)",
+        "self.values[part], self.sides[part], damping, reach",
+        "self.values[part], self.sides[:1], damping, reach",
         "tests/fields/test_boundaries.py -k plane",
     ),
     Mutation(
@@ -885,8 +885,8 @@ MUTATIONS = [
     Mutation(
         "volumes: averages stored as Fourier series",
         "pdejax/data/solver_error.py",
-        "remap_state(stepper.equation, u, grid, target) if holds_averages else resample(u, grid, target)",
-        "resample(u, grid, target)",
+        "            return remap_state(stepper.equation, u, grid, target)",
+        "            return resample(u, grid, target)",
         "tests/volumes/test_remap.py -k measured",
     ),
     Mutation(
@@ -1486,7 +1486,7 @@ MUTATIONS = [
     ),
     Mutation(
         "every device holds the whole batch",
-        "pdejax/training/devices.py",
+        "pdejax/devices.py",
         'axes = ["data", *(None,) * (array.ndim - 1)]',
         "axes = [None] * array.ndim",
         "tests/training/test_devices.py -k collectives",
@@ -1807,6 +1807,48 @@ MUTATIONS = [
         "MuonDimensionNumbers(leaf.ndim - 2, leaf.ndim - 1)",
         "MuonDimensionNumbers(leaf.ndim - 1, leaf.ndim - 2)",
         "tests/training/test_optimisers.py -k muon_takes",
+    ),
+    Mutation(
+        "modes that fill up an axis come first",
+        "pdejax/fields/fourier_transform.py",
+        "widths[1 - len(self.shape)] = (0, more)",
+        "widths[1 - len(self.shape)] = (more, 0)",
+        "tests/solvers/test_many_devices.py",
+    ),
+    Mutation(
+        "coefficients of modes lie whole on every device",
+        "pdejax/fields/fourier_transform.py",
+        "axes = self._cut(1 - len(self.shape))(modes)",
+        "axes = PartitionSpec()",
+        "tests/solvers/test_many_devices.py -k whole_state",
+    ),
+    Mutation(
+        "a halo around a periodic box comes from the wrong side",
+        "pdejax/fields/blocks.py",
+        "        below = sent(part - reach, ring)",
+        "        below = sent(0, ring)",
+        "tests/solvers/test_many_devices.py",
+    ),
+    Mutation(
+        "a block beside a wall does not begin there",
+        "pdejax/fields/blocks.py",
+        "block = jnp.where(is_first, first,",
+        "block = jnp.where(is_first, inside,",
+        "tests/solvers/test_many_devices.py",
+    ),
+    Mutation(
+        "the outermost point of a block is not counted as held",
+        "pdejax/fields/finite_difference.py",
+        'reach += self.grid.placement[0] == "nodes" and not self.grid.periodic[0]',
+        "reach += 0",
+        "tests/solvers/test_many_devices.py",
+    ),
+    Mutation(
+        "a block's coordinates go on beyond the end of a periodic axis",
+        "pdejax/fields/blocks.py",
+        "first[(self.start + jnp.arange(self.shape[0])) % self.box.shape[0]]",
+        "first[0] + (self.start + jnp.arange(self.shape[0])) * (first[1] - first[0])",
+        "tests/solvers/test_many_devices.py",
     ),
 ]
 

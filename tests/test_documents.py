@@ -43,14 +43,16 @@ def one_by_one(blocks: list[str], name: str) -> str:
     return "\n".join(runs)
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/scaling.md"])
 def test_document_runs(name, tmp_path):
     blocks = toy_blocks((REPOSITORY / name).read_text(encoding="utf-8"))
     assert blocks, f"{name} has no Python block"
     script = one_by_one(blocks, name)
-    (tmp_path / name).with_suffix(".py").write_text(script, encoding="utf-8")
+    path = (tmp_path / name).with_suffix(".py")
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(script, encoding="utf-8")
     result = subprocess.run(
-        [sys.executable, Path(name).with_suffix(".py")],
+        [sys.executable, path],
         cwd=tmp_path,
         env=os.environ | {"PDEJAX_TOY": "1", "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,

@@ -57,7 +57,8 @@ def generate(
       out those rivals that are more than half as fine. Half the solver's points or fewer leave all of them in. The
       measured error is the solver's in every case: it is found with twice the solver's points, however many are stored.
     - `chunk_size`: trajectories solved at once. All chunks have one shape (the last is filled up, and cropped), so one
-      program runs and the bytes of a trajectory do not depend on how many are asked for.
+      program runs and the bytes of a trajectory do not depend on how many are asked for. Where the discretisation has
+      `devices`, those along `data` solve parts of a chunk side by side, and must divide its size.
     - `path`: writes each chunk to this file (The Well's layout) as it is done; the result is read from it when indexed.
       The file appears under its name when it is whole. One that has the name already is replaced with `overwrite=True`.
     - `dtype`: of what is stored. The solver works in the grid's.
@@ -86,6 +87,11 @@ def generate(
             raise ValueError(f"generate needs {name} >= 1, got {value}.")
     if burn_in < 0 or measure_error < 0:
         raise ValueError(f"generate needs burn_in >= 0 and measure_error >= 0, got {burn_in} and {measure_error}.")
+    if path is not None and jax.process_count() > 1:
+        raise ValueError(
+            f"generate runs in {jax.process_count()} processes, which would all write {path}: leave path= out, and "
+            "write the result in one: if jax.process_index() == 0: pdejax.write_well(path, trajectories)."
+        )
     if store_every > num_steps:
         raise ValueError(f"store_every={store_every} stores nothing of {num_steps} steps after the first frame.")
     if path is not None:
@@ -108,7 +114,14 @@ def generate(
         )
     names = _channel_names(reference, names)
     units = None if units is None else as_names(units)
-    plan = Plan(num_steps // store_every + 1, burn_in, store_every, *_store_layout(stepper, reference, store), dtype)
+    devices = getattr(getattr(reference, "discretisation", None), "devices", None)
+    if devices is not None and chunk_size % devices.data:
+        raise ValueError(
+            f"chunk_size is {chunk_size}, which {devices.data} devices along `data` do not divide: use "
+            f"{-(-chunk_size // devices.data) * devices.data}, or other Devices."
+        )
+    layout = _store_layout(stepper, reference, store)
+    plan = Plan(num_steps // store_every + 1, burn_in, store_every, *layout, dtype, devices)
     grid = plan.stored_grid(reference.grid) if store is None or is_varied(stepper) else store
     times = (burn_in + store_every * np.arange(plan.num_frames)) * decimal(reference.dt)
     shape = (num_samples, plan.num_frames, len(names), *grid.shape)
@@ -136,10 +149,10 @@ def generate(
         errors: list[np.ndarray] = []
         for first in range(0, num_samples, chunk_size):
             size = min(chunk_size, num_samples - first)
-            chunk = jax.tree.map(
-                lambda leaf, size=size: np.asarray(leaf)[:size],
-                solve_chunk(stepper, initial, key, jnp.arange(first, first + chunk_size), plan),
-            )
+            chunk = solve_chunk(stepper, initial, key, jnp.arange(first, first + chunk_size), plan)
+            if jax.process_count() > 1 and devices is not None:
+                chunk = devices.gathered(chunk)
+            chunk = jax.tree.map(lambda leaf, size=size: np.asarray(leaf)[:size], chunk)
             check_finite(chunk, first, plan)
             if writer is not None:
                 writer.write(first, chunk.frames)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
+from pdejax.devices import Devices
 from pdejax.grid import Grid, Points
 
 
@@ -21,6 +22,7 @@ class Plan:
     shape: tuple[int, ...]
     points: tuple[Points, ...]
     dtype: np.dtype
+    devices: Devices | None = None
 
     def stored_grid(self, grid: Grid) -> Grid:
         return Grid(self.shape, grid.extent, grid.periodic, grid.origin, self.points, grid.dtype)

@@ -112,7 +112,8 @@ def refined(stepper: TimeStepper) -> TimeStepper:
     fine = grid.with_shape(tuple(2 * n for n in grid.shape))
     if isinstance(discretisation, Spectral):
         dealiasing = "auto" if discretisation.mask is not None else discretisation.dealiasing
-        discretisation = Spectral(fine, dealiasing, discretisation.cheap_forms)
+        cheap, devices = discretisation.cheap_forms, discretisation.devices
+        discretisation = Spectral(fine, dealiasing, cheap, devices=devices)
     elif isinstance(discretisation, FiniteVolume):
         if discretisation.walls.fit_every_resolution:
             discretisation = eqx.tree_at(lambda reading: reading.grid, discretisation, fine)
@@ -130,8 +131,15 @@ def on_grid(u: Float[Array, "..."], stepper: Any, grid: Grid, target: Grid) -> F
     made are averages."""
     if (grid.shape, grid.points) == (target.shape, target.points):
         return u
-    holds_averages = isinstance(getattr(stepper, "discretisation", None), FiniteVolume)
-    return remap_state(stepper.equation, u, grid, target) if holds_averages else resample(u, grid, target)
+    discretisation = getattr(stepper, "discretisation", None)
+
+    def moved(u: Float[Array, "..."]) -> Float[Array, "..."]:
+        if isinstance(discretisation, FiniteVolume):
+            return remap_state(stepper.equation, u, grid, target)
+        return resample(u, grid, target)
+
+    devices = getattr(discretisation, "devices", None)
+    return moved(u) if devices is None else devices.alone(moved)(u)
 
 
 @eqx.filter_jit

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from pdejax.data.coefficients import coefficient_parameters, leaves_apart
@@ -28,7 +29,11 @@ class Chunk(eqx.Module):
 
 @eqx.filter_jit
 def solve_chunk(stepper: Any, initial: Any, key: PRNGKeyArray, indices: Int[Array, " sample"], plan: Plan) -> Chunk:
-    return jax.vmap(lambda index: _solve_one(stepper, initial, key, index, plan))(indices)
+    one, devices = lambda index: _solve_one(stepper, initial, key, index, plan), plan.devices
+    if devices is None:
+        return jax.vmap(one)(indices)
+    samples = NamedSharding(devices.mesh, PartitionSpec("data"))
+    return jax.vmap(one, spmd_axis_name="data")(jax.lax.with_sharding_constraint(indices, samples))
 
 
 @eqx.filter_jit
@@ -64,7 +69,10 @@ def _solve_one(stepper: Any, initial: Any, key: PRNGKeyArray, index: Int[Array, 
         u, failed_at = jax.lax.fori_loop(first, plan.burn_in + j * plan.store_every, step, (u, failed_at))
         return (u, jnp.where(j == 0, u, start), failed_at), keep(u)
 
-    u = jnp.asarray(initial(grid, key=initial_key), grid.dtype)
+    def drawn(key: PRNGKeyArray) -> Array:
+        return jnp.asarray(initial(grid, key=key), grid.dtype)
+
+    u = drawn(initial_key) if plan.devices is None else plan.devices.alone(drawn)(initial_key)
     carry = (u, u, jnp.where(jnp.all(jnp.isfinite(u)), -1, 0))
     (_, start, failed_at), frames = jax.lax.scan(frame, carry, jnp.arange(plan.num_frames))
     return Chunk(

@@ -3,7 +3,7 @@
 import abc
 import functools
 import operator
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -67,9 +67,13 @@ class ConservationLaw(Equation):
                 fastest = jnp.sqrt(1.4) * jnp.minimum(left[0], right[0]) ** -1.2
                 return -fastest, fastest
 
+    `is_local` is False where a medium is made of all cells at once, which many devices would have to share.
+
     `FiniteVolume` reads these. All other readings (Fourier, finite differences, pointwise) read the same law as
     `nonlinear`, the divergence of the flux, for solutions without shocks.
     """
+
+    is_local: ClassVar[bool] = True
 
     @abc.abstractmethod
     def flux(self, u: States, axis: int) -> Rates: ...

@@ -1,5 +1,7 @@
 """The Vlasov-Poisson equations in one dimension of space and one of velocity."""
 
+from typing import ClassVar
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -21,6 +23,8 @@ class VlasovPoisson(ConservationLaw):
 
     Source: Cheng & Knorr, J. Comput. Phys. 22 (1976) 330.
     """
+
+    is_local: ClassVar[bool] = False
 
     def components(self, ndim: int) -> tuple[str, ...]:
         return ("f",)

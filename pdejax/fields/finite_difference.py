@@ -1,5 +1,6 @@
 """Finite differences on uniform and stretched grids: the discretisation. How it differentiates is in `stencil.py`."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -9,6 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pdejax.boundary import Condition, Dirichlet, datum_at, datum_rate
+from pdejax.devices import Devices
+from pdejax.fields.blocks import BlockGrid, check_blocks, is_whole, on_blocks
 from pdejax.fields.field import EquationLike, as_state, right_hand_side
 from pdejax.fields.met import Met, MetSides
 from pdejax.fields.stencil import StencilField
@@ -41,6 +44,9 @@ class FiniteDifference(eqx.Module):
       derivative, or `"upwind"`, from the points upstream, one order less on the same points (1, 3, 5 or 7): it damps
       what the grid does not resolve, which central formulae carry about as ripples. Other derivatives stay central.
 
+    - `devices`: cuts the first axis over `devices.space` of them (`pdejax.fields.blocks`): explicit solvers, equations
+      without auxiliary fields. Batches of states over `data` are `jax.vmap(..., spmd_axis_name="data")`.
+
     A node on a Dirichlet wall is held: it has the wall's value, and changes as that does. At a wall with `Outflow`
     derivatives are one-sided.
 
@@ -53,8 +59,10 @@ class FiniteDifference(eqx.Module):
     seventh alone: use advection="upwind", order 2, centres, or diffusion that reaches the wall.
 
     Raises `ValueError` for other orders and closures, summation by parts on other points than nodes at equal distances,
-    a grid with fewer points than a stencil, stretched points whose distances change too fast for the order, and walls
-    without a condition; when it reads an equation, also for components that have none.
+    a grid with fewer points than a stencil, stretched points whose distances change too fast for the order, walls
+    without a condition, and what `devices` cannot cut (stretched or anti-periodic points of the first axis, a first
+    axis that sums by parts, data of walls that are arrays); when it reads an equation, also for components that have
+    none, and over many devices for auxiliary fields.
     """
 
     grid: Grid
@@ -62,6 +70,7 @@ class FiniteDifference(eqx.Module):
     advection: str = eqx.field(static=True)
     walls: Walls
     closure: str = eqx.field(static=True)
+    devices: Devices | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -71,6 +80,7 @@ class FiniteDifference(eqx.Module):
         *,
         advection: str = "central",
         closure: str = "ghost values",
+        devices: Devices | None = None,
     ):
         check_is_grid(grid, "FiniteDifference")
         if "chebyshev" in grid.points:
@@ -115,6 +125,12 @@ class FiniteDifference(eqx.Module):
         self.advection = advection
         self.walls = Walls(grid, boundary)
         self.closure = closure
+        self.devices = devices
+        check_blocks(grid, self.walls, devices)
+        if devices is not None and devices.space > 1 and closure == "summation by parts" and not grid.periodic[0]:
+            raise ValueError(
+                'Over many devices the first axis, which is cut, has ghost values at its walls: closure="ghost values".'
+            )
 
     def encode(self, u: Float[Array, "channel *space"]) -> Float[Array, "channel *space"]:
         """The point values themselves."""
@@ -141,7 +157,23 @@ class FiniteDifference(eqx.Module):
     ) -> Float[Array, "channel *space"]:
         """`du/dt` at the points: linear and nonlinear part together. At held nodes, the rate of the wall's value."""
         self.grid.check_state(u, len(equation.components(self.grid.ndim)))
+        if not is_whole(self):
+            reach = self.reach_of(equation, lambda state: right_hand_side(equation, t, state))
+            # The outermost point of a block is held as if it were on the wall.
+            reach += self.grid.placement[0] == "nodes" and not self.grid.periodic[0]
+            return on_blocks(self, lambda block, v: block.tendency(equation, t, v), u, reach)
         return self.with_held_rates(equation, t, right_hand_side(equation, t, self.field(equation, t, u)).rate)
+
+    def reach_of(self, equation: EquationLike, terms: Callable[[Any], Any]) -> int:
+        """How far away along the first axis the points are that `terms(state)` depends on, by tracing them alone."""
+        found = []
+
+        def read(u: Array) -> None:
+            found.append(terms(self.field(equation, 0.0, u)).reach)
+
+        shape = (len(equation.components(self.grid.ndim)), *self.grid.shape)
+        jax.eval_shape(read, jax.ShapeDtypeStruct(shape, self.grid.dtype))
+        return found[0]
 
     def with_held_rates(
         self, equation: EquationLike, t: Any, rate: Float[Array, "channel *space"]
@@ -186,6 +218,11 @@ class FiniteDifference(eqx.Module):
 
     def _solved_auxiliary(self, equation: EquationLike, t: Any, name: str, source: StencilField) -> StencilField:
         """The auxiliary field of this name: its source through the inverse of this reading's own Laplacian."""
+        if not is_whole(self) or isinstance(self.grid, BlockGrid):
+            raise ValueError(
+                f"{name!r} of {type(equation).__name__} solves a Poisson equation, which needs all points at once: "
+                "over many devices use Spectral(grid, devices=...)."
+            )
         # Eigenmodes are made from readings like this one.
         from pdejax.fields.stencil_poisson import solve_poisson
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Complex, Float
 
+from pdejax.fields.fourier_transform import FourierTransform
 from pdejax.grid import Grid
 
 # Points from which a transform is worth a core of its own; measured in two dimensions (benchmarks/solvers.py).
@@ -16,10 +17,16 @@ _LARGE = 128**2
 class FourierSpace:
     """What the fields of one reading share: wavenumbers, mask and transforms."""
 
-    def __init__(self, grid: Grid, mask: Bool[Array, "*modes"] | None, cheap_forms: bool):
+    def __init__(
+        self,
+        grid: Grid,
+        mask: Bool[Array, "*modes"] | None,
+        cheap_forms: bool,
+        transform: FourierTransform | None = None,
+    ):
         self.grid, self.mask, self.cheap_forms = grid, mask, cheap_forms
+        self.transform = FourierTransform(grid.shape) if transform is None else transform
         self.has_products = False
-        self.axes = tuple(range(-grid.ndim, 0))
 
     def wavenumber(self, axis: int, order: int = 1) -> Float[Array, "*modes"]:
         """`k^order` along one axis, broadcastable. The Nyquist mode of an even axis has no odd derivative: its sine
@@ -28,6 +35,7 @@ class FourierSpace:
         n = self.grid.shape[axis]
         if order % 2 == 1 and n % 2 == 0:
             numbers[n // 2] = 0.0
+        numbers = np.pad(numbers, (0, self.transform.modes[axis] - len(numbers)))
         scaled = jnp.asarray(numbers, self.grid.dtype) * (2 * np.pi / self.grid.extent[axis])
         return along_axis(scaled, axis, self.grid.ndim) ** order
 
@@ -40,20 +48,20 @@ class FourierSpace:
     def to_values(
         self, coefficients: Complex[Array, "component *modes"], is_given: bool
     ) -> Float[Array, "component *space"]:
-        inverse = lambda part: jnp.fft.irfftn(part, s=self.grid.shape, axes=self.axes)  # noqa: E731
-        return self._by_component(inverse, coefficients if is_given else self.truncated(coefficients))
+        kept = coefficients if is_given else self.truncated(coefficients)
+        return self._by_component(self.transform.backward, kept)
 
     def to_coefficients(
         self, values: Float[Array, "component *space"], is_given: bool
     ) -> Complex[Array, "component *modes"]:
         self.has_products |= not is_given
-        coefficients = self._by_component(lambda part: jnp.fft.rfftn(part, axes=self.axes), values)
+        coefficients = self._by_component(self.transform.forward, values)
         return coefficients if is_given else self.truncated(coefficients)
 
     def _by_component(self, transform: Callable[[Any], Any], array: Any) -> Any:
         """Large transforms one component at a time: those the compiler runs side by side, a batch on one core alone.
-        Small ones gain more from being one operation."""
-        if array.shape[0] == 1 or np.prod(self.grid.shape) < _LARGE:
+        Small ones gain more from being one operation, and those over many devices from one message."""
+        if array.shape[0] == 1 or self.transform.is_cut or np.prod(self.grid.shape) < _LARGE:
             return transform(array)
         return jnp.concatenate([transform(array[i : i + 1]) for i in range(array.shape[0])])
 

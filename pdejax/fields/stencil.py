@@ -37,10 +37,11 @@ from pdejax.stretching import Stretched
 class StencilField(AbstractField):
     """A field of point values; `sides` says, for each component, what it meets along each axis.
 
-    `damping` belongs to transport read from upstream (`upwind.py`): what a tendency adds to the values.
+    `damping` belongs to transport read from upstream (`upwind.py`): what a tendency adds to the values. `reach` is how
+    far away along the first axis the points of the state lie that a value depends on (`blocks.py`).
     """
 
-    def __init__(self, reading: Any, values: Any, sides: tuple[MetSides, ...], damping: Any = None):
+    def __init__(self, reading: Any, values: Any, sides: tuple[MetSides, ...], damping: Any = None, *, reach: int = 0):
         self.reading = reading
         self.grid = reading.grid
         self.ndim = reading.grid.ndim
@@ -48,6 +49,7 @@ class StencilField(AbstractField):
         self.num_components = values.shape[0]
         self.sides = sides
         self.damping = damping
+        self.reach = reach
         # Of a state: from the name and the source of an auxiliary field to the field, which has conditions of its own.
         self.solve_auxiliary: Callable[[str, Any], Any] | None = None
 
@@ -80,7 +82,8 @@ class StencilField(AbstractField):
                 total = part if total is None else total + part
         assert total is not None
         spacing = self.grid.mean_spacing(axis).astype(self.values.dtype)
-        return StencilField(self.reading, total / spacing**order, tuple(map(differentiated, self.sides)))
+        reach = self.reach + (int(offsets[-1]) if axis == 0 else 0)
+        return StencilField(self.reading, total / spacing**order, tuple(map(differentiated, self.sides)), reach=reach)
 
     def _weights(self, axis: int, order: int) -> tuple[np.ndarray, Sequence[Any]]:
         """Offsets and the weight of each for a mean spacing of 1: a number, or on stretched points one per point."""
@@ -106,19 +109,21 @@ class StencilField(AbstractField):
                 'values".'
             )
         values = flux_divergence(self, diffusivity, mean)
-        return StencilField(self.reading, values, tuple(map(differentiated, self.sides)))
+        reach = max(self.reach, diffusivity.reach) + self.reading.order
+        return StencilField(self.reading, values, tuple(map(differentiated, self.sides)), reach=reach)
 
     def _transport_derivative(self, axis: int) -> "StencilField":
         if self.reading.advection == "central":
             return self.derivative(axis)
         values, damping = upwind_derivative(self, axis)
-        return StencilField(self.reading, values, tuple(map(differentiated, self.sides)), damping)
+        reach = self.reach + (self.reading.order // 2 if axis == 0 else 0)
+        return StencilField(self.reading, values, tuple(map(differentiated, self.sides)), damping, reach=reach)
 
     def map(self, function: Callable[[Any], Any]) -> "StencilField":
         # Coefficients inside `function` may be of another precision; the state's decides.
         values = jnp.asarray(function(self.values), self.values.dtype)
         sides = (joined(self.sides, lambda sides: None if sides is None else Unknown()),) * values.shape[0]
-        return StencilField(self.reading, values, sides)
+        return StencilField(self.reading, values, sides, reach=self.reach)
 
     @property
     def coordinates(self) -> "StencilField":
@@ -174,7 +179,8 @@ class StencilField(AbstractField):
             walls = zip(self.values, pairs, strict=True)
             slopes = [self._outward_slope(axis, end, pair[end], component[None]) for component, pair in walls]
             values = add_slope(values, jnp.concatenate(slopes) * spacing, axis + 1, end, accuracy)
-        return StencilField(self.reading, values / spacing**order, tuple(map(differentiated, self.sides)))
+        met = tuple(map(differentiated, self.sides))
+        return StencilField(self.reading, values / spacing**order, met, reach=self.reach)
 
     def _outward_slope(self, axis: int, end: int, wall: Met, values: Array) -> Array:
         """The outward derivative at the nodes of a wall: as stated, or that of the values where none is."""
@@ -198,29 +204,33 @@ class StencilField(AbstractField):
 
         sides = tuple(tuple(map(scaled, sides)) for sides in self.sides)
         damping = None if self.damping is None else self.damping * jnp.abs(factor)
-        return StencilField(self.reading, self.values * factor, sides, damping)
+        return StencilField(self.reading, self.values * factor, sides, damping, reach=self.reach)
 
     def _plus(self, other: "StencilField") -> "StencilField":
         damping = summed_damping(self, other)
-        return StencilField(self.reading, self.values + other.values, self._paired(other, summed), damping)
+        paired, reach = self._paired(other, summed), max(self.reach, other.reach)
+        return StencilField(self.reading, self.values + other.values, paired, damping, reach=reach)
 
     def _times(self, other: "StencilField") -> "StencilField":
         damping = multiplied_damping(self, other)
-        return StencilField(self.reading, self.values * other.values, self._paired(other, multiplied), damping)
+        paired, reach = self._paired(other, multiplied), max(self.reach, other.reach)
+        return StencilField(self.reading, self.values * other.values, paired, damping, reach=reach)
 
     def _over(self, other: "StencilField") -> "StencilField":
         damping = None if self.damping is None else self.damping / jnp.abs(other.values)
-        return StencilField(self.reading, self.values / other.values, self._paired(other, multiplied), damping)
+        paired, reach = self._paired(other, multiplied), max(self.reach, other.reach)
+        return StencilField(self.reading, self.values / other.values, paired, damping, reach=reach)
 
     def _component(self, index: int) -> "StencilField":
         part = slice(index, index + 1)
         damping = None if self.damping is None else self.damping[part]
-        return StencilField(self.reading, self.values[part], self.sides[part], damping)
+        return StencilField(self.reading, self.values[part], self.sides[part], damping, reach=self.reach)
 
     def _stacked(self, others: Sequence["StencilField"]) -> "StencilField":
         values = jnp.concatenate([self.values, *(other.values for other in others)])
         sides = (*self.sides, *itertools.chain(*(other.sides for other in others)))
-        return StencilField(self.reading, values, sides, stacked_damping((self, *others)))
+        reach = max(field.reach for field in (self, *others))
+        return StencilField(self.reading, values, sides, stacked_damping((self, *others)), reach=reach)
 
     def _given(self, values: Any) -> "StencilField":
         """A field that is known, and not made from the state."""

@@ -100,7 +100,7 @@ def check_memory(equation: Equation, space: Space, solver: diffrax.AbstractSolve
 
 
 def solve_bytes(equation: Equation, space: Space, solver: diffrax.AbstractSolver, num_frames: int) -> tuple[int, int]:
-    """Bytes of the frames of a solve, as stepped and as returned, and of what its steps work on."""
+    """Bytes of the frames of a solve, as stepped and as returned, and of what its steps work on: on one device."""
     grid = space.grid
     u = jax.ShapeDtypeStruct((len(equation.components(grid.ndim)), *grid.shape), grid.dtype)
     scalar = jax.ShapeDtypeStruct((), grid.dtype)
@@ -116,7 +116,9 @@ def solve_bytes(equation: Equation, space: Space, solver: diffrax.AbstractSolver
         tableau: Any = getattr(solver, "tableau", None)
         stages = len(tableau.b_sol) if isinstance(solver, diffrax.AbstractERK) else 1
         held = (stages + 2) * num_bytes(y)
-    return num_frames * (num_bytes(u) + num_bytes(y)), held
+    devices = getattr(space, "devices", None)
+    parts = 1 if devices is None else devices.space
+    return num_frames * (num_bytes(u) + num_bytes(y)) // parts, held // parts
 
 
 def refuse_more_than_free(needed: int, what: str, fix: str) -> None:

@@ -9,6 +9,7 @@ from jaxtyping import Array
 
 from pdejax.equations import ConservationLaw, Equation
 from pdejax.fields import Chebyshev, Eigenmodes, FiniteDifference, NearBases, PointValues, Spectral, bases_of
+from pdejax.fields.blocks import is_whole
 from pdejax.fields.frozen import frozen_linear
 from pdejax.solvers.banded import Banded, Line
 from pdejax.solvers.etdrk import ETDRK4
@@ -71,6 +72,11 @@ def bases_for(solver: diffrax.AbstractSolver, equation: Equation, discretisation
         raise ValueError(
             f"{type(solver).__name__} treats a linear part apart, and finite volumes have none: use an explicit "
             "solver, pdejax.solvers.SSPRK3() for one."
+        )
+    if isinstance(discretisation, FiniteDifference) and not is_whole(discretisation):
+        raise ValueError(
+            f"{type(solver).__name__} solves for all points at once, and over many devices finite differences are "
+            "stepped explicitly: use diffrax.Tsit5(), or Spectral(grid, devices=...)."
         )
     if solver.needs_functions:
         return bases_of(discretisation, equation)
@@ -167,6 +173,12 @@ def default_solver(equation: Equation, discretisation: Discretisation) -> tuple[
     """The solver that suits an equation on a discretisation, and why."""
     name, grid = type(equation).__name__, discretisation.grid
     where = "on stretched points" if all(grid.periodic) else "between these walls"
+    if isinstance(discretisation, FiniteDifference) and not is_whole(discretisation):
+        return diffrax.Tsit5(), (
+            f"{name} over many devices is explicit: Tsit5, fifth order, which needs the neighbours of a point alone. "
+            "Its step is limited by the grid: about h / |velocity| for transport and h^2 / (2 ndim diffusivity) for "
+            "diffusion."
+        )
     if isinstance(discretisation, Chebyshev | FiniteDifference) and not all(grid.periodic + grid.is_uniform):
         limit = (
             "about 18 extent / (ndim N^2 |velocity|) for transport and 18 extent^2 / (ndim N^4 diffusivity) for "

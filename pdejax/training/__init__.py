@@ -1,7 +1,7 @@
 """Fitting models to data."""
 
+from pdejax.devices import Devices as Devices
 from pdejax.training.checkpoints import Checkpoints as Checkpoints
-from pdejax.training.devices import Devices as Devices
 from pdejax.training.fit import fit as fit
 from pdejax.training.fitted import Fitted as Fitted
 from pdejax.training.fitted import TrainingDiverged as TrainingDiverged

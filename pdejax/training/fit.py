@@ -13,11 +13,11 @@ import numpy as np
 import optax
 from jaxtyping import PRNGKeyArray
 
+from pdejax.devices import Devices
 from pdejax.progress import ProgressBar
 from pdejax.training.arguments import check_arguments, check_options, check_stopping
 from pdejax.training.checkpoints import CheckpointFolder, Checkpoints, described_run
 from pdejax.training.dataset import device_data
-from pdejax.training.devices import Devices
 from pdejax.training.fitted import Fitted, TrainingDiverged, divergence
 from pdejax.training.log import TrainingLog, by_member
 from pdejax.training.loggers import Logger

@@ -9,9 +9,9 @@ import numpy as np
 import optax
 from jaxtyping import PRNGKeyArray
 
+from pdejax.devices import Devices
 from pdejax.models.ensemble import member_axes, without_ensemble
 from pdejax.training.dataset import DeviceData, batch_at, sample_batch
-from pdejax.training.devices import Devices
 from pdejax.training.members import EACH, each_member, member_keys, step_keys
 from pdejax.training.objectives import Pairs, Windows
 

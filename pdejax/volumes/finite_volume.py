@@ -9,6 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from pdejax.boundary import AntiPeriodic, Condition, Neumann, Outflow, Reflecting, Robin, Sides
+from pdejax.devices import Devices
+from pdejax.fields import FiniteDifference
+from pdejax.fields.blocks import check_blocks, is_whole, on_blocks
 from pdejax.grid import Grid, check_is_grid
 from pdejax.sides import Walls
 from pdejax.sizes import size
@@ -50,6 +53,9 @@ class FiniteVolume(eqx.Module):
       a medium, whose equilibria primitive variables keep, and `"conserved"` for all others.
     - `positivity`: draws edge values to the averages where densities, depths or pressures would not stay positive.
 
+    - `devices`: cuts the first axis over `devices.space` of them (`pdejax.fields.blocks`). Batches of states over
+      `data` are `jax.vmap(..., spmd_axis_name="data")`.
+
     A face has one value, that of its middle: along one dimension the order is the reconstruction's; in more dimensions
     it is the second, except for linear laws with constant coefficients. Sources and media are taken at centres, and
     diffusive fluxes are central differences: second order. Beside walls with values (`Dirichlet`) and open ones
@@ -63,7 +69,8 @@ class FiniteVolume(eqx.Module):
     A state that is not admissible, with a negative density say, has no tendency: NaN, which ends a solve.
 
     Raises `ValueError` for points that are no cells, walls without a condition or with a mixture, axes that change the
-    sign, unknown `variables`, and characteristic ones of a law with a medium.
+    sign, unknown `variables`, characteristic ones of a law with a medium, and what `devices` cannot cut (data of walls
+    that are arrays, media that a law makes of all cells).
     """
 
     grid: Grid
@@ -72,6 +79,7 @@ class FiniteVolume(eqx.Module):
     walls: Walls
     variables: Variables | None = eqx.field(static=True)
     positivity: bool = eqx.field(static=True)
+    devices: Devices | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -82,6 +90,7 @@ class FiniteVolume(eqx.Module):
         *,
         variables: Any = None,
         positivity: bool = False,
+        devices: Devices | None = None,
     ):
         check_is_grid(grid, "FiniteVolume")
         for axis, points in enumerate(grid.points):
@@ -106,6 +115,8 @@ class FiniteVolume(eqx.Module):
         self.walls = Walls(grid, boundary, reflecting=True)
         self.variables = variables
         self.positivity = bool(positivity)
+        self.devices = devices
+        check_blocks(grid, self.walls, devices)
         for sides in self.walls.by_component.values():
             if any(isinstance(pair, AntiPeriodic) for pair in sides):
                 raise ValueError("FiniteVolume reads no anti-periodic axes: use FiniteDifference or Fourier.")
@@ -138,6 +149,8 @@ class FiniteVolume(eqx.Module):
         """`du/dt` of the averages."""
         names = equation.components(self.grid.ndim)
         self.grid.check_state(u, len(names))
+        if not is_whole(self):
+            return on_blocks(self, lambda block, v: block.tendency(equation, t, v), u, self.reach(equation))
         whole = self.in_medium(equation, u)
         check_members(equation, t, whole, u, self.grid)
         # Negative densities have no speed of sound; what would go on computing with them stops here.
@@ -162,8 +175,10 @@ class FiniteVolume(eqx.Module):
         these. Waves between two cells may be faster than those in either. What higher derivatives do is added, the
         modulus of their largest eigenvalue: at CFL number one it lies within the region of stability of every method of
         third order and more."""
+        if not is_whole(self):
+            return on_blocks(self, lambda block, v: block.courant_rates(equation, t, v), u, 2)
         whole = self.in_medium(equation, u)
-        rates = jnp.full(u.shape[1:], largest_rate(equation, self.grid, self._central_order, u.dtype))
+        rates = jnp.full(u.shape[1:], largest_rate(equation, self.grid.box, self._central_order, u.dtype))
         for axis in range(self.grid.ndim):
             h = self.grid.mean_spacing(axis)
             states = self.padded(equation, t, whole, axis, 1)
@@ -183,6 +198,24 @@ class FiniteVolume(eqx.Module):
     def _central_order(self) -> int:
         """Of the differences for higher derivatives: as wide as the reconstruction."""
         return max(2, 2 * self.reconstruction.reach)
+
+    def reach(self, equation: Any) -> int:
+        """How many cells away along the first axis those are that a rate depends on, at most.
+
+        Raises `ValueError` for a law whose medium depends on all cells.
+        """
+        if not equation.is_local:
+            raise ValueError(
+                f"The medium of {type(equation).__name__} depends on all cells at once: it cannot be cut over devices."
+            )
+        # Along a face slopes reach one cell further, and electric fields at its edges one more.
+        further = 2 * bool(equation.spreads or equation.solenoidal(self.grid.ndim))
+        return max(self.reconstruction.reach + 1 + self.positivity + further, self._central_reach(equation))
+
+    def _central_reach(self, equation: Any) -> int:
+        if not equation.has_higher_derivatives:
+            return 0
+        return FiniteDifference(self.grid, self._central_order).reach_of(equation, equation.higher_derivatives)
 
     def face_fluxes(
         self, equation: Any, t: Any, u: Float[Array, "channel *space"], axis: int
@@ -250,7 +283,7 @@ class FiniteVolume(eqx.Module):
                 f"{type(law).__name__} reads a medium, across which its waves change: "
                 'variables="primitive" reconstructs what stays continuous there.'
             )
-        fineness = 1 / jnp.asarray(self.grid.shape[axis], states.dtype)
+        fineness = 1 / jnp.asarray(self.grid.box.shape[axis], states.dtype)
         values = law.primitive(states) if variables == "primitive" else states
         cells = [
             jax.lax.slice_in_dim(values, start, start + num_faces, axis=axis + 1) for start in range(2 * reach + 2)

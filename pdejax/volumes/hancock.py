@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from pdejax.boundary import Neumann
+from pdejax.fields.blocks import is_whole, on_blocks
 from pdejax.volumes.finite_volume import FiniteVolume
 from pdejax.volumes.ghost_cells import without
 
@@ -32,6 +33,9 @@ def hancock_step(
     """
     if reason := reason_against(volumes, law):
         raise ValueError(f"Hancock() takes one flux per step, and {reason}: use SSPRK2() or SSPRK3().")
+    if not is_whole(volumes):
+        # Edge values of half a step later are those of the neighbours, too.
+        return on_blocks(volumes, lambda block, v: hancock_step(block, law, t, v, h), u, volumes.reach(law) + 1)
     grid = volumes.grid
     whole = volumes.in_medium(law, u)
     count = u.shape[0]

@@ -1,5 +1,6 @@
 """The same fit on one device, on eight simulated ones and in two processes."""
 
+import importlib.util
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import numpy as np
 import optax
 import pytest
 
+from pdejax.models import FNO
 from pdejax.training import Devices, Supervised, fit
 
 SETTING = """
@@ -145,6 +147,30 @@ def test_a_step_holds_only_the_collectives_that_are_planned(results):
     # The sums of the gradient, of which that of the axis `space` is its own, and the kept coefficients of two layers,
     # forwards and backwards.
     assert found["space"] == {"all-reduce": 3 + 4}
+
+
+@pytest.mark.either
+def test_they_sum_and_gather_as_many_bytes_as_are_planned(results):
+    spec = importlib.util.spec_from_file_location("scaling", Path(__file__).parents[2] / "scripts" / "scaling.py")
+    scaling = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(scaling)
+    programs = json.loads((results / "eightprograms.json").read_text())
+
+    def operands(program: str, kind: str) -> list[int]:
+        sizes = {"f32": 4, "c64": 8}
+        found = []
+        for result in re.findall(rf"= (.*?) {kind}(?:-start)?\(", program):
+            arrays = re.findall(r"(f32|c64)\[([\d,]*)\]", result)
+            found.append(sum(sizes[d] * int(np.prod([int(n) for n in shape.split(",") if n])) for d, shape in arrays))
+        return found
+
+    model = FNO(2, 2, 2, 3, 8, num_layers=2, key=jax.random.key(1))
+    weights = 4 * sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(model, eqx.is_array)))
+    assert sum(operands(programs["data"], "all-reduce")) == scaling.gradient_operand(weights)
+    assert sum(operands(programs["weights"], "all-gather")) == weights - 2 * 4  # all but the last bias
+    # Width 8, 3 modes per axis, batches of 8 over two.
+    coefficients = [scaling.kept_modes_operand(8, (3, 3), 8 // 2, 4)] * 4
+    assert operands(programs["space"], "all-reduce")[:4] == coefficients
 
 
 class Gain(eqx.Module):

@@ -1,7 +1,8 @@
-"""One fit on many devices: a batch is cut, space is cut, or the weights are, over one mesh of devices."""
+"""Many devices as one mesh: batches are cut, space is cut, or weights are."""
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -15,18 +16,20 @@ from pdejax.counts import count_of
 
 @dataclasses.dataclass(frozen=True)
 class Devices:
-    """A mesh of devices with the axes `data` and `space`, of all processes (see `jax.distributed.initialize`).
+    """A mesh of devices with the axes `data` and `space`, of all processes (see `pdejax.join_processes`).
 
     - `data`: into how many parts every batch is cut; by default as many as there are devices left.
-    - `space`: into how many parts the first axis of space is cut.
+    - `space`: into how many parts the first axis of space is cut, of batches in a fit and of states in a solver
+      (`Spectral(grid, devices=...)`, and so finite differences and finite volumes).
     - `shard_weights`: keeps one part of every weight array, its average and what the optimiser knows of it on each
       device of the axis `data`, and gathers it where it is used (fully sharded data parallelism). An array none of
       whose axes `data` divides stays whole.
 
-    What a step communicates. Data alone: the gradient and the loss are summed, one all-reduce each or fewer. Sharded
-    weights: they are gathered besides (all-gather). Space: partial sums of the kept Fourier coefficients of a spectral
-    convolution (all-reduce). The data set is held whole by every device, and every device draws the same numbers, so
-    the batches are those of a fit on one device, and results agree to rounding.
+    What a step of a fit communicates (docs/scaling.md has the volumes, and those of solvers). Data alone: the gradient
+    and the loss are summed, one all-reduce each or fewer. Sharded weights: they are gathered besides (all-gather).
+    Space: partial sums of the kept Fourier coefficients of a spectral convolution (all-reduce). The data set is held
+    whole by every device, and every device draws the same numbers, so the batches are those of a fit on one device, and
+    results agree to rounding.
 
     Raises `ValueError` for more devices than there are, and for numbers below one.
     """
@@ -61,11 +64,47 @@ class Devices:
                 f"batch_size is {batch_size}, which {self.data} devices along `data` do not divide: use {fix}, or "
                 "other Devices."
             )
-        if points is not None and points % self.space:
+        if points is not None:
+            self.check_points(points)
+
+    def check_points(self, points: int) -> None:
+        """Raises `ValueError` for a first axis of space that cannot be cut into equal parts."""
+        if points % self.space:
+            below, above = points // self.space * self.space, (points // self.space + 1) * self.space
+            fix = f"{below} or {above}" if below else str(above)
             raise ValueError(
                 f"The first axis of space has {points} points, which {self.space} devices along `space` do not "
-                "divide: use another grid, or other Devices."
+                f"divide: use {fix} points, or other Devices."
             )
+
+    def placed(self, states: Any, *, batched: bool = False) -> jax.Array:
+        """A state `(channel, *space)` with the first axis of space cut over `space`; `batched`: states `(sample,
+        channel, *space)`, their first axis cut over `data` besides.
+
+        Every process gives the same array, whole. What no process can hold is made in parts, by
+        `jax.jit(function, out_shardings=devices.sharding)`. Raises `ValueError` for sizes that cannot be cut.
+        """
+        shape = np.shape(states)
+        leading = 1 + batched
+        if len(shape) <= leading:
+            expected = "(sample, channel, *space)" if batched else "(channel, *space)"
+            raise ValueError(f"Devices place states of shape {expected}, got {shape}.")
+        if batched:
+            self.check(shape[0], None)
+        self.check_points(shape[leading])
+        spec = PartitionSpec("data", None, "space") if batched else PartitionSpec(None, "space")
+        return jax.device_put(states, NamedSharding(self.mesh, spec))
+
+    @property
+    def sharding(self) -> NamedSharding:
+        """How a state `(channel, *space)` lies that is cut over `space`."""
+        return NamedSharding(self.mesh, PartitionSpec(None, "space"))
+
+    def alone(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function` of arrays, computed by every device for itself: of whole states, and with `jax.vmap(...,
+        spmd_axis_name="data")` of its own samples. (Fourier transforms of what is cut the compiler would gather.)"""
+        whole = PartitionSpec()
+        return jax.shard_map(function, mesh=self.mesh, in_specs=whole, out_specs=whole, check_vma=False)
 
     def whole(self, tree: Any) -> Any:
         """`tree` with every array on every device."""
