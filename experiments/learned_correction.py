@@ -269,7 +269,7 @@ def figure(report: Report, seeds: tuple[int, ...], equal_cost_rival: str | None)
     }
     solvers = {BARE: report.results[BARE].mean("correlation")}
     if equal_cost_rival is not None:
-        solvers[f"{equal_cost_rival} (best that costs no more)"] = report.results[equal_cost_rival].mean("correlation")
+        solvers["solver of that cost"] = report.results[equal_cost_rival].mean("correlation")
     return plotting.plot_metric(report.lead_times, curves, solvers, name="correlation with the truth", threshold=0.8)
 
 
