@@ -63,7 +63,8 @@ folder = sys.argv[1] + ".checkpoints"
 for steps, devices in ((8, pj.Devices(8, shard_weights=True)), (16, pj.Devices(4)), (24, None)):
     restored = run(devices, steps, checkpoints=pj.Checkpoints(folder, every=8), valid_every=3)
 np.savez(sys.argv[1] + "restored.npz", *weights(restored), loss=restored.log["loss"], valid=restored.log["valid_loss"])
-cases = {"data": pj.Devices(), "weights": pj.Devices(8, shard_weights=True), "space": pj.Devices(2, 4)}
+cases = {"two": pj.Devices(2), "data": pj.Devices()}
+cases |= {"weights": pj.Devices(8, shard_weights=True), "space": pj.Devices(2, 4)}
 programs = {}
 for name, devices in cases.items():
     fitted = run(devices)
@@ -127,7 +128,9 @@ def same_to_rounding(found_in: Path, expected_in: Path) -> None:
 
 
 @pytest.mark.either
-@pytest.mark.parametrize("case", ["eightdata", "eightweights", "eightspace", "eightrestored", "process0", "process1"])
+@pytest.mark.parametrize(
+    "case", ["eighttwo", "eightdata", "eightweights", "eightspace", "eightrestored", "process0", "process1"]
+)
 def test_any_number_of_devices_gives_the_same_weights_and_losses(results, case):
     same_to_rounding(results / f"{case}.npz", results / "one.npz")
 
