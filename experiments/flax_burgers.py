@@ -67,6 +67,7 @@ KINDS = {
     "linen, its own law": EQUINOX,
     "nnx, its own law": EQUINOX,
 }
+LAW_OF_FLAX = jax.nn.initializers.lecun_normal()
 LAW_OF_EQUINOX = jax.nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
@@ -153,7 +154,7 @@ class EquinoxMixer(eqx.Module):
 
 def network(kind: str, preset: Preset, seed: int) -> Any:
     """Of `KINDS`; the Equinox version may have the first weights of another one."""
-    law = LAW_OF_EQUINOX if kind.endswith("law of equinox") else linen.initializers.lecun_normal()
+    law = LAW_OF_EQUINOX if kind.endswith("law of equinox") else LAW_OF_FLAX
     sizes = (preset.width, preset.blocks)
     if kind.startswith("linen"):
         return LinenModel.init(LinenMixer(*sizes, law), jnp.zeros((1, POINTS)), key=jax.random.key(seed))
