@@ -1,6 +1,7 @@
 """The log of a fit in Weights & Biases."""
 
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ class Wandb:
     """
 
     def __init__(self, run: Any, prefix: str = ""):
-        if not callable(getattr(run, "log", None)) or isinstance(run, type(np)):
+        if not callable(getattr(run, "log", None)) or isinstance(run, ModuleType):
             raise ValueError(
                 f"Wandb needs a run with log(values, step=), got a {type(run).__name__}: pass wandb.init(...)."
             )
