@@ -12,6 +12,7 @@ from pdejax.counts import count_of
 from pdejax.training.losses.loss import Loss, check_loss
 from pdejax.training.objectives.errors import MEAN_SQUARE, error
 from pdejax.training.objectives.objective import AbstractObjective, Logs, Windows
+from pdejax.training.objectives.unrolled import STEPS_IN_A_ROW
 
 
 class DivertedChain(AbstractObjective):
@@ -57,7 +58,7 @@ class DivertedChain(AbstractObjective):
                 own_loss = error(self.loss, predicted, target.astype(predicted.dtype), batch.domain, model)
                 return predicted.astype(state.dtype), own_loss
 
-            _, errors = jax.lax.scan(step, u[0], jnp.arange(self.num_steps))
+            _, errors = jax.lax.scan(step, u[0], jnp.arange(self.num_steps), unroll=min(self.num_steps, STEPS_IN_A_ROW))
             return errors
 
         keys = jax.random.split(key, batch.u.shape[0])

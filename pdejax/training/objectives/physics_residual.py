@@ -19,6 +19,7 @@ from pdejax.solvers.terms import Discretisation, check_problem
 from pdejax.training.losses.loss import Loss, check_loss
 from pdejax.training.objectives.errors import MEAN_SQUARE, error_in
 from pdejax.training.objectives.objective import AbstractObjective, Logs, Windows
+from pdejax.training.objectives.unrolled import STEPS_IN_A_ROW
 
 
 class PhysicsResidual(AbstractObjective):
@@ -152,7 +153,7 @@ class PhysicsResidual(AbstractObjective):
                 following = model(state, parameters, domain=batch.domain, key=jax.random.fold_in(key, n))
                 return following.astype(state.dtype), following
 
-            _, states = jax.lax.scan(step, u[0], jnp.arange(self.num_steps))
+            _, states = jax.lax.scan(step, u[0], jnp.arange(self.num_steps), unroll=min(self.num_steps, STEPS_IN_A_ROW))
             states = jnp.concatenate([u[0][-count:][None], states.reshape(-1, count, *states.shape[2:])])
             reached, expected = self._steps(states, time, parameters.get("output_interval", interval), parameters)
             return jax.vmap(lambda v, w: error_in(self.loss, v, w, batch.domain, scale))(reached, expected)

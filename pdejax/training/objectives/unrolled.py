@@ -14,6 +14,10 @@ from pdejax.training.losses.loss import Loss, check_loss
 from pdejax.training.objectives.errors import MEAN_SQUARE, error, residuals
 from pdejax.training.objectives.objective import AbstractObjective, Logs, Windows
 
+# A loop that is differentiated copies what its backward pass needs in and out of stacks, step by step: a gradient of
+# four steps of an FNO takes 56 ms with it and 39 ms written out, one step 8 ms. Longer programs compile for longer.
+STEPS_IN_A_ROW = 8
+
 
 class Unrolled(AbstractObjective):
     r"""The model is fed its own output `num_steps` times, from a true frame, and compared with the truth every time:
@@ -103,7 +107,8 @@ class Unrolled(AbstractObjective):
                 return predicted.astype(state.dtype), measure(self.loss, predicted, following, batch.domain, model)
 
             step = jax.checkpoint(step) if self.remat else step
-            _, errors = jax.lax.scan(step, u[0], (jnp.arange(self.num_steps), u[:-1], u[1:]))
+            inputs = (jnp.arange(self.num_steps), u[:-1], u[1:])
+            _, errors = jax.lax.scan(step, u[0], inputs, unroll=min(self.num_steps, STEPS_IN_A_ROW))
             return errors
 
         keys = jax.random.split(key, batch.u.shape[0])
