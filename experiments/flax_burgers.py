@@ -26,7 +26,6 @@ Writes RESULTS/flax_burgers.json and .md.
 """
 
 import dataclasses
-import json
 import sys
 import time
 from pathlib import Path
@@ -38,13 +37,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from _experiment import Experiment, Outcome
 from flax import linen, nnx
 
 import pdejax as pj
 from pdejax.cli import run_script
-from pdejax.cli.command import Command, existing_file, refuse_existing, require
+from pdejax.cli.command import existing_file, require
 from pdejax.evaluate.circumstances import circumstances
-from pdejax.evaluate.writing import plain, write_text
 from pdejax.interop.linen import LinenModel
 from pdejax.interop.nnx import NnxModel
 from pdejax.models import Ensemble, NeuralStepper, members
@@ -194,35 +193,24 @@ def of_nnx(model: NnxModel) -> list[tuple[Any, Any]]:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FlaxOnBurgers(Command):
+class FlaxOnBurgers(Experiment):
     """Train one network as written in flax.linen, flax.nnx and Equinox, and compare its errors."""
+
+    name = NAME
 
     data: Path | None = None
     """The file of the Burgers set; the tiny preset makes data of its own."""
-    out: Path = Path(f"out/experiments/{NAME}")
-    """Folder for the results, unless --results names another."""
-    results: Path | None = None
-    """Folder for the results: a JSON file and a page in Markdown; default OUT."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds of the first weights and of the batches."""
     preset: Literal["cpu", "tiny"] = "cpu"
     """How large all of it is."""
-    overwrite: bool = False
-    """Replace the results of an earlier run."""
 
-    def run(self) -> None:
-        results = self.out if self.results is None else self.results
-        refuse_existing([results / f"{NAME}.json"], self.overwrite)
-        distinct = len(self.seeds) > 0 and len(set(self.seeds)) == len(self.seeds)
-        require(distinct, "--seeds", self.seeds, "at least one number, each once")
+    def outcome(self) -> Outcome:
         require(self.data is not None or self.preset == "tiny", "--data", "", "the file of the set, burgers_16.hdf5")
         preset = PRESETS[self.preset]
-        with jax.enable_x64(False):
-            train, test = made_here() if self.data is None else read(existing_file(self.data, "--data"))
-            # The same network from the same weights is trained once, and stands in two rows.
-            trained: dict[str, dict[str, Any]] = {
-                kind: compared(kind, train, test, preset, self.seeds) for kind in KINDS if "same" not in kind
-            }
+        train, test = made_here() if self.data is None else read(existing_file(self.data, "--data"))
+        # The same network from the same weights is trained once, and stands in two rows.
+        trained: dict[str, dict[str, Any]] = {
+            kind: compared(kind, train, test, preset, self.seeds) for kind in KINDS if "same" not in kind
+        }
         rows: list[dict[str, Any]] = []
         for kind, beside in KINDS.items():
             row: dict[str, Any] = trained[kind.replace("same weights", "its own law")] | {"kind": kind}
@@ -232,10 +220,7 @@ class FlaxOnBurgers(Command):
                 row |= {"beside": beside, "over": over, "margin": margin, "within": abs(over) <= margin}
             rows.append(row)
         found = {"rows": rows, "circumstances": circumstances(), "settings": dataclasses.asdict(preset)}
-        write_text(results / f"{NAME}.json", json.dumps(plain(found), indent=1, allow_nan=False) + "\n")
-        text = in_markdown(found, self.seeds)
-        write_text(results / f"{NAME}.md", text)
-        print(text)
+        return Outcome(found, in_markdown(found, self.seeds))
 
 
 def read(path: Path) -> tuple[pj.Trajectories, pj.Trajectories]:

@@ -22,25 +22,22 @@ Writes RESULTS/fno_kolmogorov.json, .md and .png, and to OUT the models, the rep
 """
 
 import dataclasses
-import json
 import statistics
 import sys
 import time
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
+from _experiment import Experiment, Outcome, seeds_of
 
-from pdejax import plotting
 from pdejax.cli import equation as equation_named
 from pdejax.cli import run_script
-from pdejax.cli.command import Command, existing_file, refuse_existing, require
+from pdejax.cli.command import existing_file, require
 from pdejax.cli.evaluate import WORDS, check_lead_time
 from pdejax.cli.train import Training, read, train_fno
 from pdejax.cli.wording import said_as
 from pdejax.data import Trajectories
 from pdejax.evaluate import Report, RivalFamily, evaluate
-from pdejax.evaluate.writing import plain, write_text
 from pdejax.progress import is_watched
 
 NAME = "fno_kolmogorov"
@@ -69,73 +66,54 @@ PRESETS = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FNOOnKolmogorovFlow(Command):
+class FNOOnKolmogorovFlow(Experiment):
     """Train an FNO on Kolmogorov flow with several seeds, and test three hypotheses on held-out trajectories."""
+
+    name = NAME
 
     data: Path
     """File of trajectories to train on."""
     valid: Path
     """File of held-out trajectories, which the models are scored on."""
-    out: Path = Path("out/experiments/fno_kolmogorov")
-    """Folder for the models and the report."""
-    results: Path | None = None
-    """Folder for the results: a JSON file, a page in Markdown and a figure; default OUT."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds of the first weights and of the order of the data: one model for each."""
     truth_points: tuple[int, ...] | None = None
     """Points per axis that the data were solved on, where the file does not say."""
     preset: Literal["standard", "tiny"] = "standard"
     """The experiment, or seconds of something like it."""
-    overwrite: bool = False
-    """Replace the results of an earlier run."""
 
-    def run(self) -> None:
-        results = self.out if self.results is None else self.results
-        refuse_existing([results / f"{NAME}.json"], self.overwrite)
-        distinct = len(self.seeds) > 0 and len(set(self.seeds)) == len(self.seeds)
-        require(distinct, "--seeds", self.seeds, "at least one number, each once")
+    def outcome(self) -> Outcome:
         preset = PRESETS[self.preset]
-        # Single precision throughout: models and solvers are timed in the same.
-        with jax.enable_x64(False):
-            train, valid = read(existing_file(self.data, "--data")), read(existing_file(self.valid, "--valid"))
-            require(
-                not self.valid.samefile(self.data), "--valid", self.valid, "another file than --data: held-out ones"
+        train, valid = read(existing_file(self.data, "--data")), read(existing_file(self.valid, "--valid"))
+        require(not self.valid.samefile(self.data), "--valid", self.valid, "another file than --data: held-out ones")
+        check_lead_time(AT, float(valid.times[1] - valid.times[0]), valid.num_frames - 1)
+        # A file of another project need not name its equation in our words; which one it is, the experiment says.
+        names_it = valid.provenance.get("equation") == "KolmogorovFlow"
+        given = {} if names_it else {"wavenumber": 4.0}
+        equation = equation_named.of_data(valid, "KolmogorovFlow", given)
+        models: dict[str, Any] = {}
+        training_seconds: dict[str, float] = {}
+        for seed in self.seeds:
+            name = f"FNO seed {seed}"
+            started = time.perf_counter()
+            settings = dataclasses.replace(preset.training, seed=seed)
+            models[name] = train_fno(train, valid, settings, self.folder / f"seed_{seed}").model
+            training_seconds[name] = time.perf_counter() - started
+        with said_as(WORDS):
+            report = evaluate(
+                models,
+                valid,
+                equation,
+                at=AT,
+                family=preset.family,
+                truth_shape=self.truth_points,
+                timing_seconds=preset.timing_seconds,
+                progress=is_watched(),
             )
-            check_lead_time(AT, float(valid.times[1] - valid.times[0]), valid.num_frames - 1)
-            # A file of another project need not name its equation in our words; which one it is, the experiment says.
-            names_it = valid.provenance.get("equation") == "KolmogorovFlow"
-            given = {} if names_it else {"wavenumber": 4.0}
-            equation = equation_named.of_data(valid, "KolmogorovFlow", given)
-            models: dict[str, Any] = {}
-            training_seconds: dict[str, float] = {}
-            for seed in self.seeds:
-                name = f"FNO seed {seed}"
-                started = time.perf_counter()
-                settings = dataclasses.replace(preset.training, seed=seed)
-                models[name] = train_fno(train, valid, settings, self.out / f"seed_{seed}").model
-                training_seconds[name] = time.perf_counter() - started
-            with said_as(WORDS):
-                report = evaluate(
-                    models,
-                    valid,
-                    equation,
-                    at=AT,
-                    family=preset.family,
-                    truth_shape=self.truth_points,
-                    timing_seconds=preset.timing_seconds,
-                    progress=is_watched(),
-                )
         assert isinstance(report, Report)  # trajectories give no PairReport
         found = rows_and_verdicts(report, training_seconds)
         found["settings"] = dataclasses.asdict(preset.training) | {"seed": list(self.seeds), "preset": self.preset}
         found["data"] = {"train": described(self.data, train), "valid": described(self.valid, valid)}
-        report.save(self.out)
-        plotting.save(report.plots()["correlation_against_time"], results / f"{NAME}.png")
-        write_text(results / f"{NAME}.json", json.dumps(plain(found), indent=1, allow_nan=False) + "\n")
-        text = in_markdown(found)
-        write_text(results / f"{NAME}.md", text)
-        print(text)
-        print(f"the results are {results / NAME}.json, .md and .png; the report is {self.out / 'report.html'}")
+        drawn = report.plots()["correlation_against_time"]
+        return Outcome(found, in_markdown(found), drawn, report)
 
 
 def rows_and_verdicts(report: Report, training_seconds: dict[str, float]) -> dict[str, Any]:
@@ -165,7 +143,7 @@ def rows_and_verdicts(report: Report, training_seconds: dict[str, float]) -> dic
         "lead_time": report.lead_time,
         "persistence_error": still,
         "held": {
-            key: f"{sum(bool(row.get(key)) for row in rows)} of {len(rows)}"
+            key: seeds_of([bool(row.get(key)) for row in rows])
             for key in ("follows", "beats_persistence", "solver_is_cheaper")
         },
         "circumstances": report.circumstances,

@@ -26,22 +26,19 @@ Writes RESULTS/ks_unrolled.json, .md and .png, and to OUT the report and what it
 """
 
 import dataclasses
-import json
 import sys
 import time
-from pathlib import Path
 from typing import Any, Literal
 
 import jax
 import numpy as np
 import optax
+from _experiment import Experiment, Outcome, seeds_of
 
 import pdejax as pj
 from pdejax import plotting
 from pdejax.cli import run_script
-from pdejax.cli.command import Command, refuse_existing, require
 from pdejax.evaluate import Report, RivalFamily, Variant, evaluate
-from pdejax.evaluate.writing import plain, write_text
 from pdejax.models import FNO, Ensemble, members
 from pdejax.progress import is_watched
 from pdejax.training import Curriculum, OneStep, Pushforward, Unrolled, fit
@@ -52,6 +49,7 @@ PERIOD, POINTS, INTERVAL = 64.0, 256, 1.0
 FAMILY = RivalFamily(
     fractions=(1.0, 0.5, 0.375, 0.25), variants=(Variant(), Variant(order=4, dealiasing=None), Variant(2, "auto", 4.0))
 )
+TINY_FAMILY = RivalFamily(fractions=(0.5,), variants=(Variant(),))
 ARMS = ("one step", "unrolled", "pushforward", "one step, longer")
 
 
@@ -82,55 +80,38 @@ PRESETS = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class KuramotoSivashinskyUnrolled(Command):
+class KuramotoSivashinskyUnrolled(Experiment):
     """Train the same FNO with one-step, unrolled and pushforward objectives, and test three hypotheses."""
 
-    out: Path = Path(f"out/experiments/{NAME}")
-    """Folder for the report."""
-    results: Path | None = None
-    """Folder for the results: a JSON file, a page in Markdown and a figure; default OUT."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds of the first weights and of the batches: one model of every arm for each."""
+    name = NAME
+
     preset: Literal["cpu", "gpu", "tiny"] = "cpu"
     """How large all of it is."""
-    overwrite: bool = False
-    """Replace the results of an earlier run."""
 
-    def run(self) -> None:
-        results = self.out if self.results is None else self.results
-        refuse_existing([results / f"{NAME}.json"], self.overwrite)
-        distinct = len(self.seeds) > 0 and len(set(self.seeds)) == len(self.seeds)
-        require(distinct, "--seeds", self.seeds, "at least one number, each once")
+    def outcome(self) -> Outcome:
         preset = PRESETS[self.preset]
         equation = pj.equations.KuramotoSivashinsky()
         train, held_out = data_of(equation, preset)
         models: dict[str, Any] = {}
         trainings: dict[str, Any] = {}
-        with jax.enable_x64(False):
-            for arm in ARMS:
-                trained, trainings[arm] = trained_with(arm, train, preset, self.seeds)
-                models |= {f"{arm}, seed {seed}": model for seed, model in zip(self.seeds, trained, strict=True)}
-            report = evaluate(
-                models,
-                held_out,
-                equation,
-                at=preset.at,
-                family=FAMILY,
-                timing_seconds=preset.timing_seconds,
-                progress=is_watched(),
-            )
+        for arm in ARMS:
+            trained, trainings[arm] = trained_with(arm, train, preset, self.seeds)
+            models |= {f"{arm}, seed {seed}": model for seed, model in zip(self.seeds, trained, strict=True)}
+        report = evaluate(
+            models,
+            held_out,
+            equation,
+            at=preset.at,
+            family=TINY_FAMILY if self.preset == "tiny" else FAMILY,
+            timing_seconds=preset.timing_seconds,
+            progress=is_watched(),
+        )
         assert isinstance(report, Report)  # trajectories give no PairReport
         found = rows_and_verdicts(report, self.seeds)
         found["trainings"] = trainings
         found["settings"] = dataclasses.asdict(preset) | {"seeds": list(self.seeds), "preset": self.preset}
         found["solver_error_one_interval"] = train.provenance["solver_error_one_interval"]
-        report.save(self.out)
-        plotting.save(figure(report, self.seeds), results / f"{NAME}.png")
-        write_text(results / f"{NAME}.json", json.dumps(plain(found), indent=1, allow_nan=False) + "\n")
-        text = in_markdown(found)
-        write_text(results / f"{NAME}.md", text)
-        print(text)
-        print(f"the results are {results / NAME}.json, .md and .png; the report is {self.out / 'report.html'}")
+        return Outcome(found, in_markdown(found), figure(report, self.seeds), report)
 
 
 def data_of(equation: Any, preset: Preset) -> tuple[pj.Trajectories, pj.Trajectories]:
@@ -224,7 +205,7 @@ def rows_and_verdicts(report: Report, seeds: tuple[int, ...]) -> dict[str, Any]:
     return {
         "rows": rows,
         "lead_time": report.lead_time,
-        "held": {name: f"{sum(each)} of {len(seeds)}" for name, each in held.items()},
+        "held": {name: seeds_of(each) for name, each in held.items()},
         "circumstances": report.circumstances,
     }
 

@@ -22,24 +22,21 @@ Writes RESULTS/learned_correction.json, .md and .png, and to OUT the report and 
 """
 
 import dataclasses
-import json
 import math
 import sys
 import time
-from pathlib import Path
 from typing import Any, Literal
 
 import equinox as eqx
 import jax
 import numpy as np
 import optax
+from _experiment import Experiment, Outcome, seeds_of
 
 import pdejax as pj
 from pdejax import plotting
 from pdejax.cli import run_script
-from pdejax.cli.command import Command, refuse_existing, require
 from pdejax.evaluate import Report, RivalFamily, Variant, evaluate
-from pdejax.evaluate.writing import plain, write_text
 from pdejax.models import FNO, Corrected, Ensemble, members
 from pdejax.progress import is_watched
 from pdejax.training import Curriculum, OneStep, Unrolled, fit
@@ -82,6 +79,7 @@ FAMILY = RivalFamily(
     fractions=(1.0, 0.75, 0.625, 0.5, 0.375),
     variants=(Variant(), Variant(order=4, dealiasing=0.9), Variant(order=4, dealiasing=None)),
 )
+TINY_FAMILY = RivalFamily(fractions=(0.5,), variants=(Variant(),))
 
 
 class OnStoredPoints(eqx.Module):
@@ -106,58 +104,42 @@ class Solver(eqx.Module):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LearnedCorrection(Command):
+class LearnedCorrection(Experiment):
     """Train corrections of a coarse solver, and test three hypotheses against classical solvers."""
 
-    out: Path = Path(f"out/experiments/{NAME}")
-    """Folder for the report."""
-    results: Path | None = None
-    """Folder for the results: a JSON file, a page in Markdown and a figure; default OUT."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds of the first weights and of the batches."""
+    name = NAME
+
     preset: Literal["cpu", "gpu", "tiny"] = "cpu"
     """How large all of it is."""
-    overwrite: bool = False
-    """Replace the results of an earlier run."""
 
-    def run(self) -> None:
-        results = self.out if self.results is None else self.results
-        refuse_existing([results / f"{NAME}.json"], self.overwrite)
-        distinct = len(self.seeds) > 0 and len(set(self.seeds)) == len(self.seeds)
-        require(distinct, "--seeds", self.seeds, "at least one number, each once")
+    def outcome(self) -> Outcome:
         preset = PRESETS[self.preset]
         # Networks, solvers and truth in single precision: its rounding is far below the error of any of them.
-        with jax.enable_x64(False):
-            equation = pj.equations.KolmogorovFlow(viscosity=0.01)
-            grid = pj.Grid((preset.points,) * 2, 2 * math.pi, dtype="float32")
-            train, held_out = data_of(equation, grid, preset)
-            coarse = pj.TimeStepper(equation, pj.Spectral(grid), preset.interval, preset.substeps)
-            models: dict[str, Any] = {BARE: Solver(coarse)}
-            seconds: dict[str, float] = {}
-            for kind in (HYBRID, ALONE):
-                trained, seconds[kind] = trained_as(kind, coarse, train, preset, self.seeds)
-                models |= {f"{kind}, seed {seed}": model for seed, model in zip(self.seeds, trained, strict=True)}
-            report = evaluate(
-                {name: OnStoredPoints(model, grid, held_out.grid) for name, model in models.items()},
-                held_out,
-                equation,
-                at=preset.at,
-                family=FAMILY,
-                timing_seconds=preset.timing_seconds,
-                progress=is_watched(),
-            )
+        equation = pj.equations.KolmogorovFlow(viscosity=0.01)
+        grid = pj.Grid((preset.points,) * 2, 2 * math.pi, dtype="float32")
+        train, held_out = data_of(equation, grid, preset)
+        coarse = pj.TimeStepper(equation, pj.Spectral(grid), preset.interval, preset.substeps)
+        models: dict[str, Any] = {BARE: Solver(coarse)}
+        seconds: dict[str, float] = {}
+        for kind in (HYBRID, ALONE):
+            trained, seconds[kind] = trained_as(kind, coarse, train, preset, self.seeds)
+            models |= {f"{kind}, seed {seed}": model for seed, model in zip(self.seeds, trained, strict=True)}
+        report = evaluate(
+            {name: OnStoredPoints(model, grid, held_out.grid) for name, model in models.items()},
+            held_out,
+            equation,
+            at=preset.at,
+            family=TINY_FAMILY if self.preset == "tiny" else FAMILY,
+            timing_seconds=preset.timing_seconds,
+            progress=is_watched(),
+        )
         assert isinstance(report, Report)  # trajectories give no PairReport
         found = rows_and_verdicts(report, self.seeds)
         found |= {"training_seconds_of_all_seeds": seconds}
         found["settings"] = dataclasses.asdict(preset) | {"seeds": list(self.seeds), "preset": self.preset}
         found["solver_error_one_interval"] = held_out.provenance["solver_error_one_interval"]
-        report.save(self.out)
-        plotting.save(figure(report, self.seeds, found["equal_cost_rival"]), results / f"{NAME}.png")
-        write_text(results / f"{NAME}.json", json.dumps(plain(found), indent=1, allow_nan=False) + "\n")
-        text = in_markdown(found)
-        write_text(results / f"{NAME}.md", text)
-        print(text)
-        print(f"the results are {results / NAME}.json, .md and .png; the report is {self.out / 'report.html'}")
+        drawn = figure(report, self.seeds, found["equal_cost_rival"])
+        return Outcome(found, in_markdown(found), drawn, report)
 
 
 def data_of(equation: Any, grid: pj.Grid, preset: Preset) -> tuple[pj.Trajectories, pj.Trajectories]:
@@ -256,7 +238,7 @@ def rows_and_verdicts(report: Report, seeds: tuple[int, ...]) -> dict[str, Any]:
         "equal_cost_rival": None if chosen is None else chosen["name"],
         "comparisons": comparisons,
         "lead_time": report.lead_time,
-        "held": {name: f"{sum(each)} of {len(seeds)}" for name, each in held.items()},
+        "held": {name: seeds_of(each) for name, each in held.items()},
         "circumstances": report.circumstances,
     }
 

@@ -14,7 +14,6 @@ import sys
 import time
 import weakref
 from pathlib import Path
-from typing import Any
 
 import h5py
 import jax
@@ -600,41 +599,6 @@ def test_data_set_recipe(tmp_path, monkeypatch):
     data = pj.read_well(tmp_path / "data" / "train" / "kolmogorov_flow.hdf5")
     assert (len(data), data.grid.shape) == (2, (24, 24))
     assert data.provenance["solver_error_one_interval"] < 0.1
-
-
-def test_experiment_says_for_how_many_seeds_each_hypothesis_held(generated, tmp_path, monkeypatch, capsys):
-    def run(options: str) -> Any:
-        script = str(REPOSITORY / "experiments" / "fno_kolmogorov.py")
-        monkeypatch.setattr(sys, "argv", [script, *options.split()])
-        with pytest.raises(SystemExit) as exit:
-            runpy.run_path(script, run_name="__main__")
-        return exit.value.code
-
-    data = generated / "data"
-    train, valid = f"--data {data}/train/flow.hdf5", f"--valid {data}/valid/flow.hdf5"
-    given = f"--preset tiny --out {tmp_path}/out --results {tmp_path}/results"
-    assert run(f"{train} --valid {data}/train/flow.hdf5 {given}") == 2
-    assert "must be another file than --data" in capsys.readouterr().err
-    assert run(f"{train} {valid} {given} --seeds 1 1") == 2
-    assert "--seeds 1 1 must be at least one number, each once" in capsys.readouterr().err
-    assert run(f"{train} {valid} {given} --seeds 0") == 0
-    assert {path.name for path in (tmp_path / "results").iterdir()} == {
-        f"fno_kolmogorov.{ending}" for ending in ("json", "md", "png")
-    }
-    found = json.loads((tmp_path / "results" / "fno_kolmogorov.json").read_text())
-    (row,) = found["rows"]
-    # A network of twenty steps learns nothing: the hypotheses must fail.
-    assert row["share_of_persistence"] == pytest.approx(row["error"] / found["persistence_error"])
-    assert row["share_of_persistence"] > 0.5
-    assert (found["held"]["follows"], found["held"]["beats_persistence"]) == ("0 of 1", "0 of 1")
-    curves = list(csv.DictReader((tmp_path / "out" / "curves.csv").read_text().splitlines()))
-    wanted = ("FNO seed 0", "relative_l2", "1.0")
-    (scored,) = (line for line in curves if (line["name"], line["metric"], line["lead_time"]) == wanted)
-    assert float(scored["mean"]) == pytest.approx(row["error"])
-    page = (tmp_path / "results" / "fno_kolmogorov.md").read_text()
-    assert "0 of 1 seeds" in page and "- date: 20" in page and jax.__version__ in page
-    assert run(f"{train} {valid} {given}") == 2
-    assert "--overwrite" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

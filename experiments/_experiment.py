@@ -1,0 +1,74 @@
+"""What every experiment shares: options, and the files that its results are written to."""
+
+import abc
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+
+from pdejax import plotting
+from pdejax.cli.command import Command, refuse_existing, require
+from pdejax.evaluate import Report
+from pdejax.evaluate.writing import plain, write_text
+
+
+class Outcome(NamedTuple):
+    """`found` for a program to read, the page for people, and what is drawn and scored where there is such."""
+
+    found: dict[str, Any]
+    page: str
+    figure: Any | None = None
+    report: Report | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment(Command):
+    """Hypotheses, put to the test: `run` writes what `outcome` finds out, and nothing of it when that fails."""
+
+    name: ClassVar[str]
+
+    out: Path | None = None
+    """Folder for models and reports; default out/experiments/ and the name of the script."""
+    results: Path | None = None
+    """Folder for the results: a JSON file, a page in Markdown, and a figure where there is one; default OUT."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of the first weights and of the order of the data: one model of every kind for each."""
+    overwrite: bool = False
+    """Replace the results of an earlier run."""
+
+    @property
+    def folder(self) -> Path:
+        return Path("out/experiments") / self.name if self.out is None else self.out
+
+    @abc.abstractmethod
+    def outcome(self) -> Outcome:
+        """Trains, scores and compares, in single precision."""
+
+    def run(self) -> None:
+        path = (self.folder if self.results is None else self.results) / self.name
+        refuse_existing([path.with_suffix(".json")], self.overwrite)
+        distinct = len(self.seeds) > 0 and len(set(self.seeds)) == len(self.seeds)
+        require(distinct, "--seeds", self.seeds, "at least one number, each once")
+        # Models and solvers are timed in the same precision, whatever the environment says.
+        with jax.enable_x64(False):
+            outcome = self.outcome()
+        written = [".md", ".json"]
+        if outcome.report is not None:
+            outcome.report.save(self.folder)
+        if outcome.figure is not None:
+            plotting.save(outcome.figure, path.with_suffix(".png"))
+            written.append(".png")
+        write_text(path.with_suffix(".md"), outcome.page)
+        # Last, for it is what a later run takes as the sign that there are results.
+        write_text(path.with_suffix(".json"), json.dumps(plain(outcome.found), indent=1, allow_nan=False) + "\n")
+        print(outcome.page)
+        print(f"the results are {path}{', '.join(written)}")
+        if outcome.report is not None:
+            print(f"the report is {self.folder / 'report.html'}")
+
+
+def seeds_of(held: list[bool]) -> str:
+    """`2 of 3`: for how many seeds a hypothesis held."""
+    return f"{sum(held)} of {len(held)}"

@@ -1,0 +1,115 @@
+"""The experiments at tiny size: what they write, and whether the verdicts follow from the rows beside them."""
+
+import csv
+import json
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from pdejax.cli import main
+
+EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Runs an experiment as from the command line; returns its exit code."""
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
+
+    def run(name: str, options: str) -> Any:
+        script = str(EXPERIMENTS / f"{name}.py")
+        monkeypatch.setattr(sys, "argv", [script, *options.split()])
+        with pytest.raises(SystemExit) as exit:
+            runpy.run_path(script, run_name="__main__")
+        return exit.value.code
+
+    return run
+
+
+def read(folder: Path, name: str) -> tuple[dict[str, Any], str]:
+    return json.loads((folder / f"{name}.json").read_text()), (folder / f"{name}.md").read_text()
+
+
+def test_fno_kolmogorov_says_for_how_many_seeds_each_hypothesis_held(run, tmp_path, capsys):
+    recipe = "--preset tiny --coefficients viscosity 0.05 wavenumber 2 --initial-rms 2.5"
+    assert main(f"generate --out {tmp_path} --name flow {recipe}".split()) == 0
+    data, name = tmp_path / "data", "fno_kolmogorov"
+    train, valid = f"--data {data}/train/flow.hdf5", f"--valid {data}/valid/flow.hdf5"
+    given = f"--preset tiny --out {tmp_path}/out --results {tmp_path}/results"
+    assert run(name, f"{train} --valid {data}/train/flow.hdf5 {given}") == 2
+    assert "must be another file than --data" in capsys.readouterr().err
+    assert run(name, f"{train} {valid} {given} --seeds 1 1") == 2
+    assert "--seeds 1 1 must be at least one number, each once" in capsys.readouterr().err
+    assert run(name, f"{train} {valid} {given} --seeds 0") == 0
+    assert {path.name for path in (tmp_path / "results").iterdir()} == {
+        f"fno_kolmogorov.{ending}" for ending in ("json", "md", "png")
+    }
+    found, page = read(tmp_path / "results", name)
+    (row,) = found["rows"]
+    # A network of twenty steps learns nothing: the hypotheses must fail.
+    assert row["share_of_persistence"] == pytest.approx(row["error"] / found["persistence_error"])
+    assert row["share_of_persistence"] > 0.5
+    assert (found["held"]["follows"], found["held"]["beats_persistence"]) == ("0 of 1", "0 of 1")
+    curves = list(csv.DictReader((tmp_path / "out" / "curves.csv").read_text().splitlines()))
+    wanted = ("FNO seed 0", "relative_l2", "1.0")
+    (scored,) = (line for line in curves if (line["name"], line["metric"], line["lead_time"]) == wanted)
+    assert float(scored["mean"]) == pytest.approx(row["error"])
+    assert "0 of 1 seeds" in page and "- date: 20" in page and jax.__version__ in page
+    assert run(name, f"{train} {valid} {given}") == 2
+    assert "--overwrite" in capsys.readouterr().err
+
+
+def test_ks_unrolled_compares_like_with_like(run, tmp_path):
+    assert run("ks_unrolled", f"--preset tiny --seeds 3 5 --out {tmp_path}") == 0
+    found, page = read(tmp_path, "ks_unrolled")
+    arms = ("one step", "unrolled", "pushforward", "one step, longer")
+    rows = {(row["arm"], row["seed"]): row for row in found["rows"]}
+    assert list(rows) == [(arm, seed) for arm in arms for seed in (3, 5)]
+    took = found["trainings"]
+    assert took["one step"]["optimiser_steps"] == took["unrolled"]["optimiser_steps"]
+    assert took["one step, longer"]["evaluations"] == took["unrolled"]["evaluations"]
+    # Each arm ends with weights of its own, and so does each seed.
+    assert len({row["error_of_one_step"] for row in found["rows"]}) == 8
+    for kind, rival in (("equal_steps", "one step"), ("equal_evaluations", "one step, longer")):
+        for threshold in (0.8, 0.9):
+            until = {key: row[f"above_{threshold}_until"] for key, row in rows.items()}
+            longer = sum(until["unrolled", seed] > until[rival, seed] for seed in (3, 5))
+            assert found["held"][f"{kind}_{threshold}"] == f"{longer} of 2"
+    assert "2 seeds" in page and "| one step, longer |" in page
+    assert {path.suffix for path in tmp_path.glob("ks_unrolled.*")} == {".json", ".md", ".png"}
+    assert (tmp_path / "report.html").exists()
+
+
+def test_learned_correction_is_held_against_the_best_solver_of_its_cost(run, tmp_path):
+    assert run("learned_correction", f"--preset tiny --seeds 0 --out {tmp_path}") == 0
+    found, page = read(tmp_path, "learned_correction")
+    (hybrid,) = (row for row in found["rows"] if row["name"] == "hybrid, seed 0")
+    affordable = [row["until"] for row in found["rivals"] if row["cost"] <= hybrid["cost"]]
+    # A step of the hybrid holds one of the solver, so that some solver of no more points costs no more.
+    assert hybrid["equal_cost_rival"]["until"] == max(affordable)
+    assert found["held"]["longer_at_its_cost"] == f"{int(hybrid['until'] > max(affordable))} of 1"
+    assert hybrid["equal_cost_rival"]["name"] in page
+
+
+def test_flax_burgers_tells_the_adapter_from_the_law_of_first_weights(run, tmp_path, capsys):
+    assert run("flax_burgers", f"--seeds 0 --out {tmp_path}") == 2
+    assert "--data" in capsys.readouterr().err
+    assert run("flax_burgers", f"--preset tiny --seeds 0 1 --out {tmp_path}") == 0
+    found, page = read(tmp_path, "flax_burgers")
+    rows = {row["kind"]: row for row in found["rows"]}
+    for kind, row in rows.items():
+        if "beside" in row:
+            over = np.mean(row["errors"]) / np.mean(rows[row["beside"]]["errors"]) - 1
+            assert row["over"] == pytest.approx(over)
+            assert row["within"] == (abs(over) <= row["margin"])
+        # From the same weights the same training ends at the same error, to rounding.
+        if "same weights" in kind:
+            assert row["errors"] == pytest.approx(rows[row["beside"]]["errors"], rel=1e-4)
+    assert rows["linen, its own law"]["errors"] != pytest.approx(rows["equinox"]["errors"], rel=1e-3)
+    assert len({row["parameters"] for row in found["rows"]}) == 1
+    assert "2 seeds" in page
