@@ -10,7 +10,8 @@ disagree), the same pairs of fields, batches of 16, mean square, Adam, float32. 
 eager or, if named among the peers, through `torch.compile`, which takes a minute or more a row. All data lie on the
 device. The first slice of every contestant compiles: it gives the time of compilation and the losses from the same
 start, so that one sees that a step is the same work. Then they take turns, slice after slice, in one process; the
-ratios are taken turn by turn. On a GPU our products are of float32; those of the peers' convolutions are what their
+ratios are taken turn by turn. Memory that is freed stays with the process, whoever freed it (`pj.keep_freed_memory`),
+unless `--memory returned`. On a GPU our products are of float32; those of the peers' convolutions are what their
 users get, TF32.
 
 The peers are extras: `pip install torch==2.13.0 '.[peers]'`. A peer that is not installed is left out, and said to be.
@@ -220,12 +221,15 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--repeats", type=int, default=8)
     parser.add_argument("--longer", type=int, default=1, help="so many times as many steps per slice, for fast devices")
+    parser.add_argument("--memory", choices=("kept", "returned"), default="kept", help="what becomes of freed memory")
     parser.add_argument("--results", type=Path, help="folder for the results; default benchmarks/results for all rows")
     options = parser.parse_args()
     if unknown := set(options.rows or ()) - {row.name for row in ROWS}:
         parser.error(f"no row {sorted(unknown)}; there are {[row.name for row in ROWS]}")
     if unknown := set(options.peers) - set(PEERS):
         parser.error(f"no peer {sorted(unknown)}; there are {list(PEERS)}")
+    if options.memory == "kept" and not pj.keep_freed_memory():
+        print("this process returns freed memory: it has a C library, or settings, of its own.")
     missing = {name: [p for p in PEERS[name] if absent(p)] for name in options.peers}
     for name, packages in missing.items():
         if packages:

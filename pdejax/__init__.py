@@ -23,6 +23,7 @@ from pdejax.fields import FiniteDifference as FiniteDifference
 from pdejax.fields import Pointwise as Pointwise
 from pdejax.fields import Spectral as Spectral
 from pdejax.fields import interpolate as interpolate
+from pdejax.freed_memory import keep_freed_memory as keep_freed_memory
 from pdejax.grid import Grid as Grid
 from pdejax.processes import join_processes as join_processes
 from pdejax.resample import resample as resample

@@ -23,6 +23,7 @@ from pdejax.cli.generate import Generate
 from pdejax.cli.info import Info
 from pdejax.cli.parsing import Mistake, parse, parse_script
 from pdejax.cli.train import Train
+from pdejax.freed_memory import keep_freed_memory
 
 # What a user can mend: a wrong value, a file that is not there, a solution or a training that did not stay finite.
 USER_ERRORS = (ValueError, FloatingPointError, OSError)
@@ -41,12 +42,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     With `--traceback`, or PDEJAX_TRACEBACK=1 in the environment, a mistake shows where it was raised.
     """
+    if arguments is None:
+        # The process is this command's own.
+        keep_freed_memory()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     return _run_parsed(lambda: parse(_commands(_preset(arguments)), COMMANDS, arguments, DESCRIPTION))
 
 
 def run_script(kind: type[Command]) -> int:
     """Runs the script that was started: its options are the fields of `kind`, its exit code is that of `main`."""
+    keep_freed_memory()
     name, *arguments = sys.argv
     return _run_parsed(lambda: parse_script(kind, name, arguments))
 
