@@ -70,6 +70,9 @@ class LinenModel(eqx.Module):
         cls, module: linen.Module, example_state: Float[Array, "channel *space"], *, key: PRNGKeyArray, **options: Any
     ) -> "LinenModel":
         """With new variables, made for states of this shape, `(channel, *space)`; `options` are those of the class."""
+        if not isinstance(module, linen.Module):
+            fix = "use pdejax.interop.nnx.NnxModel" if callable(module) else "pass one that is built"
+            raise ValueError(f"LinenModel takes a module of flax.linen, got {type(module).__name__}: {fix}.")
         # The options are read by the class alone: a model without variables knows the layout.
         blank = cls(module, {"params": {}}, **options)
         names = ("params", *blank.rngs)

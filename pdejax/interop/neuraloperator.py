@@ -78,7 +78,9 @@ def _arrays(weights: Mapping[str, Any] | str | os.PathLike) -> tuple[dict[str, n
     if isinstance(weights, Mapping):
         named = {name: value for name, value in weights.items() if name != "_metadata"}
         return {name: _as_numpy(name, value) for name, value in named.items()}, weights.get("_metadata")
-    if not os.path.isfile(weights) or not zipfile.is_zipfile(weights):
+    if not os.path.isfile(weights):
+        raise ValueError(f"{weights}: there is no such file.")
+    if not zipfile.is_zipfile(weights):
         raise ValueError(f"{weights} is no .npz file: write one by numpy.savez(path, **arrays), or pass the arrays.")
     with np.load(weights, allow_pickle=False) as stored:
         broken = [name for name in stored.zip.namelist() if not name.endswith(".npy")]

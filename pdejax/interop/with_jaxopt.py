@@ -61,6 +61,9 @@ def minimise_with_jaxopt(
     loss, weights, batch, model_of = full_batch_loss(
         model, objective, data, key=key, normalise=normalise, frozen=frozen
     )
+    if not callable(solver):
+        given = type(solver).__name__
+        raise ValueError(f"minimise_with_jaxopt builds the solver, got a {given} that is built: pass jaxopt.{given}.")
     # Copied, for solvers that are told to donate: the caller keeps his model.
     found, state = solver(loss).run(jax.tree.map(jnp.copy, weights), batch)
     last = float(jax.jit(loss)(found, batch))

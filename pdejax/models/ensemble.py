@@ -53,6 +53,11 @@ class Ensemble(eqx.Module):
 
         return eqx.tree_at(lambda tree: tree.model, cls(models[0], len(models)), jax.tree.map(stacked, *models))
 
+    def constructor_arguments(self) -> dict[str, Any]:
+        """For a model file: one member, since the constructor gives every array of it an axis of members."""
+        first = jax.tree.map(lambda leaf: leaf[0] if eqx.is_array(leaf) else leaf, self.model)
+        return {"model": first, "num_members": self.num_members}
+
     def __call__(
         self,
         u: Float[Array, "channel *space"],

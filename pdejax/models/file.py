@@ -5,6 +5,7 @@ import importlib
 import inspect
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -53,18 +54,34 @@ def save(
     """Writes `model` and what is needed to use it to one file; it appears under `path` only when it is whole.
 
     A model is described by its class and the arguments of its constructor, each of which it must keep in a field of
-    the same name (`key` excepted), so a constructor stays the only list of hyperparameters.
+    the same name (`key` excepted), so a constructor stays the only list of hyperparameters; or it has a method
+    `constructor_arguments() -> dict` that says them.
 
     A class of one's own is saved by `equinox.tree_serialise_leaves`; the README shows how.
 
     Raises `ValueError` for a model that cannot be described: a class outside pdejax, a constructor argument that is not
-    kept, an activation that is not from `jax.nn`, `jax.numpy` or `pdejax.nn`.
+    kept, an activation that is not from `jax.nn`, `jax.numpy` or `pdejax.nn`; for a number of names that is not that of
+    the channels, a dt that is no interval, and a folder that is not there.
     """
+    names, units = _as_names(names), _as_names(units)
+    network: Any = model
+    while hasattr(network, "model"):
+        network = network.model
+    channels = getattr(network, "in_channels", len(names))
+    # A state may be a bundle of several frames with the same names.
+    if names and channels % len(names):
+        raise ValueError(f"The model has {channels} channels and there are the names {names}: one for each.")
+    if units and len(units) != len(names):
+        raise ValueError(f"There are the names {names} and the units {units}: one unit for each name, or none.")
+    if dt is not None and not (np.isfinite(dt) and dt > 0):
+        raise ValueError(f"dt is the interval from call to call, positive and finite, got {dt}.")
+    if not Path(path).absolute().parent.is_dir():
+        raise ValueError(f"{path} cannot be written: there is no folder {Path(path).parent}.")
     header = {
         "format_version": _FORMAT_VERSION,
         "model": _describe(model),
-        "names": list(names),
-        "units": list(units),
+        "names": names,
+        "units": units,
         "grid": _describe(grid),
         "dt": None if dt is None else float(dt),
         "provenance": dict(provenance or {}),
@@ -90,6 +107,11 @@ def load(path: str | os.PathLike) -> SavedModel:
         dt=header["dt"],
         provenance=header["provenance"],
     )
+
+
+def _as_names(names: str | Sequence[str]) -> list[str]:
+    """A single text is one name, and not its letters."""
+    return [names] if isinstance(names, str) else list(names)
 
 
 def _fill(path: Any, skeleton: Any, stored: list[np.ndarray]) -> Any:
@@ -121,10 +143,15 @@ def _describe(value: Any) -> Any:
         name = f"{kind.__module__}.{kind.__qualname__}"
         if not name.startswith(_CLASSES):
             raise ValueError(
-                f"Only models of pdejax can be saved by description, not {name}; use equinox's "
-                "tree_serialise_leaves for a class of your own."
+                f"{name} is no model or layer of pdejax.models, and cannot be saved by description: use "
+                "equinox.tree_serialise_leaves, and build the model again to load it; the README shows how."
             )
-        return {"class": name, "arguments": {name: _describe(_argument(value, name)) for name in _arguments(kind)}}
+        own: Any = getattr(value, "constructor_arguments", None)
+        if own is not None:
+            given = own()
+        else:
+            given = {name: _argument(value, name) for name in _arguments(kind)}
+        return {"class": name, "arguments": {name: _describe(argument) for name, argument in given.items()}}
     for module, package in _FUNCTIONS.items():
         name = getattr(value, "__name__", "")
         if getattr(package, name, None) is value:

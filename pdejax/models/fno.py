@@ -166,6 +166,8 @@ class FNO(eqx.Module):
                 f"FNO takes a state of {self.in_channels} channels and {self.ndim} axes, (channel, *space), but got "
                 f"shape {u.shape}; batches go through jax.vmap."
             )
+        # Whole numbers would come back as whole numbers.
+        u = u if jnp.issubdtype(u.dtype, jnp.inexact) else u.astype(self._computing)
         space = u.shape[1:]
         ends = [round(fraction * points) for fraction, points in zip(self.padding, space, strict=True)]
         self.modes.check_resolved(tuple(n + 2 * end for n, end in zip(space, ends, strict=True)), "FNO")

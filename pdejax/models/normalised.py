@@ -41,9 +41,10 @@ class Statistics(eqx.Module):
 
     def _like(self, u: Array) -> tuple[Array, Array]:
         shape = self.mean.shape + (1,) * (u.ndim - self.mean.ndim)
+        dtype = u.dtype if jnp.issubdtype(u.dtype, jnp.inexact) else jnp.result_type(float)
         # Stopped for loops of one's own that differentiate everything; `fit` does not even see these leaves.
         mean, std = jax.lax.stop_gradient((self.mean, self.std))
-        return mean.reshape(shape).astype(u.dtype), std.reshape(shape).astype(u.dtype)
+        return mean.reshape(shape).astype(dtype), std.reshape(shape).astype(dtype)
 
 
 class Normalised(eqx.Module):
@@ -145,7 +146,7 @@ def _last_frame_repeated(u: Array, frames: int) -> Array:
 
 
 def trainable(model: Any) -> Any:
-    """A tree of flags shaped like `model`: True for every floating-point array outside `Statistics` and `Held`.
+    """A tree of flags shaped like `model`: True for every real or complex array outside `Statistics` and `Held`.
 
     For `eqx.partition(model, trainable(model))`, which is what `fit` optimises.
     """

@@ -1,13 +1,20 @@
 """What `fit` is given, checked before anything is computed: mistakes of a first hour, named with their fix."""
 
 import inspect
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import optax
 
 from pdejax.counts import count_of
+from pdejax.devices import Devices
+from pdejax.keys import checked_key
 from pdejax.models import Normalised
-from pdejax.training.objectives import AbstractObjective, OneStep, Supervised
+from pdejax.training.checkpoints import Checkpoints
+from pdejax.training.objectives import AbstractObjective, Curriculum, OneStep, Supervised
+from pdejax.training.objectives.objective import each_objective
+from pdejax.training.state import TrainingState
 
 CONTRACT = "__call__(self, u, parameters=None, *, domain=None, key=None)"
 
@@ -19,7 +26,10 @@ def check_arguments(model: Any, objective: Any, optimiser: Any, normalise: bool)
     if not isinstance(objective, AbstractObjective):
         raise ValueError(f"fit needs an objective, e.g. OneStep() or Supervised(), got {objective!r}.")
     if not isinstance(optimiser, optax.GradientTransformation):
-        given = f"{optimiser.__name__}, which is not called" if callable(optimiser) else repr(optimiser)
+        name = getattr(optimiser, "__name__", type(optimiser).__name__)
+        given = f"{name}, which is not called" if callable(optimiser) else repr(optimiser)
+        if hasattr(optimiser, "gradient_transformation"):
+            given = f"a {type(optimiser).__name__}: pass its .gradient_transformation()"
         raise ValueError(f"fit needs an optax optimiser, e.g. optimiser=optax.adam(1e-3), got {given}.")
     if isinstance(model, type) or not callable(model):
         given = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
@@ -32,19 +42,45 @@ def check_arguments(model: Any, objective: Any, optimiser: Any, normalise: bool)
         _check_call(network, "u", key=None)
 
 
-def check_options(num_steps, batch_size, valid_every, ema_decay, steps_per_call, loggers) -> None:
-    """Raises `ValueError` for numbers that make no sense, and for a logger that is none."""
+def check_options(num_steps, batch_size, valid_every, ema_decay, steps_per_call) -> None:
+    """Raises `ValueError` for numbers that make no sense."""
+    given = {"num_steps": num_steps, "batch_size": batch_size}
+    given |= {"valid_every": valid_every, "steps_per_call": steps_per_call}
+    for name, value in given.items():
+        if value is not None:
+            count_of(name, value)
+    if ema_decay is not None and not 0 <= ema_decay < 1:
+        raise ValueError(f"fit needs 0 <= ema_decay < 1, got {ema_decay}; 0.999 averages over about 1000 steps.")
+
+
+def check_kinds(key: Any, resume: Any, checkpoints: Any, devices: Any, loggers: Any) -> None:
+    """Raises `ValueError` for what is not of the kind that `fit` takes, with what would be."""
+    checked_key(key, "fit")
+    if resume is not None and not isinstance(resume, TrainingState):
+        state = "its `state`" if hasattr(resume, "state") else "the `state` of an earlier fit"
+        raise ValueError(f"fit resumes from a state, got resume of {type(resume).__name__}: pass {state}.")
+    if checkpoints is not None and not isinstance(checkpoints, Checkpoints):
+        raise ValueError(f"fit needs checkpoints=Checkpoints(folder, every=...), got {checkpoints!r}.")
+    if devices is not None and not isinstance(devices, Devices):
+        number = devices if isinstance(devices, int) else ""
+        raise ValueError(f"fit needs devices=pdejax.Devices({number}), got {devices!r}.")
+    if isinstance(loggers, str) or not isinstance(loggers, Sequence):
+        raise ValueError(f"fit takes a list of loggers, e.g. [pdejax.loggers.LivePlot()], got {loggers!r}.")
     for logger in loggers:
         if isinstance(logger, type) or not callable(logger):
             given = f"the class {logger.__name__}" if isinstance(logger, type) else repr(logger)
             raise ValueError(f"A logger is a function of rows, e.g. pdejax.loggers.LivePlot(), got {given}.")
-    given = {"num_steps": num_steps, "batch_size": batch_size}
-    given |= {"valid_every": valid_every or 1, "steps_per_call": steps_per_call or 1}
-    for name, value in given.items():
-        if value < 1:
-            raise ValueError(f"fit needs {name} >= 1, got {value}.")
-    if ema_decay is not None and not 0 <= ema_decay < 1:
-        raise ValueError(f"fit needs 0 <= ema_decay < 1, got {ema_decay}; 0.999 averages over about 1000 steps.")
+
+
+def check_stages(objective: AbstractObjective, end: int) -> None:
+    """Warns of the last stages of a `Curriculum` that a run to step `end` does not reach."""
+    for part in each_objective(objective):
+        if isinstance(part, Curriculum) and part.first_steps[-1] >= end:
+            warnings.warn(
+                f"A stage of Curriculum begins at step {part.first_steps[-1]} and the run ends at {end}: it is not "
+                "trained, but held-out data are scored by it.",
+                stacklevel=3,
+            )
 
 
 def check_stopping(keep_best, patience, valid, resume, checkpoints) -> None:

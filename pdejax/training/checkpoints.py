@@ -23,6 +23,8 @@ _FORMAT_VERSION = 1
 # What has to agree for a resumed run to be the uninterrupted one, and what to do where it does not.
 _FIXES = {
     "model": "pass the model and `normalise` of that run",
+    "frozen": "pass the `frozen` of that run",
+    "best": "pass `keep_best` and `patience` as that run had them",
     "optimiser": "pass the optimiser of that run",
     "objective": "pass the objective of that run",
     "batch_size": "pass the batch size of that run",
@@ -43,7 +45,7 @@ class Checkpoints:
     They are written by orbax in the background; a checkpoint appears under its name when it is whole, so that a run
     that is killed at any moment goes on from the one before. On another number of devices they are restored as well.
 
-    Raises `ValueError` for numbers below one.
+    Raises `ValueError` for numbers below one, and for a file in the place of the folder.
     """
 
     folder: str | os.PathLike
@@ -51,6 +53,8 @@ class Checkpoints:
     keep: int = 2
 
     def __post_init__(self):
+        if Path(self.folder).exists() and not Path(self.folder).is_dir():
+            raise ValueError(f"Checkpoints are written to a folder, and {self.folder} is a file.")
         count_of("every", self.every)
         count_of("keep", self.keep)
 
@@ -117,7 +121,7 @@ class CheckpointFolder:
                 "update pdejax."
             )
         for name, fix in _FIXES.items():
-            had, has = header["run"][name], self.run[name]
+            had, has = header["run"].get(name), self.run[name]
             if had != has:
                 short = name in ("batch_size", "ema_decay")
                 raise ValueError(
@@ -127,10 +131,21 @@ class CheckpointFolder:
 
 
 def described_run(
-    state: TrainingState, objective: Any, data: DeviceData, key: Any, batch_size: int, ema_decay: float | None
+    state: TrainingState,
+    flags: Any,
+    objective: Any,
+    data: DeviceData,
+    key: Any,
+    batch_size: int,
+    ema_decay: float | None,
 ) -> dict[str, Any]:
-    """What a run depends on beside its state, in words and checksums that are the same in every process."""
+    """What a run depends on beside its state, in words and checksums that are the same in every process.
+
+    Of an optimiser that is what its state tells: rates and schedules are inside its functions.
+    """
     return {
+        "frozen": [not flag for flag in jax.tree.leaves(flags)],
+        "best": state.best is not None,
         "model": _layout(state.model),
         "optimiser": _layout(state.optimiser_state),
         # The numbers, too: another viscosity in the residual is another objective.
@@ -138,7 +153,7 @@ def described_run(
         "batch_size": batch_size,
         "ema_decay": ema_decay,
         "key": np.asarray(jax.random.key_data(key)).tolist(),
-        "data": _checksum((data.arrays, data.parameters)),
+        "data": _layout(data.domain) + _checksum((data.arrays, data.parameters, data.times, _arrays(data.domain))),
     }
 
 

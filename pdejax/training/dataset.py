@@ -135,8 +135,8 @@ def _pairs(what: str, data: Any, frames: int | None) -> DeviceData:
             f"`{what}` must be (inputs, targets), each (sample, channel, *space), but has shapes {shapes}."
         )
     for name, array in zip(("inputs", "targets"), data, strict=True):
-        _check_finite(f"The {name} of `{what}`", array, 1)
-    return DeviceData(tuple(jnp.asarray(a) for a in data), {}, None, None)
+        _check_finite(f"The {name} of `{what}`", _as_floats(array), 1)
+    return DeviceData(tuple(_as_floats(a) for a in data), {}, None, None)
 
 
 def _trajectories(what: str, data: Any, frames: int | None) -> DeviceData:
@@ -157,10 +157,19 @@ def _trajectories(what: str, data: Any, frames: int | None) -> DeviceData:
             f"The objective needs {frames} consecutive frames but the trajectories of `{what}` have {u.shape[1]}; use "
             "a shorter horizon or longer trajectories."
         )
-    _check_finite(f"The states of `{what}`", u, 2)
+    # As the device holds them: in single precision a number may be too large.
+    with np.errstate(over="ignore"):
+        states = jnp.asarray(u)
+    _check_finite(f"The states of `{what}`", states, 2)
     parameters = {name: jnp.asarray(values) for name, values in data.parameters.items()}
     times = np.asarray(getattr(data, "times", np.arange(u.shape[1])), float)
-    return DeviceData((jnp.asarray(u),), parameters, data.grid, frames, _interval(data), jnp.asarray(times))
+    return DeviceData((states,), parameters, data.grid, frames, _interval(data), jnp.asarray(times))
+
+
+def _as_floats(array: Any) -> Array:
+    """Whole numbers and truth values, too: a network that was given them would return them."""
+    array = jnp.asarray(array)
+    return array if jnp.issubdtype(array.dtype, jnp.inexact) else array.astype(float)
 
 
 def _interval(data: Any) -> float | None:
@@ -175,6 +184,8 @@ def _interval(data: Any) -> float | None:
     mean = float(steps.mean())
     # Times that were stored in single precision are rounded, and late ones more than the steps between them.
     tolerance = 1e-4 * mean + 4 * float(np.finfo(np.float32).eps) * float(np.max(np.abs(times)))
+    # Where rounding hides the steps themselves, nobody knows.
+    tolerance = min(tolerance, 0.1 * mean)
     return mean if np.all(np.abs(steps - mean) <= tolerance) else None
 
 

@@ -15,16 +15,16 @@ from jaxtyping import PRNGKeyArray
 
 from pdejax.devices import Devices
 from pdejax.progress import ProgressBar
-from pdejax.training.arguments import check_arguments, check_options, check_stopping
+from pdejax.training.agreement import check_agreement, check_held_out
+from pdejax.training.arguments import check_arguments, check_kinds, check_options, check_stages, check_stopping
 from pdejax.training.checkpoints import CheckpointFolder, Checkpoints, described_run
 from pdejax.training.dataset import device_data
 from pdejax.training.fitted import Fitted, TrainingDiverged, divergence
-from pdejax.training.log import TrainingLog, by_member
+from pdejax.training.log import TrainingLog, by_member, check_log_path
 from pdejax.training.loggers import Logger
 from pdejax.training.members import EACH, each_member
-from pdejax.training.normalising import as_given, normalised
+from pdejax.training.normalising import as_given, is_normalised, normalised
 from pdejax.training.objectives import AbstractObjective
-from pdejax.training.objectives.objective import each_objective
 from pdejax.training.state import Best, TrainingState, checked_resume, initial_state, optimised
 from pdejax.training.steps import Carry, compiled_score, compiled_steps
 
@@ -59,8 +59,9 @@ def fit(
       program: each member has batches and an optimiser of its own, and is what `fit` would make of it alone with the
       key `fold_in(key, number)`. It is stopped (`patience`) when all of them have waited long enough.
     - `data`, `valid`: `Trajectories`, or a pair of arrays `(inputs, targets)`, each `(sample, channel, *space)`, for
-      `Supervised`. They are put on the device whole; `valid` is scored on up to 64 windows, evenly spread, every
-      `valid_every` steps (a tenth of the run by default) and at the end, with the weights that would be returned.
+      `Supervised`. They are put on the device whole; `valid` is scored on 64 windows (a batch, where that is
+      more), evenly spread, every `valid_every` steps (a tenth of the run by default) and at the end, with the weights
+      that would be returned.
     - `optimiser`: any of optax, or `soap`. Line searches (`optax.lbfgs()`) are held on the batch of their step; what
       they learn of the curvature holds for the next step if `batch_size` is the number of all windows, of which every
       batch then holds all in the same order, and if the objective draws nothing at random.
@@ -70,8 +71,9 @@ def fit(
       nothing but `key` and its own number: no epoch, no shuffled order to store.
     - `normalise`: wraps the model in `Normalised` with the statistics of `data`. For an objective in time the network
       then predicts the increment from frame to frame (`residual=True`), for pairs the target itself. The network of a
-      `Corrected` solver gets the statistics of what the solver misses; nothing is put around a `LearnedSolver`. Give
-      `normalise=False` for a model that is already in physical units, e.g. a `Normalised` of one's own.
+      `Corrected` solver gets the statistics of what the solver misses; nothing is put around a `LearnedSolver`. A
+      model that is `Normalised` already, e.g. by an earlier fit, stays as it is; give `normalise=False` for any other
+      that is in physical units.
     - `ema_decay`: returns the average `a_n / (1 - decay^n)`, `a_n = decay a_{n-1} + (1 - decay) weights_n`, `a_0 = 0`.
       It may change when a run is resumed: then the divisor is what the weights really add up to.
     - `frozen`: picks what is not trained, e.g. `lambda model: model.lift` or a tuple of several parts of `model`: it
@@ -79,14 +81,17 @@ def fit(
     - `keep_best`: returns the model of the validation with the lowest loss, and not the last one. `patience`: stops
       after so many validations in a row that were not better than the best.
     - `resume`: goes on from the `state` of an earlier fit with `num_steps` further steps; its weights and statistics
-      replace those of `model`. With the same `key` and data the result equals that of an uninterrupted run bit for bit.
+      replace those of `model`. With the same `key`, data and `valid_every` the result equals that of an uninterrupted
+      run bit for bit. A score at the end of a run that is no multiple of `valid_every` counts for the model that is
+      returned, and not for what the next run goes on from.
     - `checkpoints`: writes down, every so many steps, what the next one depends on, and goes on from the newest where
       the folder holds any: `num_steps` is then where the run ends, and the same script, started again after it was
       killed, ends with the bits of one that was not.
-    - `devices`: trains on many of them; the result agrees with that of one device to rounding.
+    - `devices`: trains on many of them; losses and gradients agree with those of one device to rounding. (Adam
+      divides a gradient by its own size: a weight whose gradient is nothing but rounding moves all the same.)
     - `steps_per_call`: optimiser steps per compiled call; by default as many as take about half a second. It changes
       how often the progress bar moves, never the result: the number is an argument of one compiled loop.
-    - `log_path`: where the log is written, .csv or .jsonl, at every validation and at the end.
+    - `log_path`: where the log is written, .csv or .jsonl, at every validation and at the end; folders are made.
     - `loggers`: of `pdejax.training.loggers` (`TensorBoard`, `Wandb`, `LivePlot`), or functions of one's own that are
       called with new rows of the log as they come, and may have a method `finish` for the end.
 
@@ -94,17 +99,23 @@ def fit(
 
     Raises `ValueError` for a model that cannot be called as models are, for data that do not fit the objective, the
     model or the batch, for values that are not finite, and for a state to resume that belongs to another model or
-    optimiser; `TrainingDiverged` when a loss, a gradient
-    or an update is not finite, naming the step and keeping the run up to it.
+    optimiser; `TrainingDiverged` when a loss, a gradient or an update is not finite, naming the step
+    and keeping the run up to it.
     """
-    check_options(num_steps, batch_size, valid_every, ema_decay, steps_per_call, loggers)
+    check_options(num_steps, batch_size, valid_every, ema_decay, steps_per_call)
+    check_kinds(key, resume, checkpoints, devices, loggers)
     check_stopping(keep_best, patience, valid, resume, checkpoints)
     check_arguments(model, objective, optimiser, normalise)
+    check_stages(objective, num_steps if resume is None else resume.step + num_steps)
+    if log_path is not None:
+        check_log_path(log_path)
+    normalise = normalise and not is_normalised(model)
     train = device_data("data", data, objective.frames, batch_size, model, objective.bundle)
     held_out = None if valid is None else device_data("valid", valid, objective.frames, 1, model, objective.bundle)
-    for placed in (train,) if held_out is None else (train, held_out):
-        for part in each_objective(objective):
-            part.check_data(placed.domain, placed.interval, placed.parameters)
+    check_agreement(model, objective, train)
+    if held_out is not None:
+        check_agreement(model, objective, held_out)
+        check_held_out(train, held_out)
     if normalise:
         model = normalised(
             model, data, objective.frames, objective.bundle, partial(objective.targets, interval=train.interval)
@@ -121,14 +132,21 @@ def fit(
         state = checked_resume(resume, eqx.filter_eval_shape(initial_state, *arguments))
     end = state.step + num_steps
     if checkpoints is not None:
-        folder = CheckpointFolder(checkpoints, described_run(state, objective, train, key, batch_size, ema_decay))
+        folder = CheckpointFolder(
+            checkpoints, described_run(state, flags, objective, train, key, batch_size, ema_decay)
+        )
         if folder.newest is not None:
+            if folder.newest > end:
+                raise ValueError(
+                    f"{checkpoints.folder} holds a run that took {folder.newest} steps, beyond num_steps={end}: pass "
+                    "at least as many, or begin a new run in another folder."
+                )
             state, log = folder.read(state if devices is None else devices.whole(state))
     first, earlier = state.step, float(log["seconds"][-1]) if len(log) else 0.0
     parameters, rest = eqx.partition(state.model, flags)
     # Donated buffers must be this run's own: the caller keeps his model and the state he resumed from.
     carry = jax.tree.map(jnp.copy, Carry(parameters, state.optimiser_state, state.average, state.average_weight))
-    best = state.best
+    best = lowest = state.best
     if devices is not None:
         carry, (train, held_out, key) = devices.kept(carry), devices.whole((train, held_out, key))
     # The same for every number of steps, so that a resumed run compiles to the same program.
@@ -141,10 +159,10 @@ def fit(
         if ema_decay is None or not np.all(np.asarray(kept.average_weight) > 0):
             return kept.parameters
 
-        def divided(average: Any, weight: Any) -> Any:
-            return jax.tree.map(lambda a: a / weight.astype(a.dtype), average)
+        def divided(average: Any, weight: Any, parameters: Any) -> Any:
+            return jax.tree.map(lambda a, p: (a / weight.astype(a.dtype)).astype(p.dtype), average, parameters)
 
-        return each_member(divided, rest, (EACH, 0))(kept.average, kept.average_weight)
+        return each_member(divided, rest, (EACH, 0, EACH))(kept.average, kept.average_weight, kept.parameters)
 
     def copied() -> Carry:
         """What no later step donates, and every device holds whole."""
@@ -154,10 +172,11 @@ def fit(
         kept = copied()
         last = eqx.combine(kept.parameters, rest)
         state = TrainingState(last, kept.optimiser_state, kept.average, kept.average_weight, step, best)
-        weights = best.weights_or(weights_of(kept)) if keep_best and best is not None else weights_of(kept)
+        weights = lowest.weights_or(weights_of(kept)) if keep_best and lowest is not None else weights_of(kept)
         return Fitted(eqx.combine(weights, rest), log, state)
 
-    interval = valid_every or (-(-num_steps // 10) if held_out is not None or log_path is not None else num_steps)
+    tenth = -(-num_steps // 10) if held_out is not None or log_path is not None else num_steps
+    interval = tenth if valid_every is None else valid_every
     saving = num_steps if checkpoints is None else checkpoints.every
     step, start = first, time.perf_counter()
     # Several processes have to agree on every call, which their clocks do not.
@@ -165,6 +184,10 @@ def fit(
     writes = jax.process_index() == 0
     chunk = 1 if timed else capacity
     valid_loss, told = np.nan, len(log)
+    if best is not None and held_out is not None and first == end and end % interval:
+        # A run that was over already: the score at its end was not kept, and decides what is returned.
+        weights = weights_of(copied())
+        lowest = best.after(weights, score(eqx.combine(weights, rest), held_out, key), end)
     try:
         with ProgressBar(max(0, end - first), unit="step", description="fit", shown=progress) as bar:
             while step < end and not _waited_enough(best, patience):
@@ -188,7 +211,9 @@ def fit(
                     if held_out is not None:
                         weights = weights_of(copied())
                         scored = score(eqx.combine(weights, rest), held_out, key)
-                        best = None if best is None else best.after(weights, scored, step)
+                        lowest = None if best is None else best.after(weights, scored, step)
+                        # A score that only this run's end asked for would not be there in a longer run.
+                        best = lowest if step % interval == 0 else best
                         log.amend(by_member({"valid_loss": np.asarray(scored)[None]}))
                         valid_loss = float(np.mean(scored))
                     if log_path is not None and writes:

@@ -20,7 +20,7 @@ from pdejax.counts import count_of
 from pdejax.models.ensemble import num_members
 from pdejax.progress import ProgressBar
 from pdejax.training.full_batch import full_batch
-from pdejax.training.log import TrainingLog
+from pdejax.training.log import TrainingLog, check_log_path
 from pdejax.training.objectives import AbstractObjective
 
 # Entries of a Jacobian that is written down where nobody chose a solver. Its columns are computed all at once, so that
@@ -99,8 +99,12 @@ def fit_least_squares(
             "fit_least_squares fits one model: call it for each of pdejax.models.members(model), or train the Ensemble "
             "by `fit`."
         )
+    if log_path is not None:
+        check_log_path(log_path)
     problem = full_batch(model, objective, data, normalise, frozen)
     flat, unravel = ravel_pytree(problem.weights)
+    if jnp.iscomplexobj(flat):
+        raise ValueError("fit_least_squares needs real weights: keep real and imaginary parts as arrays of their own.")
     working = jnp.promote_types(flat.dtype, jnp.result_type(float))
 
     def weights_of(vector: Any) -> Any:

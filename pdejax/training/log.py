@@ -67,6 +67,15 @@ class TrainingLog:
         os.replace(partial, path)
 
 
+def check_log_path(path: str | os.PathLike) -> None:
+    """Raises `ValueError` for a name that no log can be written under, before hours of work; makes its folder."""
+    path = Path(path)
+    if path.is_dir() or path.suffix not in (".csv", ".jsonl"):
+        what = "a folder" if path.is_dir() else "neither"
+        raise ValueError(f"log_path names a file that ends in .csv or .jsonl, and {path} is {what}.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+
 def by_member(rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Columns of one number each, from columns that may have an axis of members last."""
     columns = {}

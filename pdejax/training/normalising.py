@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pdejax.models import Corrected, Ensemble, Integrated, LearnedSolver, Normalised, Statistics
+from pdejax.models import Corrected, Ensemble, InPrecision, Integrated, LearnedSolver, Normalised, Statistics
 
 # Of the pairs of frames on which the error of a solver is measured: more change its deviation by a few per cent.
 _MOST_PAIRS = 512
@@ -33,17 +33,26 @@ def normalised(
             "A LearnedSolver works in physical units, and so do several: fit an Ensemble of them with normalise=False, "
             "or each alone."
         )
+    inside = jax.tree.leaves(model, is_leaf=lambda node: isinstance(node, Corrected | LearnedSolver | Integrated))
+    for part in inside:
+        if isinstance(part, Integrated):
+            raise ValueError(
+                "The statistics belong to the rate that Integrated steps: surround that by Normalised, e.g. by a fit "
+                "on Derivative(), and pass normalise=False."
+            )
+        if isinstance(part, Corrected | LearnedSolver) and part is not model:
+            kind = type(part).__name__
+            raise ValueError(
+                f"The solver of {kind} steps physical states, and statistics around {type(model).__name__} would hand "
+                f"it others: put {kind} outside, e.g. Corrected(stepper, InPrecision(network)), or pass "
+                "normalise=False."
+            )
     if frames is None:
         if isinstance(model, Corrected | LearnedSolver):
             raise ValueError(f"A {type(model).__name__} steps physical states: for pairs pass normalise=False.")
         inputs, targets = (np.asarray(array) for array in data)
         return Normalised(model, _statistics(inputs, 1), _statistics(targets, 1))
     u = np.asarray(data.u[:])
-    if isinstance(model, Integrated):
-        raise ValueError(
-            "The statistics belong to the rate that Integrated steps: surround that by Normalised, e.g. by a fit on "
-            "Derivative(), and pass normalise=False."
-        )
     if u.shape[1] <= bundle:
         raise ValueError(
             f"The statistics of increments need trajectories of {bundle + 1} frames or more, and these have "
@@ -67,6 +76,13 @@ def normalised(
     errors = _errors(model, model.substeps, u) / model.substeps
     network = Normalised(model.model, _statistics(u, 2), _statistics(errors, 1, size), parameters=parameters)
     return Corrected(model.held.inside, network, model.substeps)
+
+
+def is_normalised(model: Any) -> bool:
+    """Whether statistics surround the network already, e.g. those of an earlier fit."""
+    if isinstance(model, Corrected | Ensemble | InPrecision):
+        return is_normalised(model.model)
+    return isinstance(model, Normalised)
 
 
 def _joined(each: list[Statistics]) -> Statistics:

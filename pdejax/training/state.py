@@ -95,7 +95,9 @@ def initial_state(
     leading = () if count is None else (count,)
     average, weight = None, None
     if ema_decay is not None:
-        average, weight = jax.tree.map(jnp.zeros_like, parameters), jnp.zeros(leading, jnp.float32)
+        # A sum of a thousand small shares is more than half precision can add up.
+        average = jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.promote_types(p.dtype, jnp.float32)), parameters)
+        weight = jnp.zeros(leading, jnp.float32)
     best = None
     if keeps_best:
         nothing = jnp.full(leading, jnp.inf, jnp.float32), jnp.zeros(leading, jnp.int32), jnp.zeros(leading, jnp.int32)
@@ -128,9 +130,9 @@ def checked_resume(state: TrainingState, expected: TrainingState) -> TrainingSta
     return state
 
 
-def _layout(tree: Any) -> tuple[Any, list[tuple[int, ...]]]:
+def _layout(tree: Any) -> tuple[Any, list[tuple[Any, Any]]]:
     arrays = eqx.filter(tree, lambda leaf: eqx.is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct))
-    return jax.tree.structure(arrays), [leaf.shape for leaf in jax.tree.leaves(arrays)]
+    return jax.tree.structure(arrays), [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(arrays)]
 
 
 def _kinds(optimiser_state: Any) -> str:

@@ -56,6 +56,8 @@ def compiled_steps(
             batch = _cut(batch, devices)
         (loss, logs), gradient = jax.value_and_grad(loss_of, has_aux=True)(carry.parameters, batch, loss_key)
         norm = optax.tree.norm(gradient)
+        # Of a complex weight JAX returns the conjugate of the direction of steepest ascent, which optimisers want.
+        gradient = jax.tree.map(jnp.conj, gradient)
         updates, optimiser_state = optimiser.update(
             gradient,
             carry.optimiser_state,
@@ -68,7 +70,7 @@ def compiled_steps(
         average, weight = carry.average, carry.average_weight
         if ema_decay is not None:
             gain = 1 - ema_decay
-            average = jax.tree.map(lambda a, p: a + gain * (p - a), average, parameters)
+            average = jax.tree.map(lambda a, p: a + gain * (p.astype(a.dtype) - a), average, parameters)
             weight = weight + gain * (1 - weight)
         # What the optimiser keeps beside is not asked: some keep an infinity on purpose, a best loss not yet seen.
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)

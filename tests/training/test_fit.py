@@ -237,7 +237,7 @@ def broken_trajectories():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_steps": 0}, "num_steps >= 1, got 0"),
+        ({"num_steps": 0}, "num_steps must be >= 1, got 0"),
         ({"batch_size": 25}, "batch_size is 25 but `data` holds 24 windows of 2 frames; use batch_size <= 24"),
         ({"data": decaying(num_frames=1)}, "needs 2 consecutive frames but the trajectories of `data` have 1"),
         ({"valid": decaying(num_frames=1)}, "trajectories of `valid` have 1"),

@@ -237,8 +237,8 @@ def test_another_coefficient_is_another_objective_to_a_checkpoint():
 
     def described(diffusivity):
         residual = PhysicsResidual(Diffusion(diffusivity), pj.Spectral(grid), dt=0.1)
-        state = SimpleNamespace(model=jnp.zeros(2), optimiser_state=())
-        return described_run(state, residual, data, KEY, 4, None)
+        state = SimpleNamespace(model=jnp.zeros(2), optimiser_state=(), best=None)
+        return described_run(state, [True], residual, data, KEY, 4, None)
 
     assert described(0.3) == described(0.3)
     assert [name for name, text in described(0.3).items() if described(0.4)[name] != text] == ["objective"]
@@ -287,7 +287,10 @@ RESIDUAL = PhysicsResidual(Diffusion(0.3), pj.Spectral(GRID))
         (lambda: RESIDUAL.of(jnp.zeros((3, 1, 8))), "pass dt"),
         (lambda: PhysicsResidual(Diffusion(0.3), pj.Spectral(GRID), order=4, dt=1.0).of(jnp.zeros((3, 1, 8))), "<= 3"),
         (lambda: RESIDUAL.check_data(None, 1.0, {}), "live on a grid, and these on None"),
-        (lambda: RESIDUAL.check_data(pj.Grid((9,), 2.0), 1.0, {}), r"shape=\(9,\), and its discretisation on one with"),
+        (
+            lambda: RESIDUAL.check_data(pj.Grid((9,), 2.0), 1.0, {}),
+            r"shape=\(9,\), and the discretisation of PhysicsResidual on one with",
+        ),
         (lambda: RESIDUAL.check_data(pj.Grid((8,), 2.5), 1.0, {}), r"box of extent \[2.5"),
         (lambda: RESIDUAL.check_data(GRID, None, {}), "one frame, or frames that are not equally far apart.*pass dt"),
         (lambda: RESIDUAL.check_data(GRID, 1.0, {"extent_x": np.ones(2)}), "the data vary extent_x"),

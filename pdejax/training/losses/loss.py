@@ -19,6 +19,9 @@ class AbstractLoss(eqx.Module):
       `pdejax.models.output_scale`. Losses that are relative to the target do not need it.
     """
 
+    def check_domain(self, domain: Any) -> None:
+        """Raises `ValueError` for data on a domain that this loss says nothing of; called before anything is traced."""
+
     @abc.abstractmethod
     def __call__(
         self,

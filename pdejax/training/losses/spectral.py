@@ -95,6 +95,17 @@ class SpectralBands(AbstractLoss):
         self.edges = tuple(float(edge) for edge in bounds)
         self.weights = tuple(float(weight) for weight in given / given.sum())
 
+    def check_domain(self, domain: Any) -> None:
+        if not isinstance(domain, Grid) or not all(domain.periodic):
+            return  # the call says what is missing
+        radius = np.sqrt(np.asarray(FourierSpace(domain, None, False).squared_wavenumber())) * (1 + 1e-6)
+        for low, high in zip(self.edges[:-1], self.edges[1:], strict=True):
+            if not np.any((radius >= low) & (radius < high)):
+                raise ValueError(
+                    f"No wavenumber of the grid lies in the band from {low:g} to {high:g} of SpectralBands: they go up "
+                    f"to {radius.max():.4g}, in steps of {2 * np.pi / float(np.max(np.asarray(domain.extent))):.4g}."
+                )
+
     def __call__(
         self,
         prediction: Float[Array, "channel *space"],

@@ -1,7 +1,7 @@
 """One objective after another, by the number of the optimiser step."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -18,9 +18,10 @@ class Curriculum(AbstractObjective):
 
         Curriculum(((0, OneStep()), (1000, Unrolled(2)), (2000, Unrolled(8))))
 
-    Every window is as long as the longest stage needs; each stage takes its first frames. All stages are compiled into
-    one program, and one of them runs. Held-out data are scored by the last stage all through, so that the scores of a
-    run can be compared. The logs hold what any stage logs, NaN while it is not the one that runs.
+    A dict from first step to objective says the same. Every window is as long as the longest stage needs; each stage
+    takes its first frames. All stages are compiled into one program, and one of them runs. Held-out data are scored by
+    the last stage all through, so that the scores of a run can be compared. The logs hold what any stage logs, NaN
+    while it is not the one that runs.
 
     Raises `ValueError` without a stage, for a first one that does not begin at step 0, for steps that do not increase,
     and for an objective that takes pairs.
@@ -31,8 +32,8 @@ class Curriculum(AbstractObjective):
     first_steps: tuple[int, ...] = eqx.field(static=True)
     objectives: tuple[AbstractObjective, ...]
 
-    def __init__(self, stages: Sequence[Any]):
-        stages = tuple(stages)
+    def __init__(self, stages: Sequence[Any] | Mapping[int, Any]):
+        stages = tuple(stages.items()) if isinstance(stages, Mapping) else tuple(stages)
         for stage in stages:
             if not (isinstance(stage, tuple | list) and len(stage) == 2):
                 raise ValueError(f"Curriculum takes stages (first_step, objective), got {stage!r}.")

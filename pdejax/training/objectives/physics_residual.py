@@ -11,14 +11,13 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.counts import count_of
 from pdejax.data.coefficients import coefficient_leaves, stated_by_data, with_coefficients
-from pdejax.data.trajectories import layout_names
 from pdejax.equations import Equation
-from pdejax.grid import Grid
 from pdejax.models import output_scale
 from pdejax.solvers.terms import Discretisation, check_problem
 from pdejax.training.losses.loss import Loss, check_loss
 from pdejax.training.objectives.errors import MEAN_SQUARE, error_in
 from pdejax.training.objectives.objective import AbstractObjective, Logs, Windows
+from pdejax.training.objectives.same_grid import check_grid
 from pdejax.training.objectives.unrolled import STEPS_IN_A_ROW
 
 
@@ -101,21 +100,8 @@ class PhysicsResidual(AbstractObjective):
         return 1
 
     def check_data(self, domain: Any, interval: float | None, parameters: Any) -> None:
-        grid, where = self.discretisation.grid, "The data of PhysicsResidual live on"
-        if not isinstance(domain, Grid):
-            raise ValueError(f"{where} a grid, and these on {domain!r}: pass Trajectories.")
-        for name in ("shape", "periodic", "points"):
-            if getattr(domain, name) != getattr(grid, name):
-                raise ValueError(
-                    f"{where} a grid with {name}={getattr(domain, name)}, and its discretisation on one with "
-                    f"{getattr(grid, name)}: build it with `data.grid`."
-                )
-        for name in ("extent", "origin"):
-            of_data, own = (np.asarray(getattr(each, name), float) for each in (domain, grid))
-            if not np.allclose(of_data, own, rtol=1e-5, atol=1e-5 * float(np.max(np.asarray(grid.extent)))):
-                raise ValueError(f"{where} a box of {name} {of_data}, and its discretisation on one of {own}.")
-        if varying := sorted(set(parameters) & {*layout_names(grid.ndim)} - {"output_interval"}):
-            raise ValueError(f"PhysicsResidual reads one box, and the data vary {varying[0]}: choose one box.")
+        grid = self.discretisation.grid
+        check_grid("the discretisation of PhysicsResidual", grid, domain, parameters)
         stated = parameters.get("output_interval", interval)
         if self.dt is None and stated is None:
             raise ValueError(
@@ -129,9 +115,9 @@ class PhysicsResidual(AbstractObjective):
             values = np.asarray(values)
             # What varies is each trajectory's own; what does not says what the equation says, or one of them is wrong.
             if len(values) and np.all(values == values[:1]) and not np.allclose(values[0], own[name], rtol=1e-5):
+                has, had = (np.array2string(np.asarray(each), precision=6) for each in (own[name], values[0]))
                 raise ValueError(
-                    f"The equation of PhysicsResidual has {name}={np.asarray(own[name])} but the data were solved with "
-                    f"{name}={values[0]}."
+                    f"The equation of PhysicsResidual has {name}={has} but the data were solved with {name}={had}."
                 )
 
     def __call__(self, model: Any, batch: Windows, key: PRNGKeyArray) -> tuple[Float[Array, ""], Logs]:
