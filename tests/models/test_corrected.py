@@ -54,6 +54,17 @@ def test_every_substep_is_a_solve_and_its_correction():
     np.testing.assert_allclose(Corrected(stepper, network, substeps=3)(u), 0.375**3 * u, rtol=1e-6)
 
 
+def test_every_substep_and_every_call_draws_numbers_of_its_own():
+    def drawn_less_twice_the_state(u, parameters=None, *, domain=None, key=None):
+        return jax.random.normal(key, u.shape, u.dtype) - 2 * u
+
+    model = Corrected(Gain(jnp.float32(1.0)), drawn_less_twice_the_state, substeps=2)
+    # The first substep leads to its draw, the second to the difference of the two.
+    one, other = (model(jnp.zeros((1, 50)), key=jax.random.key(seed)) for seed in range(2))
+    assert float(jnp.mean(one**2)) == pytest.approx(2, rel=0.5)
+    assert float(jnp.mean((one - other) ** 2)) == pytest.approx(4, rel=0.5)
+
+
 def test_the_gradient_passes_through_the_solver_and_not_into_it():
     """Two steps by hand: u2 = (s (1 + g))^2 u0 with s held, so that d u2 / d g = 2 s^2 (1 + g) u0."""
     stepper, network = gains(0.5, 0.2)
