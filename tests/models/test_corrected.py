@@ -8,9 +8,10 @@ import optax
 import pytest
 
 import pdejax as pj
-from pdejax.models import Corrected, Ensemble, Normalised, input_scale, members, output_scale, trainable
+from pdejax.models import Corrected, Ensemble, LearnedSolver, Normalised, input_scale, members, output_scale, trainable
 from pdejax.nn import ChannelMap
 from pdejax.testing import check_lowering
+from pdejax.training.normalising import normalised
 
 
 class Gain(eqx.Module):
@@ -91,6 +92,21 @@ def test_the_network_works_in_units_of_what_the_solver_misses():
     np.testing.assert_allclose(input_scale(result), data.u.std((0, 1, 3)), rtol=1e-4)
     halves = fitted(Corrected(Gain(jnp.float32(0.7**0.5)), Map(ChannelMap(2, 2, key=jax.random.key(1))), 2)).model
     np.testing.assert_allclose(output_scale(halves), missed.std((0, 1, 3)) / 2, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Corrected(Gain(jnp.float32(0.8)), Gain(jnp.float32(0.0))),
+        LearnedSolver(Gain(jnp.float32(0.8)), lambda stepper: stepper.gain),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_what_a_solver_misses_by_rounding_is_no_unit(model):
+    data = decaying()
+    missed = data.u[:, 1:] - np.float32(0.8) * data.u[:, :-1]
+    assert np.all(missed.std((0, 1, 3)) > 0)
+    np.testing.assert_array_equal(output_scale(normalised(model, data, 2)), 1)
 
 
 def test_the_loss_of_a_network_that_does_nothing_is_one_and_training_lowers_it():
