@@ -119,6 +119,26 @@ def test_dropout_follows_the_key_of_the_call(build):
     assert not bool(jnp.all((batch[0] == 0) == (batch[1] == 0)))
 
 
+def test_streams_of_random_numbers_are_not_one():
+    class OfLinen(linen.Module):
+        @linen.compact
+        def __call__(self, x):
+            return (
+                x + jax.random.normal(self.make_rng("one"), x.shape) - jax.random.normal(self.make_rng("two"), x.shape)
+            )
+
+    class OfNnx(nnx.Module):
+        def __init__(self):
+            self.rngs = nnx.Rngs(one=0, two=1)
+
+        def __call__(self, x):
+            return x + jax.random.normal(self.rngs.one(), x.shape) - jax.random.normal(self.rngs.two(), x.shape)
+
+    for model in (LinenModel(OfLinen(), {"params": {}}, rngs=("one", "two")), NnxModel(OfNnx())):
+        difference = model(U, key=jax.random.key(0)) - U
+        assert float(jnp.mean(difference**2)) == pytest.approx(2, rel=0.5)
+
+
 def test_keys_of_the_older_kind_work():
     assert int((NnxModel(NnxDropout())(U, key=jax.random.PRNGKey(1)) == 0).sum()) > 5
 

@@ -8,9 +8,10 @@ import optax
 import pytest
 
 import pdejax as pj
-from pdejax.models import Corrected, Ensemble, Normalised, input_scale, members, output_scale, trainable
+from pdejax.models import Corrected, Ensemble, LearnedSolver, Normalised, input_scale, members, output_scale, trainable
 from pdejax.nn import ChannelMap
 from pdejax.testing import check_lowering
+from pdejax.training.normalising import normalised
 
 
 class Gain(eqx.Module):
@@ -54,6 +55,17 @@ def test_every_substep_is_a_solve_and_its_correction():
     np.testing.assert_allclose(Corrected(stepper, network, substeps=3)(u), 0.375**3 * u, rtol=1e-6)
 
 
+def test_every_substep_and_every_call_draws_numbers_of_its_own():
+    def drawn_less_twice_the_state(u, parameters=None, *, domain=None, key=None):
+        return jax.random.normal(key, u.shape, u.dtype) - 2 * u
+
+    model = Corrected(Gain(jnp.float32(1.0)), drawn_less_twice_the_state, substeps=2)
+    # The first substep leads to its draw, the second to the difference of the two.
+    one, other = (model(jnp.zeros((1, 50)), key=jax.random.key(seed)) for seed in range(2))
+    assert float(jnp.mean(one**2)) == pytest.approx(2, rel=0.5)
+    assert float(jnp.mean((one - other) ** 2)) == pytest.approx(4, rel=0.5)
+
+
 def test_the_gradient_passes_through_the_solver_and_not_into_it():
     """Two steps by hand: u2 = (s (1 + g))^2 u0 with s held, so that d u2 / d g = 2 s^2 (1 + g) u0."""
     stepper, network = gains(0.5, 0.2)
@@ -80,6 +92,21 @@ def test_the_network_works_in_units_of_what_the_solver_misses():
     np.testing.assert_allclose(input_scale(result), data.u.std((0, 1, 3)), rtol=1e-4)
     halves = fitted(Corrected(Gain(jnp.float32(0.7**0.5)), Map(ChannelMap(2, 2, key=jax.random.key(1))), 2)).model
     np.testing.assert_allclose(output_scale(halves), missed.std((0, 1, 3)) / 2, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Corrected(Gain(jnp.float32(0.8)), Gain(jnp.float32(0.0))),
+        LearnedSolver(Gain(jnp.float32(0.8)), lambda stepper: stepper.gain),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_what_a_solver_misses_by_rounding_is_no_unit(model):
+    data = decaying()
+    missed = data.u[:, 1:] - np.float32(0.8) * data.u[:, :-1]
+    assert np.all(missed.std((0, 1, 3)) > 0)
+    np.testing.assert_array_equal(output_scale(normalised(model, data, 2)), 1)
 
 
 def test_the_loss_of_a_network_that_does_nothing_is_one_and_training_lowers_it():

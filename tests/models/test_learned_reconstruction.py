@@ -81,6 +81,17 @@ def test_the_weights_are_consistent_whatever_the_network_says(order):
 
 
 @pytest.mark.float64
+def test_the_value_is_its_formula():
+    learned = wild(order=2, base=PiecewiseConstant(), dtype=jnp.float64)
+    u = np.random.default_rng(6).normal(size=(5, 4))
+    first = np.diff(u, axis=0)
+    theta = learned.network(jnp.asarray(first / np.linalg.norm(first, axis=0)))
+    expected = u[2] + np.sum(theta * np.diff(u, n=2, axis=0), axis=0)
+    found = learned.at_edge([jnp.asarray(each) for each in u], jnp.asarray(0.1))
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.float64
 def test_units_do_not_matter_and_nothing_is_lost_at_the_ends_of_the_numbers():
     learned, share = wild(base=PiecewiseConstant(), dtype=jnp.float64), jnp.asarray(0.1)
     u = jnp.asarray(np.random.default_rng(1).normal(size=(5, 4)))

@@ -8,8 +8,9 @@ import optax
 import pytest
 
 import pdejax as pj
-from pdejax.equations import Advection
+from pdejax.equations import Advection, Diffusion
 from pdejax.models import LastFrames, NeuralStepper, bundled, unbundled
+from pdejax.testing import Manufactured
 from pdejax.training import (
     AllPairs,
     Bundled,
@@ -201,6 +202,25 @@ def test_the_residual_of_an_equation_reads_every_frame_of_a_bundle():
     assert objective.frames == 1 and len(logs) == 6 and float(loss) < 1e-15
     wrong, _ = objective(Wave(jnp.asarray(0.8)), batch, KEY)
     assert float(wrong) == pytest.approx((0.1 * np.pi * dt) ** 2 / 2, rel=1e-2)
+
+
+@pytest.mark.float64
+def test_a_bundle_is_at_the_time_of_its_last_input():
+    grid, dt, starts = pj.Grid((8,), 2.0, dtype=jnp.float64), 0.01, jnp.array([0.0, 0.4])
+
+    def exact(x, t):
+        return jnp.sin(np.pi * x) * jnp.cos(3 * t)
+
+    def following(u, parameters, *, domain=None, key=None):
+        # From the last of two inputs, one interval after the start.
+        return jnp.stack([exact(grid.axes[0], parameters["start"] + n * dt) for n in (2, 3)])
+
+    u = jnp.stack([exact(grid.axes[0], starts[:, None] + n * dt) for n in (0, 1)], axis=1)
+    residual = PhysicsResidual(Manufactured(Diffusion(0.4), exact), pj.Spectral(grid), dt=dt)
+    batch = Windows(u[:, :, None], {"start": starts}, grid, time=starts, interval=dt)
+    loss, _ = Bundled(residual, 2, inputs=2)(following, batch, KEY)
+    # The trapezoidal rule errs by dt^3, a force that is an interval late by dt^2.
+    assert float(loss) < dt**5
 
 
 @pytest.mark.usefixtures("without_shape_checks")

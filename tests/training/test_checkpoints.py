@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import equinox as eqx
 import jax
@@ -13,7 +14,7 @@ import optax
 import pytest
 
 from pdejax.nn import ChannelMap
-from pdejax.training import Checkpoints, Supervised, TrainingDiverged, fit
+from pdejax.training import Checkpoints, OneStep, Supervised, TrainingDiverged, fit
 
 RUN = """
 import sys
@@ -144,6 +145,18 @@ def test_a_longer_run_goes_on_from_the_newest(folder):
 def test_the_checkpoint_of_another_run_is_refused(folder, other, message):
     with pytest.raises(ValueError, match=message):
         fit(**options(folder, **other))
+
+
+def test_other_parameters_of_the_trajectories_are_other_data(tmp_path):
+    def run(rate):
+        parameters = {"rate": np.array([0.5, rate], np.float32)}
+        data = SimpleNamespace(u=np.ones((2, 4, 2, 8), np.float32), grid=None, parameters=parameters)
+        model = Mix(ChannelMap(2, 2, key=jax.random.key(0)))
+        return fit(**options(tmp_path, model=model, objective=OneStep(), data=data, num_steps=1, normalise=False))
+
+    assert run(0.3).state.step == run(0.3).state.step == 1
+    with pytest.raises(ValueError, match="another data: pass the data"):
+        run(0.4)
 
 
 def test_a_run_that_diverges_names_its_last_checkpoint(tmp_path):

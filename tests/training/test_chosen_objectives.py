@@ -83,6 +83,16 @@ def test_every_pair_is_drawn_alike_and_told_its_lead_time():
     assert np.all(np.abs(np.bincount(chosen, minlength=3) - 200) < 5 * np.sqrt(600 * 2 / 9))
 
 
+def test_what_a_model_draws_is_not_the_pair():
+    def guessed(u, parameters, *, domain=None, key=None):
+        pair = 2 * u[0] + parameters["lead_time"] - 1  # of frames 0 1, 0 2 and 1 2, each of which holds its number
+        return (jax.random.randint(key, (), 0, 3) == pair)[None].astype(u.dtype)
+
+    batch = Windows(jnp.tile(jnp.arange(3.0)[:, None, None], (300, 1, 1, 1)), {}, None)
+    right, _ = AllPairs(2, loss=lambda prediction, target: jnp.mean(prediction))(guessed, batch, KEY)
+    assert float(right) == pytest.approx(1 / 3, abs=5 * np.sqrt(2 / 9 / 300))
+
+
 @pytest.mark.float64
 def test_the_gradient_of_a_pair():
     # Two frames have one pair; the interval of the trajectory goes before that of the data.

@@ -5,8 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from pdejax.training import OneStep
 from pdejax.training.dataset import DeviceData, batch_at, sample_batch
+from pdejax.training.members import step_keys
 from pdejax.training.normalising import normalised
+from pdejax.training.steps import compiled_score
 
 
 def numbered(num_samples=5, num_frames=7, frames=3):
@@ -25,17 +28,44 @@ def test_every_window_is_consecutive_and_within_one_trajectory():
     np.testing.assert_array_equal(windows.parameters["name"], np.repeat(np.arange(5), 5))
 
 
-@pytest.mark.parametrize("size", [4, 16, 25])
-def test_a_batch_has_no_window_twice_and_all_windows_are_equally_likely(size):
-    data, draws = numbered(), 4000
+# The last two: one stretch of an even number of windows, and stretches of one window and of two.
+@pytest.mark.parametrize(("size", "num_samples"), [(4, 5), (16, 5), (25, 5), (1, 4), (3, 1)])
+def test_a_batch_has_no_window_twice_and_all_windows_are_equally_likely(size, num_samples):
+    data, draws = numbered(num_samples), 4000
+    total = 5 * num_samples
     keys = jax.random.split(jax.random.key(0), draws)
     first = np.asarray(jax.jit(jax.vmap(lambda key: sample_batch(data, size, key).u[:, 0, 0, 0]))(keys))
     assert all(len(np.unique(batch)) == size for batch in first)
     _, counts = np.unique(first, return_counts=True)
-    expected = draws * size / 25
-    assert len(counts) == 25
+    expected = draws * size / total
+    assert len(counts) == total
     # Five standard deviations of a binomial count; stretches of unequal length without the offset are off by 30 %.
-    assert np.max(np.abs(counts - expected)) <= 5 * np.sqrt(draws * size / 25 * (1 - size / 25))
+    assert np.max(np.abs(counts - expected)) <= 5 * np.sqrt(draws * size / total * (1 - size / total))
+
+
+class FirstNumber(OneStep):
+    """The square of what the first frame of every window holds."""
+
+    def __call__(self, model, batch, key):
+        return jnp.mean(batch.u[:, 0] ** 2), {}
+
+
+@pytest.mark.parametrize(("size", "scored"), [(16, 64), (40, 80), (100, 100), (200, 125)])
+def test_a_score_is_of_at_least_64_windows_evenly_spread(size, scored):
+    data = numbered(25)
+    found = compiled_score(FirstNumber(), size)(identity, data, jax.random.key(0))
+    index = np.linspace(0, 124, scored).round().astype(int)
+    assert float(found) == pytest.approx(np.mean((100.0 * (index // 5) + index % 5) ** 2), rel=1e-5)
+
+
+def test_a_score_draws_with_the_key_of_no_step():
+    class Drawn(OneStep):
+        def __call__(self, model, batch, key):
+            return jax.random.uniform(key), {}
+
+    key = jax.random.key(0)
+    of_steps = jax.vmap(lambda step: jax.random.uniform(step_keys(key, identity, step)))(jnp.arange(1000))
+    assert float(compiled_score(Drawn(), 4)(identity, numbered(), key)) not in np.asarray(of_steps)
 
 
 def identity(u, parameters=None, *, domain=None, key=None):

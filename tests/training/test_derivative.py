@@ -8,7 +8,7 @@ import optax
 import pytest
 
 import pdejax as pj
-from pdejax.models import Integrated, NeuralStepper
+from pdejax.models import Integrated, NeuralStepper, Normalised, Statistics, output_scale
 from pdejax.testing import observed_orders
 from pdejax.training import Bundled, Derivative, InputNoise, Sum, Unrolled, Windows, fit
 from pdejax.training.normalising import normalised
@@ -79,6 +79,22 @@ def test_a_rate_is_integrated_with_the_order_of_the_method(method, order):
         stepped = Integrated(Gain(jnp.asarray(-0.8)), 1.0, substeps, method)(u)
         errors.append(float(jnp.max(jnp.abs(stepped - np.exp(-0.8)))))
     np.testing.assert_allclose(observed_orders(errors, [0.25, 0.125]), order, atol=0.2)
+
+
+def test_every_substep_draws_numbers_of_its_own():
+    def drawn_less_twice_the_state(u, parameters=None, *, domain=None, key=None):
+        return jax.random.normal(key, u.shape, u.dtype) - 2 * u
+
+    # By unit steps: the first leads to its draw, the second to the difference of the two.
+    stepped = Integrated(drawn_less_twice_the_state, 2.0, 2, "euler")(jnp.zeros((1, 50)), key=KEY)
+    assert float(jnp.mean(stepped**2)) == pytest.approx(2, rel=0.5)
+
+
+def test_an_increment_is_that_of_the_rate_times_the_interval():
+    unit = Statistics([0.0, 0.0], [1.0, 1.0])
+    rate = Normalised(Gain(jnp.ones(())), unit, Statistics([0.0, 0.0], [3.0, 8.0]))
+    np.testing.assert_allclose(output_scale(Integrated(rate, 0.25)), [0.75, 2.0])
+    np.testing.assert_allclose(output_scale(Integrated(rate)), [3.0, 8.0])
 
 
 def test_fit_measures_the_rates_and_the_rate_is_learned_and_stepped():

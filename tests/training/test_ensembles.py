@@ -100,6 +100,20 @@ def test_an_ensemble_returns_the_mean_and_is_saved_and_taken_apart(tmp_path):
     assert members(models[0]) == [models[0]]
 
 
+def test_every_member_and_every_call_draws_numbers_of_its_own():
+    class Drawn(eqx.Module):
+        gain: jax.Array
+
+        def __call__(self, u, parameters=None, *, domain=None, key=None):
+            return self.gain * jax.random.normal(key, u.shape, u.dtype)
+
+    # Zero where both draw the same.
+    ensemble = Ensemble.of([Drawn(jnp.asarray(sign)) for sign in (1.0, -1.0)])
+    one, other = (ensemble(jnp.zeros((1, 50)), key=jax.random.key(seed)) for seed in range(2))
+    assert float(jnp.mean(one**2)) == pytest.approx(0.5, rel=0.5)
+    assert float(jnp.mean((one - other) ** 2)) == pytest.approx(1, rel=0.5)
+
+
 def test_what_is_no_ensemble_is_refused():
     with pytest.raises(ValueError, match="number 1 is not as number 0"):
         Ensemble.of([small(), small(1, 2, 4)])

@@ -109,6 +109,17 @@ def test_the_error_of_a_band_is_that_planted_there():
     assert found(edges, prediction=prediction + 0.5) == pytest.approx(0.125, rel=1e-9)
 
 
+@pytest.mark.float64
+@pytest.mark.parametrize("amplitude", [3e-6, 3e-5])
+def test_a_band_is_counted_as_empty_below_a_hundred_thousandth_of_its_channel(amplitude):
+    grid = grid_of((16,))
+    lowest = 2 * np.pi / 1.7
+    large, small = (np.cos(n * lowest * np.asarray(grid.axes[0]))[None] for n in (1, 3))
+    target = jnp.asarray(large + amplitude * small)
+    found = SpectralBands((2 * lowest, 4 * lowest))(target + 0.1 * small, target, grid, 1.0)
+    assert float(found) == pytest.approx(0.1 if amplitude < 1e-5 else 0.1 / amplitude, rel=1e-8)
+
+
 def test_an_edge_that_is_a_wavenumber_belongs_to_the_band_above_however_it_is_rounded():
     grid = pj.Grid((64,), 1.7, dtype=jnp.float32)
     x, lowest = np.asarray(grid.axes[0]), 2 * np.pi / 1.7
@@ -133,6 +144,12 @@ def test_the_first_norm_is_a_ratio_of_sums():
     prediction, target = states((5, 7))
     ratios = np.abs(prediction - target).sum(axis=(1, 2)) / np.abs(target).sum(axis=(1, 2))
     assert float(RelativeL1()(prediction, target, None, 9.0)) == pytest.approx(ratios.mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", [RelativeL2(), RelativeL1(), Sobolev(0), SpectralBands((0, 1e4))], ids=repr)
+def test_the_error_of_a_state_that_is_zero_is_divided_by_one(loss):
+    grid = pj.Grid((5, 6), extent=(1.7, 0.6))
+    assert float(loss(jnp.full((2, 5, 6), 0.3), jnp.zeros((2, 5, 6)), grid, 9.0)) == pytest.approx(0.3, rel=1e-5)
 
 
 RELATIVE = [RelativeL2(), RelativeL1(), Sobolev(1), Sobolev(-2), SpectralBands((0, 4, 9, 1e4))]

@@ -209,6 +209,20 @@ def test_every_trajectory_has_its_own_coefficient_and_time():
     assert loss(times) < 1e-9 and loss(times + 0.2) > 1e-3
 
 
+@pytest.mark.float64
+def test_every_trajectory_has_its_own_interval():
+    grid, intervals = pj.Grid((8,), 2.0, dtype=jnp.float64), jnp.array([0.01, 0.05, 0.2])
+
+    def trapezoidal(u, parameters, *, domain=None, key=None):
+        half = 0.3 * np.pi**2 * parameters["output_interval"] / 2
+        return u * (1 - half) / (1 + half)
+
+    u = jnp.tile(jnp.sin(np.pi * grid.axes[0]), (3, 1, 1, 1))
+    batch = Windows(u, {"output_interval": intervals}, grid, interval=0.05)
+    loss, _ = PhysicsResidual(Diffusion(0.3), pj.Spectral(grid))(trapezoidal, batch, KEY)
+    assert float(loss) < 1e-25
+
+
 def test_the_coefficients_are_not_trained_and_can_be_differentiated_in():
     grid = pj.Grid((8,), 2.0, dtype=jnp.float32)
     residual = PhysicsResidual(Diffusion(0.3), pj.Spectral(grid), dt=0.1)
@@ -269,6 +283,14 @@ def test_a_sum_adds_weighted_parts_and_logs_each():
     assert set(logs) == {"loss_data", "loss_next", *(f"data_loss_step_{n}" for n in (1, 2, 3))}
     assert float(logs["loss_next"]) == pytest.approx(float(alone["next"]), rel=1e-6)
     assert Sum(parts).frames == 4 and Sum({"next": OneStep()}).frames == 2
+
+
+def test_the_parts_of_a_sum_draw_numbers_of_their_own():
+    def drawn(u, parameters=None, *, domain=None, key=None):
+        return jax.random.normal(key, u.shape, u.dtype)
+
+    _, logs = Sum({"one": OneStep(), "other": OneStep()})(drawn, Windows(jnp.zeros((3, 2, 1, 20)), {}, None), KEY)
+    assert abs(float(logs["loss_one"] - logs["loss_other"])) > 1e-3
 
 
 GRID = pj.Grid((8,), 2.0)

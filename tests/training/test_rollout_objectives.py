@@ -8,7 +8,17 @@ import optax
 import pytest
 
 from pdejax.models import Normalised, Statistics
-from pdejax.training import DirectMultiStep, InputNoise, OneStep, Pushforward, Supervised, Unrolled, Windows, fit
+from pdejax.training import (
+    DirectMultiStep,
+    DivertedChain,
+    InputNoise,
+    OneStep,
+    Pushforward,
+    Supervised,
+    Unrolled,
+    Windows,
+    fit,
+)
 
 
 class Curved(eqx.Module):
@@ -171,6 +181,41 @@ def test_noise_is_on_the_first_frame_alone_and_in_units_of_the_model():
     (noisy,) = seen
     np.testing.assert_array_equal(noisy[:, 1:], u[:, 1:])
     np.testing.assert_allclose(np.std(noisy[:, 0], axis=(0, 2)), [0.2, 6.0], rtol=0.1)
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [Unrolled(2), Pushforward(1, random=False), DivertedChain(lambda u, t: 0 * u, 2)],
+    ids=lambda objective: type(objective).__name__,
+)
+def test_every_step_draws_numbers_of_its_own(objective):
+    def drawn_less_state(u, parameters=None, *, domain=None, key=None):
+        return jax.random.normal(key, u.shape, u.dtype) - u
+
+    batch = Windows(jnp.zeros((3, objective.frames, 1, 20)), {}, None)
+    loss, logs = objective(drawn_less_state, batch, jax.random.key(0))
+    # The difference of two draws of unit variance; zero where the second is the first.
+    assert float(logs.get("loss_step_2", loss)) == pytest.approx(2, rel=0.5)
+
+
+def test_every_step_is_forced_by_a_choice_of_its_own():
+    objective = Unrolled(3, loss=lambda prediction, target: jnp.mean(prediction), teacher_forcing=0.5)
+    batch = Windows(jnp.zeros((2000, 4, 1, 1)), {}, None)
+    _, logs = objective(lambda u, *_, **__: u + 1, batch, jax.random.key(0))
+    # From zero to one, or one further: both steps are free for a quarter of the samples, not for half of them. Five
+    # standard deviations of the mean.
+    assert float(logs["loss_step_3"]) == pytest.approx(0.5 * 1 + 0.25 * 2 + 0.25 * 3, abs=0.1)
+
+
+def test_noise_on_the_first_frame_is_not_drawn_again_by_the_objective():
+    class Again(OneStep):
+        def __call__(self, model, batch, key):
+            first = batch.u[:, 0]
+            return jnp.mean((first - jax.random.normal(key, first.shape, first.dtype)) ** 2), {}
+
+    batch = Windows(jnp.zeros((3, 2, 1, 20)), {}, None)
+    loss, _ = InputNoise(Again(), 1.0)(model_of(WEIGHTS), batch, jax.random.key(0))
+    assert float(loss) == pytest.approx(2, rel=0.5)
 
 
 def test_less_is_kept_for_the_backward_pass_with_remat():
