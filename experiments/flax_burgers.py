@@ -20,7 +20,7 @@ length one, 17 frames 1/16 apart, made by neuraloperator 0.3.0: x `(1200, 16)`, 
 on, 800 to 1199 are tested on.
 
     python experiments/flax_burgers.py --data burgers_16.hdf5      # a few minutes on two cores
-    python experiments/flax_burgers.py --preset tiny               # seconds, on data of our own; learns nothing
+    python experiments/flax_burgers.py --preset tiny               # a minute, on data of our own; learns nothing
 
 Writes RESULTS/flax_burgers.json and .md.
 """

@@ -16,7 +16,7 @@ layout that holds this flow, e.g. those of datasets/kolmogorov_flow.py. The mode
 (they are those of `pdejax demo`), and the last weights are scored.
 
     python experiments/fno_kolmogorov.py --data TRAIN.hdf5 --valid VALID.hdf5     # some minutes on two cores
-    python experiments/fno_kolmogorov.py --data ... --valid ... --preset tiny     # seconds; learns nothing
+    python experiments/fno_kolmogorov.py --data ... --valid ... --preset tiny     # a minute; learns nothing
 
 Writes RESULTS/fno_kolmogorov.json, .md and .png, and to OUT the models, the report and what it is made of.
 """

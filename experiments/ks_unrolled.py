@@ -26,7 +26,7 @@ side by side. Beside them stands the cheap relative of unrolling, `Pushforward`:
 
     python experiments/ks_unrolled.py                     # some minutes on two cores
     python experiments/ks_unrolled.py --preset gpu        # a larger network for longer, minutes on a GPU
-    python experiments/ks_unrolled.py --preset tiny       # seconds; learns nothing
+    python experiments/ks_unrolled.py --preset tiny       # a minute; learns nothing
 
 Writes RESULTS/ks_unrolled.json, .md and .png, and to OUT the report and what it is made of.
 """

@@ -16,7 +16,7 @@ do. Seeds decide the first weights and the batches, and are trained side by side
 
     python experiments/learned_correction.py                     # some minutes on two cores
     python experiments/learned_correction.py --preset gpu        # a finer hybrid and more of everything, on a GPU
-    python experiments/learned_correction.py --preset tiny       # seconds; learns nothing
+    python experiments/learned_correction.py --preset tiny       # a minute; learns nothing
 
 Writes RESULTS/learned_correction.json, .md and .png, and to OUT the report and what it is made of.
 """

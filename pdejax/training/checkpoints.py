@@ -23,14 +23,14 @@ _FORMAT_VERSION = 1
 # What has to agree for a resumed run to be the uninterrupted one, and what to do where it does not.
 _FIXES = {
     "model": "pass the model and `normalise` of that run",
-    "frozen": "pass the `frozen` of that run",
-    "best": "pass `keep_best` and `patience` as that run had them",
+    "choice of frozen parts": "pass the `frozen` of that run",
+    "choice of keeping the best": "pass `keep_best` and `patience` as that run had them",
     "optimiser": "pass the optimiser of that run",
     "objective": "pass the objective of that run",
     "batch_size": "pass the batch size of that run",
     "ema_decay": "pass the `ema_decay` of that run",
     "key": "pass the key of that run, which decides the order of the data",
-    "data": "pass the data of that run",
+    "set of data": "pass the data of that run",
 }
 
 
@@ -144,8 +144,8 @@ def described_run(
     Of an optimiser that is what its state tells: rates and schedules are inside its functions.
     """
     return {
-        "frozen": [not flag for flag in jax.tree.leaves(flags)],
-        "best": state.best is not None,
+        "choice of frozen parts": [not flag for flag in jax.tree.leaves(flags)],
+        "choice of keeping the best": state.best is not None,
         "model": _layout(state.model),
         "optimiser": _layout(state.optimiser_state),
         # The numbers, too: another viscosity in the residual is another objective.
@@ -153,7 +153,8 @@ def described_run(
         "batch_size": batch_size,
         "ema_decay": ema_decay,
         "key": np.asarray(jax.random.key_data(key)).tolist(),
-        "data": _layout(data.domain) + _checksum((data.arrays, data.parameters, data.times, _arrays(data.domain))),
+        "set of data": _layout(data.domain)
+        + _checksum((data.arrays, data.parameters, data.times, _arrays(data.domain))),
     }
 
 

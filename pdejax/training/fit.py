@@ -136,12 +136,12 @@ def fit(
             checkpoints, described_run(state, flags, objective, train, key, batch_size, ema_decay)
         )
         if folder.newest is not None:
-            if folder.newest > end:
-                raise ValueError(
-                    f"{checkpoints.folder} holds a run that took {folder.newest} steps, beyond num_steps={end}: pass "
-                    "at least as many, or begin a new run in another folder."
-                )
             state, log = folder.read(state if devices is None else devices.whole(state))
+            if state.step > end:
+                raise ValueError(
+                    f"{checkpoints.folder} holds a run that took {state.step} steps, beyond num_steps={end}: pass at "
+                    "least as many, or begin a new run in another folder."
+                )
     first, earlier = state.step, float(log["seconds"][-1]) if len(log) else 0.0
     parameters, rest = eqx.partition(state.model, flags)
     # Donated buffers must be this run's own: the caller keeps his model and the state he resumed from.

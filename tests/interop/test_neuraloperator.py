@@ -165,8 +165,11 @@ def test_what_ours_lacks_and_what_does_not_fit_is_refused_by_name(change, messag
 
 
 def test_what_is_no_file_of_arrays_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="is no .npz file"):
+    with pytest.raises(ValueError, match="nothing.npz: there is no such file"):
         fno_from_neuraloperator(tmp_path / "nothing.npz", {})
+    (tmp_path / "text.npz").write_text("weights")
+    with pytest.raises(ValueError, match="is no .npz file"):
+        fno_from_neuraloperator(tmp_path / "text.npz", {})
     with zipfile.ZipFile(tmp_path / "fno.pt", "w") as file:
         file.writestr("fno/data.pkl", b"never read")
     with pytest.raises(ValueError, match="fno/data.pkl, as a file of torch.save does"):

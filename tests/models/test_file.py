@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pdejax.grid import Grid
-from pdejax.models import FNO, Normalised, Statistics, load, save
+from pdejax.models import FNO, Ensemble, Normalised, Statistics, load, save
 from pdejax.stretching import Stretched, TowardsWall
 
 
@@ -102,11 +102,45 @@ def test_a_file_that_does_not_match_this_package_is_refused(tmp_path, old, new, 
         load(path)
 
 
+def test_models_that_were_fitted_one_by_one_are_saved_as_one(tmp_path):
+    ensemble = Ensemble.of(
+        [example(), jax.tree.map(lambda leaf: leaf * 1.5 if eqx.is_array(leaf) else leaf, example())]
+    )
+    save(tmp_path / "model.pdejax", ensemble)
+    assert eqx.tree_equal(load(tmp_path / "model.pdejax").model, ensemble)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"names": ("u", "v", "w")}, r"2 channels and there are the names \['u', 'v', 'w'\]"),
+        ({"names": ("u", "v"), "units": ("m",)}, "one unit for each name"),
+        ({"dt": -1.0}, "positive and finite, got -1"),
+        ({"dt": float("nan")}, "positive and finite, got nan"),
+    ],
+)
+def test_what_is_said_of_a_model_fits_it(tmp_path, given, message):
+    with pytest.raises(ValueError, match=message):
+        save(tmp_path / "model.pdejax", example(), **given)
+    with pytest.raises(ValueError, match="there is no folder"):
+        save(tmp_path / "new" / "model.pdejax", example())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_single_name_is_no_list_of_letters(tmp_path):
+    network = FNO(1, 1, 1, 2, 3, num_layers=1, key=jax.random.key(0))
+    save(tmp_path / "model.pdejax", network, names="vorticity", units="1/s")
+    loaded = load(tmp_path / "model.pdejax")
+    assert (loaded.names, loaded.units) == (("vorticity",), ("1/s",))
+
+
 def test_a_model_that_cannot_be_described_leaves_no_file(tmp_path):
     network = FNO(1, 1, 1, 2, 3, num_layers=1, activation=lambda v: v**2, key=jax.random.key(0))
     with pytest.raises(ValueError, match="cannot be written to a model file"):
         save(tmp_path / "model.pdejax", network)
-    with pytest.raises(ValueError, match="a class of your own"):
+    with pytest.raises(
+        ValueError, match="equinox.nn._linear.Linear is no model or layer of pdejax.models.*the README shows how"
+    ):
         save(tmp_path / "model.pdejax", eqx.nn.Linear(2, 3, key=jax.random.key(0)))
     assert not list(tmp_path.iterdir())
 

@@ -13,8 +13,10 @@ import numpy as np
 import optax
 import pytest
 
+from pdejax.data import Trajectories
+from pdejax.grid import Grid
 from pdejax.nn import ChannelMap
-from pdejax.training import Checkpoints, OneStep, Supervised, TrainingDiverged, fit
+from pdejax.training import Checkpoints, Derivative, OneStep, Supervised, TrainingDiverged, fit
 
 RUN = """
 import sys
@@ -136,7 +138,10 @@ def test_a_longer_run_goes_on_from_the_newest(folder):
         ({"normalise": False}, "another model"),
         ({"optimiser": optax.sgd(1e-2, momentum=0.9)}, "another optimiser: pass the optimiser of that run"),
         ({"key": jax.random.key(2)}, "another key: pass the key of that run, which decides the order of the data"),
-        ({"data": pairs(seed=1)}, "another data: pass the data"),
+        ({"data": pairs(seed=1)}, "another set of data: pass the data"),
+        ({"frozen": lambda model: model.layer.bias}, "another choice of frozen parts: pass the `frozen`"),
+        ({"keep_best": True, "valid": pairs(seed=2)}, "another choice of keeping the best: pass `keep_best`"),
+        ({"num_steps": 5}, "holds a run that took 9 steps, beyond num_steps=5"),
         ({"batch_size": 5}, r"another batch_size \(4, and not 5\)"),
         ({"ema_decay": 0.5}, r"another ema_decay \(None, and not 0.5\)"),
         ({"objective": Supervised(loss=lambda a, b: jnp.mean((a - b) ** 2))}, "another objective"),
@@ -155,8 +160,31 @@ def test_other_parameters_of_the_trajectories_are_other_data(tmp_path):
         return fit(**options(tmp_path, model=model, objective=OneStep(), data=data, num_steps=1, normalise=False))
 
     assert run(0.3).state.step == run(0.3).state.step == 1
-    with pytest.raises(ValueError, match="another data: pass the data"):
+    with pytest.raises(ValueError, match="another set of data: pass the data"):
         run(0.4)
+
+
+@pytest.mark.parametrize("changed", [{"interval": 0.7}, {"extent": 3.0}])
+def test_other_times_or_another_box_are_other_data(tmp_path, changed):
+    def run(interval=0.1, extent=2.0):
+        u = np.random.default_rng(0).normal(size=(2, 5, 2, 8)).astype(np.float32)
+        grid, times = Grid((8,), extent, dtype=np.float32), interval * np.arange(5)
+        data = Trajectories(u, grid, times, ("u", "v"), ("", ""), {}, {})
+        model = Mix(ChannelMap(2, 2, key=jax.random.key(0)))
+        return fit(**options(tmp_path, model=model, objective=Derivative(2), data=data, num_steps=1))
+
+    run()
+    with pytest.raises(ValueError, match="another set of data"):
+        run(**changed)
+
+
+def test_a_finished_run_returns_again_what_it_returned(tmp_path):
+    """Its last score belongs to its end alone: no multiple of `valid_every`, and the best of all."""
+    given = {"valid": pairs(seed=2), "valid_every": 4, "keep_best": True, "num_steps": 6}
+    first = fit(**options(tmp_path, **given))
+    assert first.log["valid_loss"][5] < first.log["valid_loss"][3] and int(first.state.best.step) == 4
+    again = fit(**options(tmp_path, **given))
+    assert eqx.tree_equal(first.model, again.model) and eqx.tree_equal(first.state, again.state)
 
 
 def test_a_run_that_diverges_names_its_last_checkpoint(tmp_path):
@@ -168,6 +196,6 @@ def test_a_run_that_diverges_names_its_last_checkpoint(tmp_path):
 
 def test_a_state_and_a_folder_are_not_both_resumed(folder):
     with pytest.raises(ValueError, match="`resume` or `checkpoints`, and not both"):
-        fit(**options(folder, resume=fit(**options(folder)).state))
+        fit(**options(folder, resume=fit(**options(folder, num_steps=9)).state))
     with pytest.raises(ValueError, match="every must be >= 1, got 0"):
         Checkpoints(folder, every=0)

@@ -247,7 +247,7 @@ def test_the_coefficients_are_not_trained_and_can_be_differentiated_in():
 @pytest.mark.usefixtures("without_shape_checks")
 def test_another_coefficient_is_another_objective_to_a_checkpoint():
     grid = pj.Grid((8,), 2.0)
-    data = SimpleNamespace(arrays=(jnp.zeros(3),), parameters={})
+    data = SimpleNamespace(arrays=(jnp.zeros(3),), parameters={}, times=None, domain=None)
 
     def described(diffusivity):
         residual = PhysicsResidual(Diffusion(diffusivity), pj.Spectral(grid), dt=0.1)

@@ -42,9 +42,15 @@ def passing(num_steps, **given):
         Supervised(),
         (INPUTS, INPUTS),
         valid=(INPUTS, 1.5 * INPUTS),
-        valid_every=1,
         normalise=False,
-        **{"optimiser": steady, "num_steps": num_steps, "batch_size": 4, "key": jax.random.key(0), "progress": False}
+        **{
+            "optimiser": steady,
+            "valid_every": 1,
+            "num_steps": num_steps,
+            "batch_size": 4,
+            "key": jax.random.key(0),
+            "progress": False,
+        }
         | given,
     )
 
@@ -69,6 +75,18 @@ def test_what_was_waited_goes_on_with_a_resumed_run():
     begun = passing(7, patience=3)
     assert begun.state.step == 7
     assert passing(50, patience=3, resume=begun.state).state.step == 8
+
+
+@pytest.mark.parametrize(("given", "cut"), [({"keep_best": True}, 5), ({"patience": 2}, 4)])
+def test_where_a_run_is_cut_decides_neither_the_best_nor_the_patience(given, cut):
+    """Every third step is scored; the end of the first part, which is no such step, is scored besides."""
+    whole = passing(12, valid_every=3, **given)
+    begun = passing(cut, valid_every=3, **given)
+    resumed = passing(12 - cut, valid_every=3, resume=begun.state, **given)
+    assert eqx.tree_equal(whole.state, resumed.state) and eqx.tree_equal(whole.model, resumed.model)
+    if "keep_best" in given:  # of the first part alone, the score at its end counts: step 5 is the best of all
+        assert float(begun.model.gain) == pytest.approx(1.5, abs=1e-5)
+        assert int(whole.state.best.step) == 6
 
 
 def test_the_average_is_what_is_scored_and_kept():
