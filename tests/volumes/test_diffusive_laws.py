@@ -102,8 +102,8 @@ def test_diffusive_fluxes_at_faces_are_those_of_the_other_readings(ndim):
         u = state(grid)
         volumes, modes = pj.FiniteVolume(grid, WENO(5), HLLC()), pj.Spectral(grid)
         spread = lambda reading, v: reading.tendency(gas, 0.0, v) - reading.tendency(Euler(1.4), 0.0, v)  # noqa: E731
-        gaps, size = jax.jit(lambda v: (spread(volumes, v) - spread(modes, v), spread(modes, v)))(u)
-        return float(jnp.max(jnp.abs(gaps)) / jnp.max(jnp.abs(size)))
+        found, expected = jax.jit(lambda v: (spread(volumes, v), spread(modes, v)))(u)
+        return float(jnp.max(jnp.abs(found - expected)) / jnp.max(jnp.abs(expected)))
 
     small = {1: 32, 2: 26, 3: 20}[ndim]
     gaps = [gap(small), gap(small * 3 // 2)]
@@ -119,10 +119,9 @@ def test_slopes_along_a_wall_are_exact_on_straight_lines():
         grid = cells(shape, (1.0, 1.3))
         bend, (x, y) = 0.5 * (shape[0] > 2), grid.coordinates()
         w = jnp.stack([1 + 0 * x, 0.3 * x + 0.7 * y, 0.2 * y - 0.4 * x + bend * x**2, 1 + 0 * x])
-        with_friction, without = (
-            pj.FiniteVolume(grid, MUSCL(), HLLC(), Outflow()).face_fluxes(law, 0.0, gas.conserved(w), 1)
-            for law in (gas, Euler(1.4))
-        )
+        reading = pj.FiniteVolume(grid, MUSCL(), HLLC(), Outflow())
+        fluxes = lambda u, of=reading: [of.face_fluxes(law, 0.0, u, 1) for law in (gas, Euler(1.4))]  # noqa: E731
+        with_friction, without = jax.jit(fluxes)(gas.conserved(w))
         stress = (without - with_friction)[:, :, 1:-1]
         np.testing.assert_allclose(stress[0], 0, atol=1e-14)
         np.testing.assert_allclose(stress[1], 0.2 * (0.3 + 2 * bend * x)[:, :-1], rtol=1e-12)
@@ -213,9 +212,8 @@ def test_values_at_walls_are_at_the_wall_for_what_spreads():
     flow = gas.conserved(jnp.stack([one, 0.05 * y, 0 * one, one]))
     plates = {"density": Reflecting(), "momentum_y": Reflecting(), "energy": Reflecting()}
     plates |= {"momentum_x": {"y-": 0.0, "y+": 0.05}}
-    with_friction, without = (
-        pj.FiniteVolume(grid, MUSCL(), HLLC(), plates).face_fluxes(law, 0.0, flow, 1) for law in (gas, Euler(1.4))
-    )
+    reading = pj.FiniteVolume(grid, MUSCL(), HLLC(), plates)
+    with_friction, without = jax.jit(lambda u: [reading.face_fluxes(law, 0.0, u, 1) for law in (gas, Euler(1.4))])(flow)
     np.testing.assert_allclose((without - with_friction)[1], 0.1 * 0.05, rtol=1e-10)
     empty = pj.FiniteVolume(cells(16), boundary={"x-": 1.0, "x+": Reflecting()})
     filled = pj.solve(PorousMedium(2.0), empty, jnp.zeros((1, 16)), [0.0, 0.05]).u[-1, 0]
