@@ -10,9 +10,9 @@ disagree), the same pairs of fields, batches of 16, mean square, Adam, float32. 
 eager or, if named among the peers, through `torch.compile`, which takes a minute or more a row. All data lie on the
 device. The first slice of every contestant compiles: it gives the time of compilation and the losses from the same
 start, so that one sees that a step is the same work. Then they take turns, slice after slice, in one process; the
-ratios are taken turn by turn. Memory that is freed stays with the process, whoever freed it (`pj.keep_freed_memory`),
-unless `--memory returned`. On a GPU our products are of float32; those of the peers' convolutions are what their
-users get, TF32.
+ratios are taken turn by turn. With `--memory kept` what is freed stays with the process, whoever freed it
+(`pj.keep_freed_memory`), and the results have a file of their own. On a GPU our products are of float32; those of the
+peers' convolutions are what their users get, TF32.
 
 The peers are extras: `pip install torch==2.13.0 '.[peers]'`. A peer that is not installed is left out, and said to be.
 """
@@ -203,9 +203,11 @@ def write(results: list[dict], folder: Path, options: argparse.Namespace) -> Non
     about = machine("equinox", "optax", *present) | {"cores": str(os.cpu_count())}
     folder.mkdir(parents=True, exist_ok=True)
     stem = "training" if options.device == "cpu" else "training_gpu"
+    stem += "_memory_kept" if options.memory == "kept" else ""
     (folder / f"{stem}.json").write_text(json.dumps({"machine": about, "rows": results}, indent=1) + "\n")
     header = ", ".join(f"{key} {value}" for key, value in about.items())
     arguments = f"--device {options.device} --longer {options.longer} --repeats {options.repeats}"
+    arguments += " --memory kept" if options.memory == "kept" else ""
     text = "# Training an FNO beside neuraloperator and PDEquinox with Trainax\n\n"
     text += f"`python benchmarks/training.py {arguments}`, float32, batches of {BATCH}, {LAYERS} layers, Adam, mean "
     text += f"square; {header}.\n\n"
@@ -221,7 +223,9 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--repeats", type=int, default=8)
     parser.add_argument("--longer", type=int, default=1, help="so many times as many steps per slice, for fast devices")
-    parser.add_argument("--memory", choices=("kept", "returned"), default="kept", help="what becomes of freed memory")
+    parser.add_argument(
+        "--memory", choices=("returned", "kept"), default="returned", help="what becomes of freed memory"
+    )
     parser.add_argument("--results", type=Path, help="folder for the results; default benchmarks/results for all rows")
     options = parser.parse_args()
     if unknown := set(options.rows or ()) - {row.name for row in ROWS}:
