@@ -16,8 +16,8 @@ def keep_freed_memory() -> bool:
     time: without that an FNO on 128 x 128 points takes 17 % more training steps per second on two cores. Afterwards the
     process stays as large as it ever was, and all of its threads share one heap. Nothing that is computed changes.
 
-    To be called before the first computation, when no thread has a heap of its own yet. The commands do it. Anything but
-    the GNU C library is left as it is, and so is a process that was started with `MALLOC_ARENA_MAX` or the like.
+    To be called before the first computation, when no thread has a heap of its own yet; the commands do it. Anything
+    but the GNU C library is left as it is, and so is a process that was started with `MALLOC_ARENA_MAX` or the like.
     """
     chosen = any(name.startswith("MALLOC_") for name in os.environ) or "malloc" in os.environ.get("GLIBC_TUNABLES", "")
     if chosen or platform.libc_ver()[0] != "glibc":
