@@ -37,17 +37,17 @@ def check_agreement(model: Any, objective: AbstractObjective, data: DeviceData) 
 
 def check_held_out(data: DeviceData, held_out: DeviceData) -> None:
     """Raises `ValueError` where a model of `data` cannot be judged by `held_out`."""
-    if data.interval is not None and held_out.interval is not None:
-        if not np.isclose(data.interval, held_out.interval, rtol=1e-3):
-            raise ValueError(
-                f"The frames of `valid` are {held_out.interval:g} apart and those of `data` {data.interval:g}: a model "
-                "of the one says nothing of the other."
-            )
+    # Where intervals or boxes vary, those of times and grid are but one of them.
+    stated = data.parameters.keys() | held_out.parameters.keys()
+    intervals = data.interval, held_out.interval
+    if "output_interval" not in stated and None not in intervals and not np.isclose(*intervals, rtol=1e-3):
+        raise ValueError(
+            f"The frames of `valid` are {held_out.interval:g} apart and those of `data` {data.interval:g}: a model of "
+            "the one says nothing of the other."
+        )
     if isinstance(data.domain, Grid) and isinstance(held_out.domain, Grid):
         extents = [np.asarray(each.domain.extent, float) for each in (data, held_out)]
-        # Where boxes vary, that of the grid is but one of them.
-        varied = set(layout_names(data.domain.ndim)[1:]) & (data.parameters.keys() | held_out.parameters.keys())
-        if not varied and not np.allclose(*extents, rtol=1e-5):
+        if not stated & set(layout_names(data.domain.ndim)[1:]) and not np.allclose(*extents, rtol=1e-5):
             raise ValueError(f"The box of `valid` is {extents[1]} and that of `data` {extents[0]}.")
 
 

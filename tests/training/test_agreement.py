@@ -97,6 +97,15 @@ def test_solvers_that_agree_are_taken_and_a_hybrid_may_solve_another_equation():
     run(objective=AllPairs(2), model=FNO(1, 1, 1, 2, 4, parameters=("lead_time",), num_layers=1, key=KEY))
 
 
+def test_trajectories_of_several_intervals_and_boxes_are_held_out_from_each_other():
+    def varied(dt, extent):
+        own = data(dt=dt, grid=pj.Grid((8,), extent, dtype=np.float32))
+        several = {"output_interval": dt * np.ones(3), "extent_x": extent * np.ones(3)}
+        return dataclasses.replace(own, parameters=own.parameters | several)
+
+    run(trained_on=varied(0.1, 2.0), valid=varied(0.2, 3.0))
+
+
 def test_a_stage_that_a_run_does_not_reach_is_said():
     stages = Curriculum({0: OneStep(), 3: Unrolled(2)})
     with pytest.warns(UserWarning, match="begins at step 3 and the run ends at 3"):

@@ -18,6 +18,8 @@ from pdejax.training.losses.loss import AbstractLoss, per_channel, where_positiv
 
 # Squares of a band below this part of the mean square of the target are noise; that of `metrics.spectrum_error`.
 _FLOOR = 1e-10
+# Of wavenumbers, so that those on an edge but for rounding belong to the band above.
+_ROUNDED_UP = 1 + 1e-6
 
 
 class Sobolev(AbstractLoss):
@@ -98,7 +100,7 @@ class SpectralBands(AbstractLoss):
     def check_domain(self, domain: Any) -> None:
         if not isinstance(domain, Grid) or not all(domain.periodic):
             return  # the call says what is missing
-        radius = np.sqrt(np.asarray(FourierSpace(domain, None, False).squared_wavenumber())) * (1 + 1e-6)
+        radius = np.sqrt(np.asarray(FourierSpace(domain, None, False).squared_wavenumber())) * _ROUNDED_UP
         for low, high in zip(self.edges[:-1], self.edges[1:], strict=True):
             if not np.any((radius >= low) & (radius < high)):
                 raise ValueError(
@@ -113,7 +115,7 @@ class SpectralBands(AbstractLoss):
         domain: Any,
         scale: Any,
     ) -> Float[Array, ""]:
-        radius = jnp.sqrt(_squared_wavenumbers("SpectralBands", target, domain)) * (1 + 1e-6)
+        radius = jnp.sqrt(_squared_wavenumbers("SpectralBands", target, domain)) * _ROUNDED_UP
         true = _coefficients(target)
         whole = where_positive(_norms(true))
         # In units of order one from here on.
