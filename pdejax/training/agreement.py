@@ -39,11 +39,12 @@ def check_held_out(data: DeviceData, held_out: DeviceData) -> None:
     """Raises `ValueError` where a model of `data` cannot be judged by `held_out`."""
     # Where intervals or boxes vary, those of times and grid are but one of them.
     stated = data.parameters.keys() | held_out.parameters.keys()
-    intervals = data.interval, held_out.interval
-    if "output_interval" not in stated and None not in intervals and not np.isclose(*intervals, rtol=1e-3):
+    own, other = data.interval, held_out.interval
+    known = own is not None and other is not None and "output_interval" not in stated
+    if known and not np.isclose(own, other, rtol=1e-3):
         raise ValueError(
-            f"The frames of `valid` are {held_out.interval:g} apart and those of `data` {data.interval:g}: a model of "
-            "the one says nothing of the other."
+            f"The frames of `valid` are {other:g} apart and those of `data` {own:g}: a model of the one says nothing "
+            "of the other."
         )
     if isinstance(data.domain, Grid) and isinstance(held_out.domain, Grid):
         extents = [np.asarray(each.domain.extent, float) for each in (data, held_out)]
