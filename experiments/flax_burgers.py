@@ -12,9 +12,9 @@ trained by one call of `fit` that is the same for all. Hypothesis:
 
 The laws: flax' kernels are normal of variance 1 / inputs, Equinox' uniform of a third of that (its biases too, where
 flax begins with none). The third was the first form of this experiment, and failed: both of flax had more than twice
-the error of Equinox. The other two were written down after that run, to tell the law from the adapter.
-Three seeds (0, 1, 2) had +10.9 % for linen and +5.3 % for nnx by the same law, where seeds differ by 10 %; with six, the
-default since, it is +7.7 % and +10.4 %. What is left of the law there is that flax begins without biases.
+the error of Equinox. The other two were written down after that run, to tell the law from the adapter. Three seeds (0,
+1, 2) had +10.9 % for linen and +5.3 % for nnx by the same law, where seeds differ by 10 %; with six, the default
+since, it is +7.7 % and +10.4 %. What is left of the law there is that flax begins without biases.
 
 Error: relative L2 of rollouts from the first frame, mean over the 16 frames that follow and over the test trajectories.
 Data: `burgers_16.hdf5`, 1200 trajectories of Burgers' equation at viscosity 0.01 on 16 points of a periodic box of
