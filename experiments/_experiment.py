@@ -10,8 +10,9 @@ import jax
 
 from pdejax import plotting
 from pdejax.cli.command import Command, refuse_existing, require
-from pdejax.evaluate import Report
+from pdejax.evaluate import Report, RivalFamily, evaluate
 from pdejax.evaluate.writing import plain, write_text
+from pdejax.progress import is_watched
 
 
 class Outcome(NamedTuple):
@@ -67,6 +68,21 @@ class Experiment(Command):
         print(f"the results are {path}{', '.join(written)}")
         if outcome.report is not None:
             print(f"the report is {self.folder / 'report.html'}")
+
+
+def scored(models: dict[str, Any], held_out: Any, equation: Any, preset: Any, family: RivalFamily) -> Report:
+    """The report on trajectories, at the lead time `preset.at`, with `preset.timing_seconds` for every cost."""
+    report = evaluate(
+        models,
+        held_out,
+        equation,
+        at=preset.at,
+        family=family,
+        timing_seconds=preset.timing_seconds,
+        progress=is_watched(),
+    )
+    assert isinstance(report, Report)  # trajectories give no PairReport
+    return report
 
 
 def seeds_of(held: list[bool]) -> str:

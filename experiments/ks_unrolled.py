@@ -39,12 +39,12 @@ from typing import Any, Literal
 import jax
 import numpy as np
 import optax
-from _experiment import Experiment, Outcome, seeds_of
+from _experiment import Experiment, Outcome, scored, seeds_of
 
 import pdejax as pj
 from pdejax import plotting
 from pdejax.cli import run_script
-from pdejax.evaluate import Report, RivalFamily, Variant, evaluate
+from pdejax.evaluate import Report, RivalFamily, Variant
 from pdejax.models import FNO, Ensemble, members
 from pdejax.progress import is_watched
 from pdejax.training import Curriculum, OneStep, Pushforward, Unrolled, fit
@@ -105,16 +105,8 @@ class KuramotoSivashinskyUnrolled(Experiment):
         for arm in ARMS:
             trained, trainings[arm] = trained_with(arm, train, preset, self.seeds)
             models |= {f"{arm}, seed {seed}": model for seed, model in zip(self.seeds, trained, strict=True)}
-        report = evaluate(
-            models,
-            held_out,
-            equation,
-            at=preset.at,
-            family=TINY_FAMILY if self.preset == "tiny" else FAMILY,
-            timing_seconds=preset.timing_seconds,
-            progress=is_watched(),
-        )
-        assert isinstance(report, Report)  # trajectories give no PairReport
+        family = TINY_FAMILY if self.preset == "tiny" else FAMILY
+        report = scored(models, held_out, equation, preset, family)
         found = rows_and_verdicts(report, self.seeds)
         found["trainings"] = trainings
         found["settings"] = dataclasses.asdict(preset) | {"seeds": list(self.seeds), "preset": self.preset}

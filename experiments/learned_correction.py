@@ -31,12 +31,12 @@ import equinox as eqx
 import jax
 import numpy as np
 import optax
-from _experiment import Experiment, Outcome, seeds_of
+from _experiment import Experiment, Outcome, scored, seeds_of
 
 import pdejax as pj
 from pdejax import plotting
 from pdejax.cli import run_script
-from pdejax.evaluate import Report, RivalFamily, Variant, evaluate
+from pdejax.evaluate import Report, RivalFamily, Variant
 from pdejax.models import FNO, Corrected, Ensemble, members
 from pdejax.progress import is_watched
 from pdejax.training import Curriculum, OneStep, Unrolled, fit
@@ -124,16 +124,9 @@ class LearnedCorrection(Experiment):
         for kind in (HYBRID, ALONE):
             trained, seconds[kind] = trained_as(kind, coarse, train, preset, self.seeds)
             models |= {f"{kind}, seed {seed}": model for seed, model in zip(self.seeds, trained, strict=True)}
-        report = evaluate(
-            {name: OnStoredPoints(model, grid, held_out.grid) for name, model in models.items()},
-            held_out,
-            equation,
-            at=preset.at,
-            family=TINY_FAMILY if self.preset == "tiny" else FAMILY,
-            timing_seconds=preset.timing_seconds,
-            progress=is_watched(),
-        )
-        assert isinstance(report, Report)  # trajectories give no PairReport
+        family = TINY_FAMILY if self.preset == "tiny" else FAMILY
+        models = {name: OnStoredPoints(model, grid, held_out.grid) for name, model in models.items()}
+        report = scored(models, held_out, equation, preset, family)
         found = rows_and_verdicts(report, self.seeds)
         found |= {"training_seconds_of_all_seeds": seconds}
         found["settings"] = dataclasses.asdict(preset) | {"seeds": list(self.seeds), "preset": self.preset}

@@ -19,7 +19,7 @@ from pdejax.training.dataset import DeviceData
 from pdejax.training.log import TrainingLog
 from pdejax.training.state import TrainingState
 
-_FORMAT_VERSION = 1
+_FORMAT_VERSION = 2
 # What has to agree for a resumed run to be the uninterrupted one, and what to do where it does not.
 _FIXES = {
     "model": "pass the model and `normalise` of that run",
@@ -115,13 +115,14 @@ class CheckpointFolder:
 
     def _check(self, step: int, header: dict[str, Any]) -> None:
         where = f"The checkpoint of step {step} in {self.settings.folder}"
-        if header["format_version"] > _FORMAT_VERSION:
+        if header["format_version"] != _FORMAT_VERSION:
+            newer = header["format_version"] > _FORMAT_VERSION
+            fix = "update pdejax" if newer else "finish it with the pdejax that began it, or begin a new run elsewhere"
             raise ValueError(
-                f"{where} has format version {header['format_version']} but this pdejax reads up to {_FORMAT_VERSION}; "
-                "update pdejax."
+                f"{where} has format version {header['format_version']} and this pdejax reads {_FORMAT_VERSION}: {fix}."
             )
         for name, fix in _FIXES.items():
-            had, has = header["run"].get(name), self.run[name]
+            had, has = header["run"][name], self.run[name]
             if had != has:
                 short = name in ("batch_size", "ema_decay")
                 raise ValueError(

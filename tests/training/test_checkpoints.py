@@ -152,6 +152,15 @@ def test_the_checkpoint_of_another_run_is_refused(folder, other, message):
         fit(**options(folder, **other))
 
 
+@pytest.mark.parametrize(("written", "message"), [(1, "finish it with the pdejax that began it"), (3, "update pdejax")])
+def test_a_checkpoint_of_another_format_is_refused(tmp_path, monkeypatch, written, message):
+    with monkeypatch.context() as patched:
+        patched.setattr("pdejax.training.checkpoints._FORMAT_VERSION", written)
+        fit(**options(tmp_path, num_steps=2))
+    with pytest.raises(ValueError, match=message):
+        fit(**options(tmp_path, num_steps=4))
+
+
 def test_other_parameters_of_the_trajectories_are_other_data(tmp_path):
     def run(rate):
         parameters = {"rate": np.array([0.5, rate], np.float32)}
