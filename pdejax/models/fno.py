@@ -1,6 +1,7 @@
 """The Fourier neural operator."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -11,9 +12,18 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.grid import Grid, check_uniform
 from pdejax.keys import checked_key
-from pdejax.nn import ChannelMap, ChannelMLP, FourierLayer, GridEmbedding, Modes, SpectralConvolution
+from pdejax.nn import (
+    ChannelMap,
+    ChannelMLP,
+    Conditioning,
+    FourierLayer,
+    GridEmbedding,
+    Modes,
+    ParameterEmbedding,
+    SpectralConvolution,
+)
 from pdejax.nn.fourier_layer import Additions
-from pdejax.nn.position import harmonic_channels, spread
+from pdejax.nn.modulation import modulated
 
 
 class FNO(eqx.Module):
@@ -39,6 +49,8 @@ class FNO(eqx.Module):
     - `periodic`: of calls without a `domain`, one value or one per axis: the points are then the nodes of such axes.
     - `parameters`: names of physical parameters (or one name), appended as constant channels, looked up in the call's
       `parameters`.
+    - `conditioning`: in place of `coordinates`, `periodic` and `parameters`, which are the most usual parts of it, all
+      that a `pdejax.nn.Conditioning` says: fields, and numbers that change what every K makes, behind its norm.
     - `projection_width`: channels inside Q, `2 * width` by default.
     - `lifting_width`: channels inside P, which is then affine, activation, affine, too; None, the default, for affine.
     - `layer`: how a layer is put together, a `pdejax.nn.FourierLayer`: its shortcut, norm, second half and their order;
@@ -48,9 +60,10 @@ class FNO(eqx.Module):
       periodic, whose ends the Fourier series would otherwise join.
     - `dtype`: of the weights and of the computation. Input of another precision is cast on entry and on return.
 
-    Raises `ValueError` for sizes that make no sense and a seed in place of the key; at trace time for a wrong number of
-    channels or axes, frequencies that the grid does not resolve, a missing parameter, coordinates without a domain, and
-    a domain that contradicts `periodic` or whose points are not at equal distances.
+    Raises `ValueError` for sizes that make no sense, a `conditioning` beside what stands for it, and a seed in place of
+    the key; at trace time for a wrong number of channels or axes, frequencies that the grid does not resolve, a missing
+    parameter, coordinates without a domain, and a domain that contradicts `periodic` or whose points are not at equal
+    distances.
     Source: Li et al., Fourier Neural Operator for Parametric Partial Differential Equations (ICLR 2021), section 4.
     Two departures: spectral weights start centred, and coordinates are periodic and off by default.
     """
@@ -61,6 +74,8 @@ class FNO(eqx.Module):
     projection: ChannelMLP
     # Behind the others, where it was added: model files of the time before keep the arrays in this order.
     additions: tuple[Additions, ...]
+    embedding: ParameterEmbedding | None
+    modulations: tuple[Any, ...]
     in_channels: int = eqx.field(static=True)
     out_channels: int = eqx.field(static=True)
     ndim: int = eqx.field(static=True)
@@ -72,9 +87,10 @@ class FNO(eqx.Module):
     layer: FourierLayer = eqx.field(static=True)
     padding: tuple[float, ...] = eqx.field(static=True)
     activation: Callable = eqx.field(static=True)
-    coordinates: tuple[int, ...] | GridEmbedding = eqx.field(static=True)
-    periodic: tuple[bool, ...] | None = eqx.field(static=True)
+    coordinates: Any = eqx.field(static=True)
+    periodic: Any = eqx.field(static=True)
     parameters: tuple[str, ...] = eqx.field(static=True)
+    conditioning: Conditioning | None = eqx.field(static=True)
     dtype: np.dtype = eqx.field(static=True)
 
     def __init__(
@@ -94,6 +110,7 @@ class FNO(eqx.Module):
         coordinates: int | Sequence[int] | GridEmbedding = 0,
         periodic: bool | Sequence[bool] | None = None,
         parameters: str | Sequence[str] = (),
+        conditioning: Conditioning | None = None,
         dtype: Any = jnp.float32,
         key: PRNGKeyArray,
     ):
@@ -116,26 +133,18 @@ class FNO(eqx.Module):
         if len(fractions) != ndim or not all(0 <= each < np.inf for each in fractions):
             raise ValueError(f"FNO needs `padding` >= 0, a fraction of each axis, one number or {ndim}, got {padding}.")
         self.padding = tuple(float(each) for each in fractions)
-        if isinstance(coordinates, GridEmbedding):
-            coordinates.check(ndim)
-            self.coordinates, appended = coordinates, ndim
-        else:
-            harmonics = (coordinates,) * ndim if isinstance(coordinates, int) else tuple(coordinates)
-            if len(harmonics) != ndim or min(harmonics) < 0:
-                raise ValueError(f"FNO needs `coordinates` >= 0, one number or {ndim}, got {coordinates}.")
-            self.coordinates, appended = harmonics, 2 * sum(harmonics)
-        flags = (periodic,) * ndim if isinstance(periodic, bool) else periodic
-        if flags is not None and len(flags) != ndim:
-            raise ValueError(f"FNO needs `periodic`: one value or {ndim}, one per axis, got {periodic}.")
-        self.periodic = None if flags is None else tuple(flags)
-        # One text is one name, and not its letters.
-        self.parameters = (parameters,) if isinstance(parameters, str) else tuple(parameters)
+        told = Conditioning(parameters=parameters, coordinates=coordinates, periodic=periodic).on(ndim, "FNO")
+        if conditioning is not None and told != Conditioning().on(ndim, "FNO"):
+            raise ValueError("FNO takes `conditioning` or what stands for it (coordinates, periodic, parameters).")
+        self.coordinates, self.periodic, self.parameters = told.coordinates, told.periodic, tuple(told.parameters)
+        self.conditioning = None if conditioning is None else conditioning.on(ndim, "FNO")
+        appended = self._told.num_channels(ndim)
         self.dtype = np.dtype(dtype)
         if self.dtype == np.float64 and jnp.result_type(float) != np.float64:
             raise ValueError("A float64 FNO needs jax.config.update('jax_enable_x64', True); or use dtype=jnp.float32.")
 
         lift_key, projection_key, *layer_keys = jax.random.split(checked_key(key, "FNO"), 2 + num_layers)
-        lifted = in_channels + appended + len(self.parameters)
+        lifted = in_channels + appended
         inside = {"activation": activation, "dtype": dtype}
         if lifting_width is None:
             self.lift = ChannelMap(lifted, width, dtype=dtype, key=lift_key)
@@ -152,6 +161,10 @@ class FNO(eqx.Module):
         )
         self.projection = ChannelMLP(width, self.projection_width, out_channels, **inside, key=projection_key)
         self.additions = tuple(layer.additions(width, dtype=dtype, key=k) for k in layer_keys)
+        self.embedding = self._told.make_embedding(dtype=dtype, key=jax.random.fold_in(lift_key, 0))
+        self.modulations = tuple(
+            self._told.make_modulation(width, ndim, dtype=dtype, key=jax.random.fold_in(k, 4)) for k in layer_keys
+        )
 
     def __call__(
         self,
@@ -171,11 +184,26 @@ class FNO(eqx.Module):
         space = u.shape[1:]
         ends = [round(fraction * points) for fraction, points in zip(self.padding, space, strict=True)]
         self.modes.check_resolved(tuple(n + 2 * end for n, end in zip(space, ends, strict=True)), "FNO")
-        v = self.lift(jnp.concatenate([u.astype(self._computing), *self._context(space, parameters, domain)]))
+        if domain is not None:
+            check_uniform(
+                domain,
+                "FNO",
+                "whose layers convolve in space by Fourier transforms",
+                "interpolate the states onto a Grid of nodes or centres",
+            )
+        told, computing = self._told, self._computing
+        v = self.lift(
+            jnp.concatenate([u.astype(computing), *told.channels(space, parameters, domain, computing, "FNO")])
+        )
+        embedded = told.embedded(self.embedding, parameters, computing, "FNO")
+        periodic = None if embedded is None else told.periodic_axes_if_told(self.ndim, domain, "FNO")
         if any(ends):
             v = jnp.pad(v, [(0, 0), *((end, end) for end in ends)])
-        for index, weights in enumerate(zip(self.convolutions, self.shortcuts, self.additions, strict=True)):
-            v = self.layer(v, *weights, self.activation, last=index == self.num_layers - 1)
+        layers = zip(self.convolutions, self.shortcuts, self.additions, self.modulations, strict=True)
+        for index, (convolution, shortcut, additions, modulation) in enumerate(layers):
+            follow = partial(modulated, modulation, embedding=embedded, periodic=periodic)
+            last = index == self.num_layers - 1
+            v = self.layer(v, convolution, shortcut, additions, self.activation, last=last, modulated=follow)
         if any(ends):
             v = v[:, *(slice(end, end + n) for end, n in zip(ends, space, strict=True))]
         return self.projection(v).astype(u.dtype)
@@ -185,39 +213,8 @@ class FNO(eqx.Module):
         """That of the weights as they are now: `InPrecision` hands on others than the model was made with."""
         return self.convolutions[0].real.dtype
 
-    def _context(
-        self, space: tuple[int, ...], parameters: Mapping[str, Any] | None, domain: Grid | None
-    ) -> list[Array]:
-        """The channels that are not the state: harmonics of the position, then the parameters."""
-        if domain is not None and domain.shape != space:
-            raise ValueError(f"The state has space {space} but the domain has shape {domain.shape}.")
-        if domain is not None:
-            check_uniform(
-                domain,
-                "FNO",
-                "whose layers convolve in space by Fourier transforms",
-                "interpolate the states onto a Grid of nodes or centres",
-            )
-        channels = [spread(each, space, self._computing) for each in self._position(space, domain)]
-        for name in self.parameters:
-            if parameters is None or name not in parameters:
-                given = [] if parameters is None else sorted(parameters)
-                raise ValueError(f"FNO needs the parameter {name!r} but the call has {given}; pass parameters={{...}}.")
-            channels.append(jnp.broadcast_to(jnp.asarray(parameters[name], self._computing), (1, *space)))
-        return channels
-
-    def _position(self, space: tuple[int, ...], domain: Grid | None) -> list[np.ndarray]:
-        if isinstance(self.coordinates, GridEmbedding):
-            return self.coordinates.channels(space)
-        if any(self.coordinates):
-            # Guessing would give a model that was trained with walls other inputs when it is used.
-            if domain is None and self.periodic is None:
-                raise ValueError(
-                    f"FNO with coordinates={self.coordinates} has to know where the points are: pass domain=grid to "
-                    "the call, or say FNO(..., periodic=True) or False once."
-                )
-            if domain is not None and self.periodic not in (None, domain.periodic):
-                raise ValueError(
-                    f"This FNO was made for periodic={self.periodic} but the domain has periodic={domain.periodic}."
-                )
-        return harmonic_channels(self.coordinates, space, self.periodic or (True,) * self.ndim, domain)
+    @property
+    def _told(self) -> Conditioning:
+        if self.conditioning is not None:
+            return self.conditioning
+        return Conditioning(parameters=self.parameters, coordinates=self.coordinates, periodic=self.periodic)

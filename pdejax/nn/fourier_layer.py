@@ -117,17 +117,22 @@ class FourierLayer:
         activation: Callable,
         *,
         last: bool,
+        modulated: Callable | None = None,
     ) -> Float[Array, "channel *space"]:
-        """The layer with these weights; `last` says whether it is the last one of its model."""
+        """The layer with these weights; `last` says whether it is the last one of its model.
+
+        `modulated` acts on what K makes, behind the norm.
+        """
         after = _unchanged if last else activation
+        follow = _unchanged if modulated is None else modulated
         first_norm, second_norm = (
             _unchanged if n is None else n for n in (additions.first_norm, additions.second_norm)
         )
         if self.preactivation:
             v = first_norm(activation(v))
-            h = second_norm(after(_sum(self._convolved(v, convolution, additions), shortcut, v)))
+            h = second_norm(after(_sum(follow(self._convolved(v, convolution, additions)), shortcut, v)))
             return h if additions.mlp is None else _sum(additions.mlp(h), additions.mlp_shortcut, v)
-        h = after(_sum(first_norm(self._convolved(v, convolution, additions)), shortcut, v))
+        h = after(_sum(follow(first_norm(self._convolved(v, convolution, additions))), shortcut, v))
         if additions.mlp is not None:
             return after(second_norm(_sum(additions.mlp(h), additions.mlp_shortcut, v)))
         return after(second_norm(h)) if self.second_activation else h

@@ -79,7 +79,7 @@ def test_coordinates_without_a_domain_are_those_of_the_stated_kind_of_axes():
         with pytest.raises(ValueError, match=rf"made for periodic=\({periodic},\).*periodic=\({not periodic},\)"):
             stated(u, domain=Grid(12, 3.0, periodic=not periodic, dtype=jnp.float32))
     untold = made(1, 1, 1, 3, 4, num_layers=1, coordinates=2, key=jax.random.key(0))
-    with pytest.raises(ValueError, match=r"where the points are: pass domain=grid"):
+    with pytest.raises(ValueError, match=r"which axes are periodic: pass domain=grid"):
         untold(u)
 
 

@@ -1,0 +1,34 @@
+"""Points beyond the ends of the axes, by what there is: the other end of a periodic axis, or a wall."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Walls = Literal["zeros", "edge", "reflect"]
+"""What stands behind a wall: zeros, the value of the last point, or the points before it mirrored in it."""
+
+
+def padded(
+    u: Float[Array, "channel *space"],
+    widths: Sequence[tuple[int, int]],
+    periodic: Sequence[bool],
+    walls: Walls = "zeros",
+) -> Float[Array, "channel *padded"]:
+    """`u` with `widths[a] = (before, behind)` more points along axis a: those of the other end where the axis is
+    periodic, as many times around as they ask for, and behind walls what `walls` says.
+
+    Raises `ValueError` for other numbers of axes and for a mirror image of more points than there are.
+    """
+    if not len(widths) == len(periodic) == u.ndim - 1:
+        raise ValueError(f"A state of {u.ndim - 1} axes needs as many widths and flags, got {widths} and {periodic}.")
+    behind_walls = {"zeros": "constant", "edge": "edge", "reflect": "reflect"}[walls]
+    for axis, (width, around) in enumerate(zip(widths, periodic, strict=True), start=1):
+        if walls == "reflect" and not around and max(width) >= u.shape[axis]:
+            raise ValueError(f"A wall mirrors up to {u.shape[axis] - 1} of {u.shape[axis]} points, asked for {width}.")
+        if any(width):
+            every = [(0, 0)] * u.ndim
+            every[axis] = width
+            u = jnp.pad(u, every, mode="wrap" if around else behind_walls)
+    return u
