@@ -74,12 +74,12 @@ class Conditioning:
         if isinstance(self.coordinates, GridEmbedding):
             self.coordinates.check(ndim)
         per_axis = {}
-        for name in ("coordinates", "periodic"):
+        for name, what_it_is in (("coordinates", "number"), ("periodic", "value")):
             given = getattr(self, name)
             if isinstance(given, bool | int):
                 given = (given,) * ndim
             if isinstance(given, tuple) and len(given) != ndim:
-                raise ValueError(f"{what} needs `{name}`: one number or {ndim}, one per axis, got {given}.")
+                raise ValueError(f"{what} needs `{name}`: one {what_it_is} or {ndim}, one per axis, got {given}.")
             per_axis[name] = given
         return replace(self, **per_axis)
 
