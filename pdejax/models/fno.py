@@ -55,6 +55,9 @@ class FNO(eqx.Module):
     - `lifting_width`: channels inside P, which is then affine, activation, affine, too; None, the default, for affine.
     - `layer`: how a layer is put together, a `pdejax.nn.FourierLayer`: its shortcut, norm, second half and their order;
       by default as above.
+    - `weights`: what the weights of K are made of, a kind of `pdejax.nn`: `Dense()`, the default, or with fewer numbers
+      `Tucker(rank)`, `CP(rank)`, `TensorTrain(rank)`, or one of these that is `separable`. `Tucker(0.1)`, a tenth of
+      the numbers, makes it the tensorised operator (TFNO) of Kossaifi et al. (TMLR 2024).
     - `padding`: what part of an axis is added at each of its ends, as zeros, after P and until Q; one number or one per
       axis. It is `round(padding * points)` points, so the part is the same at every resolution. For axes that are not
       periodic, whose ends the Fourier series would otherwise join.
@@ -85,6 +88,7 @@ class FNO(eqx.Module):
     projection_width: int = eqx.field(static=True)
     lifting_width: int | None = eqx.field(static=True)
     layer: FourierLayer = eqx.field(static=True)
+    weights: Any = eqx.field(static=True)
     padding: tuple[float, ...] = eqx.field(static=True)
     activation: Callable = eqx.field(static=True)
     coordinates: Any = eqx.field(static=True)
@@ -105,6 +109,7 @@ class FNO(eqx.Module):
         projection_width: int | None = None,
         lifting_width: int | None = None,
         layer: Any = None,
+        weights: Any = None,
         padding: float | int | Sequence[float | int] = 0.0,
         activation: Callable = jax.nn.gelu,
         coordinates: int | Sequence[int] | GridEmbedding = 0,
@@ -128,7 +133,7 @@ class FNO(eqx.Module):
         layer = FourierLayer() if layer is None else layer
         if not isinstance(layer, FourierLayer):
             raise ValueError(f"FNO takes layer=pdejax.nn.FourierLayer(...), got {layer!r}.")
-        self.lifting_width, self.layer = lifting_width, layer
+        self.lifting_width, self.layer, self.weights = lifting_width, layer, weights
         fractions = (padding,) * ndim if isinstance(padding, float | int) else tuple(padding)
         if len(fractions) != ndim or not all(0 <= each < np.inf for each in fractions):
             raise ValueError(f"FNO needs `padding` >= 0, a fraction of each axis, one number or {ndim}, got {padding}.")
@@ -154,7 +159,8 @@ class FNO(eqx.Module):
         # A quarter of the size that the shortcut keeps: the network starts close to one that acts point by point, and
         # on two-dimensional turbulence learns a quarter further in the same number of steps than from the full size.
         self.convolutions = tuple(
-            SpectralConvolution(width, width, self.modes, scale=0.25, dtype=dtype, key=k) for k in convolution_keys
+            SpectralConvolution(width, width, self.modes, scale=0.25, weights=weights, dtype=dtype, key=k)
+            for k in convolution_keys
         )
         self.shortcuts = tuple(
             None if layer.shortcut is None else layer.shortcut.make(width, dtype=dtype, key=k) for k in shortcut_keys
@@ -211,7 +217,7 @@ class FNO(eqx.Module):
     @property
     def _computing(self) -> np.dtype:
         """That of the weights as they are now: `InPrecision` hands on others than the model was made with."""
-        return self.convolutions[0].real.dtype
+        return self.convolutions[0].dtype
 
     @property
     def _told(self) -> Conditioning:

@@ -22,3 +22,7 @@ from pdejax.nn.shortcuts import GatedShortcut as GatedShortcut
 from pdejax.nn.shortcuts import IdentityShortcut as IdentityShortcut
 from pdejax.nn.shortcuts import LinearShortcut as LinearShortcut
 from pdejax.nn.spectral_convolution import SpectralConvolution as SpectralConvolution
+from pdejax.nn.spectral_weights import CP as CP
+from pdejax.nn.spectral_weights import Dense as Dense
+from pdejax.nn.spectral_weights import TensorTrain as TensorTrain
+from pdejax.nn.spectral_weights import Tucker as Tucker
