@@ -6,10 +6,12 @@ from pdejax.models.bundles import unbundled as unbundled
 from pdejax.models.corrected import Corrected as Corrected
 from pdejax.models.ensemble import Ensemble as Ensemble
 from pdejax.models.ensemble import members as members
+from pdejax.models.ffno import FFNO as FFNO
 from pdejax.models.file import SavedModel as SavedModel
 from pdejax.models.file import load as load
 from pdejax.models.file import save as save
 from pdejax.models.fno import FNO as FNO
+from pdejax.models.implicit_fno import ImplicitFNO as ImplicitFNO
 from pdejax.models.in_precision import InPrecision as InPrecision
 from pdejax.models.integrated import Integrated as Integrated
 from pdejax.models.learned_reconstruction import LearnedReconstruction as LearnedReconstruction
@@ -20,4 +22,5 @@ from pdejax.models.normalised import input_scale as input_scale
 from pdejax.models.normalised import output_scale as output_scale
 from pdejax.models.normalised import trainable as trainable
 from pdejax.models.stepper import NeuralStepper as NeuralStepper
+from pdejax.models.t1 import T1 as T1
 from pdejax.nn import Held as Held

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pdejax.grid import Grid, check_uniform
+from pdejax.grid import Grid
 from pdejax.keys import checked_key
 from pdejax.nn import (
     ChannelMap,
@@ -22,6 +22,7 @@ from pdejax.nn import (
     ParameterEmbedding,
     SpectralConvolution,
 )
+from pdejax.nn.contract import check_sizes, check_transformable, checked_dtype, checked_state
 from pdejax.nn.fourier_layer import Additions
 from pdejax.nn.modulation import modulated
 
@@ -120,9 +121,7 @@ class FNO(eqx.Module):
         key: PRNGKeyArray,
     ):
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "ndim": ndim, "width": width}
-        for name, size in (sizes | {"num_layers": num_layers}).items():
-            if size < 1:
-                raise ValueError(f"FNO needs {name} >= 1, got {size}.")
+        check_sizes("FNO", **sizes, num_layers=num_layers)
         self.in_channels, self.out_channels, self.ndim = in_channels, out_channels, ndim
         self.width, self.num_layers = width, num_layers
         self.projection_width = 2 * width if projection_width is None else projection_width
@@ -144,9 +143,7 @@ class FNO(eqx.Module):
         self.coordinates, self.periodic, self.parameters = told.coordinates, told.periodic, tuple(told.parameters)
         self.conditioning = None if conditioning is None else conditioning.on(ndim, "FNO")
         appended = self._told.num_channels(ndim)
-        self.dtype = np.dtype(dtype)
-        if self.dtype == np.float64 and jnp.result_type(float) != np.float64:
-            raise ValueError("A float64 FNO needs jax.config.update('jax_enable_x64', True); or use dtype=jnp.float32.")
+        self.dtype = checked_dtype(dtype, "FNO")
 
         lift_key, projection_key, *layer_keys = jax.random.split(checked_key(key, "FNO"), 2 + num_layers)
         lifted = in_channels + appended
@@ -180,23 +177,11 @@ class FNO(eqx.Module):
         domain: Grid | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "out_channels *space"]:
-        if u.ndim != self.ndim + 1 or u.shape[0] != self.in_channels:
-            raise ValueError(
-                f"FNO takes a state of {self.in_channels} channels and {self.ndim} axes, (channel, *space), but got "
-                f"shape {u.shape}; batches go through jax.vmap."
-            )
-        # Whole numbers would come back as whole numbers.
-        u = u if jnp.issubdtype(u.dtype, jnp.inexact) else u.astype(self._computing)
+        u = checked_state(u, self.in_channels, self.ndim, "FNO")
+        check_transformable(domain, "FNO")
         space = u.shape[1:]
         ends = [round(fraction * points) for fraction, points in zip(self.padding, space, strict=True)]
         self.modes.check_resolved(tuple(n + 2 * end for n, end in zip(space, ends, strict=True)), "FNO")
-        if domain is not None:
-            check_uniform(
-                domain,
-                "FNO",
-                "whose layers convolve in space by Fourier transforms",
-                "interpolate the states onto a Grid of nodes or centres",
-            )
         told, computing = self._told, self._computing
         v = self.lift(
             jnp.concatenate([u.astype(computing), *told.channels(space, parameters, domain, computing, "FNO")])

@@ -1,0 +1,47 @@
+"""What every model checks at its own boundary, in the same words."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Shaped
+
+from pdejax.grid import Grid, check_uniform
+
+
+def check_sizes(what: str, **sizes: int) -> None:
+    """Raises `ValueError` for a size below one."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{what} needs {name} >= 1, got {size}.")
+
+
+def checked_dtype(dtype: Any, what: str) -> np.dtype:
+    """Raises `ValueError` for float64 that JAX would turn into float32."""
+    if np.dtype(dtype) == np.float64 and jnp.result_type(float) != np.float64:
+        raise ValueError(f"A float64 {what} needs jax.config.update('jax_enable_x64', True); or use dtype=jnp.float32.")
+    return np.dtype(dtype)
+
+
+def checked_state(
+    u: Shaped[Array, "channel *space"], in_channels: int, ndim: int, what: str
+) -> Float[Array, "channel *space"]:
+    """The state as floating-point numbers. Raises `ValueError` for other numbers of channels and axes."""
+    if u.ndim != ndim + 1 or u.shape[0] != in_channels:
+        raise ValueError(
+            f"{what} takes a state of {in_channels} channels and {ndim} axes, (channel, *space), but got shape "
+            f"{u.shape}; batches go through jax.vmap."
+        )
+    # Whole numbers would come back as whole numbers.
+    return u if jnp.issubdtype(u.dtype, jnp.inexact) else u.astype(jnp.result_type(float))
+
+
+def check_transformable(domain: Grid | None, what: str) -> None:
+    """Raises `ValueError` for points that are not at equal distances."""
+    if domain is not None:
+        check_uniform(
+            domain,
+            what,
+            "whose layers convolve in space by Fourier transforms",
+            "interpolate the states onto a Grid of nodes or centres",
+        )
