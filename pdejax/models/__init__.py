@@ -1,5 +1,6 @@
 """Architectures, one per file, and what surrounds a network: statistics, a time step, a file."""
 
+from pdejax.models.boosted import Boosted as Boosted
 from pdejax.models.bundles import LastFrames as LastFrames
 from pdejax.models.bundles import bundled as bundled
 from pdejax.models.bundles import unbundled as unbundled
@@ -22,5 +23,7 @@ from pdejax.models.normalised import input_scale as input_scale
 from pdejax.models.normalised import output_scale as output_scale
 from pdejax.models.normalised import trainable as trainable
 from pdejax.models.stepper import NeuralStepper as NeuralStepper
+from pdejax.models.summary import Summary as Summary
+from pdejax.models.summary import summary as summary
 from pdejax.models.t1 import T1 as T1
 from pdejax.nn import Held as Held
