@@ -40,7 +40,7 @@ def test_operations_are_those_of_the_formulas():
     # Along the second axis to 2 x 4 numbers, along the first to 6 x 4 complex ones, there the matrices, and back.
     transforms = 2 * 6 * (24 * 33 * 8 + 24 * 2 * 6 * 2 * 4)
     matrices = 8 * 6 * 6 * (6 * 4)
-    assert rows.loc["convolutions.0", "flops"] == pytest.approx(2 * transforms + matrices, rel=0.01)
+    assert rows.loc["convolutions.0", "flops"] == pytest.approx(2 * transforms + matrices, rel=0.02)
     assert rows.loc["convolutions.0", "parameters"] == 2 * 6 * 4 * 6 * 6
     assert rows.loc["projection.out", "output"] == (5, 24, 33)
     assert (
