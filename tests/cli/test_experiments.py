@@ -113,3 +113,31 @@ def test_flax_burgers_tells_the_adapter_from_the_law_of_first_weights(run, tmp_p
     assert rows["linen, its own law"]["errors"] != pytest.approx(rows["equinox"]["errors"], rel=1e-3)
     assert len({row["parameters"] for row in found["rows"]}) == 1
     assert "2 seeds" in page
+
+
+def test_conditioning_is_asked_on_viscosities_between_and_beyond(run, tmp_path):
+    assert run("conditioning_viscosities", f"--preset tiny --seeds 0 1 --out {tmp_path}") == 0
+    found, page = read(tmp_path, "conditioning_viscosities")
+    rows = {(row["arm"], row["seed"]): row for row in found["rows"]}
+    assert list(rows) == [(arm, seed) for arm in ("not told", "channel attention") for seed in (0, 1)]
+    for where in ("between", "beyond"):
+        less = sum(rows["channel attention", s][where] < rows["not told", s][where] for s in (0, 1))
+        assert found["held"][where] == f"{less} of 2"
+    assert all(row["between"] != row["beyond"] for row in found["rows"])
+    assert found["trainings"]["channel attention"]["parameters"] > found["trainings"]["not told"]["parameters"]
+    assert "2 seeds" in page
+
+
+def test_specboost_has_no_more_weights_and_squares_that_sum_to_the_error(run, tmp_path):
+    assert run("specboost_burgers", f"--preset tiny --seeds 0 1 --out {tmp_path}") == 0
+    found, page = read(tmp_path, "specboost_burgers")
+    rows = {(row["arm"], row["seed"]): row for row in found["rows"]}
+    took = found["trainings"]
+    assert 0.9 * took["single"]["parameters"] < took["pair"]["parameters"] <= took["single"]["parameters"]
+    less = sum(rows["pair", s]["error"] <= 0.8 * rows["single", s]["error"] for s in (0, 1))
+    assert found["held"]["errs_less"] == f"{less} of 2"
+    for row in found["rows"]:
+        # By Parseval, and by Jensen: the mean of the squares of two errors is at least the square of their mean.
+        square = row["square_below"] + row["square_above"]
+        assert row["error"] <= square**0.5 * (1 + 1e-4) and square < 2 * row["error"] ** 2 * (1 + 1e-4)
+    assert "2 seeds" in page
