@@ -10,6 +10,7 @@ from pdejax.models.file import SavedModel as SavedModel
 from pdejax.models.file import load as load
 from pdejax.models.file import save as save
 from pdejax.models.fno import FNO as FNO
+from pdejax.models.gfno import GFNO as GFNO
 from pdejax.models.in_precision import InPrecision as InPrecision
 from pdejax.models.integrated import Integrated as Integrated
 from pdejax.models.learned_reconstruction import LearnedReconstruction as LearnedReconstruction

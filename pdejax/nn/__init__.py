@@ -7,6 +7,9 @@ from pdejax.nn.conditioning import Conditioning as Conditioning
 from pdejax.nn.convolution import Convolution as Convolution
 from pdejax.nn.fourier_layer import FourierLayer as FourierLayer
 from pdejax.nn.fourier_layer import LayerMLP as LayerMLP
+from pdejax.nn.group_convolution import GroupChannelMap as GroupChannelMap
+from pdejax.nn.group_convolution import SquareGroup as SquareGroup
+from pdejax.nn.group_spectral_convolution import GroupSpectralConvolution as GroupSpectralConvolution
 from pdejax.nn.held import Held as Held
 from pdejax.nn.modes import Modes as Modes
 from pdejax.nn.modulation import Addition as Addition

@@ -61,15 +61,15 @@ class SpectralConvolution(eqx.Module):
     def __call__(self, u: Float[Array, "in_channels *space"]) -> Float[Array, "out_channels *space"]:
         self.modes.check_resolved(u.shape[1:], "SpectralConvolution")
         dtype = at_least_single(u.dtype)
-        real, imaginary = _analyse(u.astype(dtype), self.modes)
+        real, imaginary = analyse(u.astype(dtype), self.modes)
         weight = jax.lax.complex(self.real.astype(dtype), self.imaginary.astype(dtype))
         coefficients = jax.lax.complex(real, imaginary)
         product = jnp.einsum("i...,...io->o...", coefficients, weight, precision=product_precision())
         product = jnp.stack([product.real, product.imag], axis=1)
-        return _synthesise(product, self.modes, u.shape[1:]).astype(u.dtype)
+        return synthesise(product, self.modes, u.shape[1:]).astype(u.dtype)
 
 
-def _analyse(u: Array, modes: Modes) -> tuple[Array, Array]:
+def analyse(u: Array, modes: Modes) -> tuple[Array, Array]:
     """The kept Fourier coefficients of a real field: `(channel, *space)` -> real and imaginary `(channel, *kept)`."""
     channels, *space = u.shape
     forward, _ = _real_matrices(space[-1], modes.highest[-1])
@@ -85,7 +85,7 @@ def _analyse(u: Array, modes: Modes) -> tuple[Array, Array]:
     return coefficients[:, 0], coefficients[:, 1]
 
 
-def _synthesise(coefficients: Array, modes: Modes, space: tuple[int, ...]) -> Array:
+def synthesise(coefficients: Array, modes: Modes, space: tuple[int, ...]) -> Array:
     """The real field of the kept coefficients: `(channel, real | imaginary, *kept)` -> `(channel, *space)`."""
     channels = coefficients.shape[0]
     for axis in range(len(space) - 1):
