@@ -4,6 +4,7 @@ from pdejax.models.bundles import LastFrames as LastFrames
 from pdejax.models.bundles import bundled as bundled
 from pdejax.models.bundles import unbundled as unbundled
 from pdejax.models.corrected import Corrected as Corrected
+from pdejax.models.deeponet import DeepONet as DeepONet
 from pdejax.models.ensemble import Ensemble as Ensemble
 from pdejax.models.ensemble import members as members
 from pdejax.models.file import SavedModel as SavedModel

@@ -20,6 +20,8 @@ from pdejax.nn.norms import InstanceNorm as InstanceNorm
 from pdejax.nn.padding import padded as padded
 from pdejax.nn.parameter_embedding import Embedding as Embedding
 from pdejax.nn.parameter_embedding import ParameterEmbedding as ParameterEmbedding
+from pdejax.nn.pod import PODBasis as PODBasis
+from pdejax.nn.pod import pod_basis as pod_basis
 from pdejax.nn.position import GridEmbedding as GridEmbedding
 from pdejax.nn.shortcuts import GatedShortcut as GatedShortcut
 from pdejax.nn.shortcuts import IdentityShortcut as IdentityShortcut
