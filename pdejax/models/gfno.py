@@ -43,6 +43,8 @@ class GFNO(eqx.Module):
     is this and a translation, and the model commutes with both. Two dimensions only, and equal axes: other grids have
     no quarter turn.
 
+    With `group="p1"` it is the same network without turns, to see what they are worth.
+
     All channels are scalars: those of the state (a velocity would have to be turned itself) and what `conditioning`
     appends, numbers and fields. The vorticity is a scalar under turns and changes its sign when it is mirrored, which
     is what `pseudoscalar` is for.
@@ -50,7 +52,7 @@ class GFNO(eqx.Module):
     `model(u, parameters=None, *, domain=None, key=None)`: `(in_channels, n, n) -> (out_channels, n, n)`.
 
     - `modes`: kept frequencies `|k| < modes` along both axes; below half the number of points.
-    - `width`: channels per element. By number of weights 10 (p4) and 7 (p4m) are about an FNO of width 20.
+    - `width`: channels per element. As many weights have 20 (p1), 10 (p4) and 7 (p4m).
     - `projection_width`: channels between Q and R, `4 * width` by default.
     - `norm`: the kind of norm, `InstanceNorm()`, the default, `GroupNorm()`, or None. With a norm the size of the state
       is lost in every layer, but for what goes through W.
@@ -64,9 +66,9 @@ class GFNO(eqx.Module):
     - `dtype`: of the weights and of the computation. Input of another precision is cast on entry and on return.
 
     Raises `ValueError` for sizes that make no sense, a group that is not of the square, `coordinates` in the
-    conditioning, which turns do not leave as they are, or a modulation that convolves, `pseudoscalar` without
-    reflections, and a seed in place of the key; at trace time for unequal axes, of the state or of the domain, for a
-    wrong number of channels, and frequencies that the grid does not resolve.
+    conditioning of a group with turns, which do not leave them as they are, or a modulation that convolves,
+    `pseudoscalar` without reflections, and a seed in place of the key; at trace time for unequal axes, of the state or
+    of the domain, for a wrong number of channels, and frequencies that the grid does not resolve.
     Source: Helwig et al., Group Equivariant Fourier Neural Operators for Partial Differential Equations (ICML 2023).
     Departures: centred first weights, the mean over the group in place of the sum, a radius that counts from the centre
     of the box, and pseudoscalars.
@@ -221,7 +223,7 @@ class GFNO(eqx.Module):
 
     def _check_symmetry(self) -> None:
         """Raises `ValueError` for what would make it another function when the state is turned."""
-        if self._told.coordinates != (0, 0):
+        if self._told.coordinates != (0, 0) and self.group != "p1":
             raise ValueError(
                 f"GFNO takes no `coordinates` in its conditioning, got {self._told.coordinates}: the position along an "
                 "axis is another one when the square is turned. radius_channel=True appends the distance from the "
@@ -232,10 +234,10 @@ class GFNO(eqx.Module):
                 "GFNO takes as modulation Addition() or FiLM(), which are the same wherever the square is turned, got "
                 f"{self._told.modulation!r}."
             )
-        if self.pseudoscalar and self.group == "p4":
+        if self.pseudoscalar and self.group != "p4m":
             raise ValueError(
-                'Pseudoscalars change their sign under reflections, and group="p4" has none: leave `pseudoscalar` out, '
-                'or use group="p4m".'
+                f"Pseudoscalars change their sign under reflections, and group={self.group!r} has none: leave "
+                '`pseudoscalar` out, or use group="p4m".'
             )
 
     @property

@@ -12,17 +12,18 @@ from pdejax.keys import checked_key
 from pdejax.nn.per_sample import per_sample
 from pdejax.nn.products import product_precision
 
-SquareGroup = Literal["p4", "p4m"]
-"""The quarter turns of a square ("p4"), or these and its reflections ("p4m"); with them go the translations."""
+SquareGroup = Literal["p1", "p4", "p4m"]
+"""The quarter turns of a square ("p4"), these and its reflections ("p4m"), or nothing ("p1", for comparison); with them
+go the translations."""
 
 
 def elements(group: SquareGroup) -> np.ndarray:
-    """The matrices of the group as `(element, 2, 2)` whole numbers: four turns, in "p4m" then four reflections."""
+    """The matrices of the group as `(element, 2, 2)` whole numbers: the turns, then in "p4m" the reflections."""
     if group not in get_args(SquareGroup):
         raise ValueError(f"A group of the square is one of {get_args(SquareGroup)}, got {group!r}.")
     turn, reflection = np.array([[0, -1], [1, 0]]), np.diag([1, -1])
-    turns = [np.linalg.matrix_power(turn, count) for count in range(4)]
-    return np.stack(turns if group == "p4" else [*turns, *(matrix @ reflection for matrix in turns)])
+    turns = [np.linalg.matrix_power(turn, count) for count in range(1 if group == "p1" else 4)]
+    return np.stack([*turns, *(matrix @ reflection for matrix in turns)] if group == "p4m" else turns)
 
 
 def relative(group: SquareGroup) -> np.ndarray:

@@ -57,8 +57,11 @@ def test_it_commutes_with_turns_and_p4m_alone_with_reflections(group, points):
         assert off < 1e-5 if group == "p4m" else off > 0.01
 
 
-def test_an_fno_does_not_commute_with_turns():
-    model = FNO(2, 5, 2, 6, 4, num_layers=2, key=jax.random.key(0))
+@pytest.mark.parametrize("make", [lambda **o: FNO(2, 5, 2, 6, 4, **o), lambda **o: GFNO(2, 5, 6, 4, group="p1", **o)])
+def test_without_turns_in_the_group_it_does_not_commute_with_them(make):
+    model = eqx.filter_jit(make)(
+        num_layers=2, conditioning=Conditioning(coordinates=1, periodic=True), key=jax.random.key(0)
+    )
     u = random_state(24)
     assert gap(applied(model, turned(u)), turned(applied(model, u))) > 0.01
 
@@ -208,9 +211,9 @@ def test_a_radius_needs_to_know_where_the_points_are():
     [
         ({"width": 0}, "width >= 1, got 0"),
         ({"modes": 0}, "modes >= 1, got 0"),
-        ({"group": "p6"}, r"one of \('p4', 'p4m'\), got 'p6'"),
+        ({"group": "p6"}, r"one of \('p1', 'p4', 'p4m'\), got 'p6'"),
         ({"padding": -0.1}, "`padding` >= 0, the same fraction of both axes, got -0.1"),
-        ({"pseudoscalar": True}, 'group="p4" has none'),
+        ({"pseudoscalar": True}, "group='p4' has none"),
         (
             {"conditioning": Conditioning(coordinates=(0, 1))},
             r"no `coordinates` in its conditioning, got \(0, 1\)",
