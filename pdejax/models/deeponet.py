@@ -14,7 +14,7 @@ from pdejax.grid import Grid
 from pdejax.keys import checked_key
 from pdejax.nn import Addition, ChannelMap, Conditioning, FiLM, GridEmbedding, PODBasis
 from pdejax.nn.modulation import modulated
-from pdejax.nn.products import product_precision
+from pdejax.nn.products import at_least_single, product_precision
 from pdejax.resample import resample
 
 Outputs = Literal["independent", "split branch", "split trunk", "split both"]
@@ -231,7 +231,9 @@ class DeepONet(eqx.Module):
         bias = jnp.broadcast_to(self.bias.reshape(each), (self.out_channels, *fractions.shape[1:]))
         if not self.num_functions:
             return bias
-        places, functions = self._places(fractions.astype(self._computing), periodic), []
+        # Harmonics of positions that were rounded to three digits would be those of other places.
+        places = self._places(fractions.astype(at_least_single(self._computing)), periodic).astype(self._computing)
+        functions = []
         for layers in self.trunks:
             h = places
             for layer in layers:

@@ -125,6 +125,8 @@ class GFNO(eqx.Module):
         self.in_channels, self.out_channels, self.modes, self.width = in_channels, out_channels, modes, width
         self.group, self.num_layers = group, num_layers
         self.projection_width = 4 * width if projection_width is None else projection_width
+        if norm is not None and (isinstance(norm, type) or not hasattr(norm, "make")):
+            raise ValueError(f"GFNO takes as norm a kind that is built, e.g. InstanceNorm(), or None, got {norm!r}.")
         self.norm, self.radius_channel, self.pseudoscalar = norm, radius_channel, pseudoscalar
         if not 0 <= padding < np.inf:
             raise ValueError(f"GFNO needs `padding` >= 0, the same fraction of both axes, got {padding}.")

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from pdejax.grid import Grid
 from pdejax.nn.held import Held
-from pdejax.nn.products import product_precision
+from pdejax.nn.products import at_least_single, product_precision
 from pdejax.resample import resample
 
 
@@ -73,15 +73,18 @@ class PODBasis(eqx.Module):
     ) -> tuple[Float[Array, "channel *points"], Float[Array, "rank channel *points"]]:
         """The mean and the functions at any places, each a fraction of the box along every axis."""
         self._check_periodic("points of your own")
-        values = jnp.concatenate([self.mean[None], self.functions])
+        # Phases of a coarser precision would move the places by more than a node.
+        dtype = at_least_single(self.functions.dtype)
+        values = jnp.concatenate([self.mean[None], self.functions]).astype(dtype)
         places = fractions.reshape(fractions.shape[0], -1)
         last = len(self.space) - 1
         for axis in range(last, -1, -1):
             count, first = self.space[axis], 0.5 if self.points[axis] == "centres" else 0.0
-            weights = _interpolation(places[axis].astype(values.dtype) * count - first, count)
+            weights = _interpolation(places[axis].astype(dtype) * count - first, count)
             contracted = "...n,nq->...q" if axis == last else "...nq,nq->...q"
             values = jnp.einsum(contracted, values, weights, precision=product_precision())
         values = values.reshape(*values.shape[:2], *fractions.shape[1:])
+        values = values.astype(self.functions.dtype)
         return values[0], values[1:]
 
     def _check_periodic(self, asked: str) -> None:

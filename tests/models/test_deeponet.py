@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pdejax.grid import Grid
-from pdejax.models import DeepONet, load, save, trainable
+from pdejax.models import DeepONet, InPrecision, load, save, trainable
 from pdejax.nn import ChannelAttention, Conditioning, FiLM, GridEmbedding, PODBasis, pod_basis
 from pdejax.resample import resample
 from pdejax.testing import check_model
@@ -221,6 +221,15 @@ def test_it_casts_at_its_own_boundary():
     result, of_single = (np.asarray(applied(model, jnp.asarray(v), domain=domain)) for v in (u, u.astype(np.float32)))
     assert (result.dtype, of_single.dtype) == (np.float64, np.float32)
     np.testing.assert_array_equal(result, of_single.astype(np.float64))
+
+
+def test_it_computes_in_half_precision_on_request():
+    domain, u = grid_of((6, 5)), random_state((6, 5))
+    told = Conditioning(coordinates=1, periodic=True)
+    model = made(2, 5, (6, 5), 4, pod=pod_of(domain), **SMALL, conditioning=told, key=jax.random.key(0))
+    exact, rounded = (applied(m, u, domain=domain) for m in (model, InPrecision(model)))
+    assert rounded.dtype == jnp.float32
+    assert 1e-5 < np.max(np.abs(rounded - exact)) / np.max(np.abs(exact)) < 0.05
 
 
 def test_it_comes_back_from_its_file(tmp_path):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pdejax.grid import Grid
-from pdejax.models import FNO, GFNO, load, save
+from pdejax.models import FNO, GFNO, InPrecision, load, save
 from pdejax.nn import Addition, ChannelAttention, Conditioning, FiLM, GridEmbedding, GroupNorm, InstanceNorm
 from pdejax.testing import check_model
 
@@ -161,6 +161,14 @@ def test_it_casts_at_its_own_boundary():
     assert gap(applied(double, turned(u)), turned(applied(double, u))) < 1e-13
 
 
+def test_it_computes_in_half_precision_on_request():
+    told = Conditioning(periodic=True)
+    model = made(2, 5, 4, 3, num_layers=1, radius_channel=True, conditioning=told, key=jax.random.key(0))
+    u = random_state(9)
+    rounded = applied(InPrecision(model), u)
+    assert rounded.dtype == jnp.float32 and 1e-5 < gap(rounded, applied(model, u)) < 0.05
+
+
 def test_padding_leaves_turns_and_takes_translations():
     model = made(2, 5, 4, 3, num_layers=1, padding=0.2, key=jax.random.key(0))
     u = random_state(12)
@@ -213,6 +221,7 @@ def test_a_radius_needs_to_know_where_the_points_are():
         ({"modes": 0}, "modes >= 1, got 0"),
         ({"group": "p6"}, r"one of \('p1', 'p4', 'p4m'\), got 'p6'"),
         ({"padding": -0.1}, "`padding` >= 0, the same fraction of both axes, got -0.1"),
+        ({"norm": InstanceNorm}, r"kind that is built, e.g. InstanceNorm\(\)"),
         ({"pseudoscalar": True}, "group='p4' has none"),
         (
             {"conditioning": Conditioning(coordinates=(0, 1))},
