@@ -33,7 +33,8 @@ class ChannelMap(eqx.Module):
 
     def __call__(self, u: Float[Array, "in_channels *space"]) -> Float[Array, "out_channels *space"]:
         # A plain matrix product over all points: on a CPU its gradient is five times faster than that of a convolution.
-        weight = per_sample(self.weight, u)
+        # Vectors have no points: a batch of them is the columns of one product, without copies of the weights.
+        weight = per_sample(self.weight, u) if u.ndim > 1 else self.weight
         mapped = jnp.matmul(weight, u.reshape(u.shape[0], -1), precision=product_precision())
         mapped = mapped if self.bias is None else mapped + self.bias[:, None]
         return mapped.reshape(-1, *u.shape[1:])
