@@ -5,6 +5,7 @@ from pdejax.models.bundles import LastFrames as LastFrames
 from pdejax.models.bundles import bundled as bundled
 from pdejax.models.bundles import unbundled as unbundled
 from pdejax.models.corrected import Corrected as Corrected
+from pdejax.models.deeponet import DeepONet as DeepONet
 from pdejax.models.ensemble import Ensemble as Ensemble
 from pdejax.models.ensemble import members as members
 from pdejax.models.ffno import FFNO as FFNO
@@ -12,6 +13,7 @@ from pdejax.models.file import SavedModel as SavedModel
 from pdejax.models.file import load as load
 from pdejax.models.file import save as save
 from pdejax.models.fno import FNO as FNO
+from pdejax.models.gfno import GFNO as GFNO
 from pdejax.models.implicit_fno import ImplicitFNO as ImplicitFNO
 from pdejax.models.in_precision import InPrecision as InPrecision
 from pdejax.models.integrated import Integrated as Integrated

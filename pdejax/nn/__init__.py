@@ -7,6 +7,9 @@ from pdejax.nn.conditioning import Conditioning as Conditioning
 from pdejax.nn.convolution import Convolution as Convolution
 from pdejax.nn.fourier_layer import FourierLayer as FourierLayer
 from pdejax.nn.fourier_layer import LayerMLP as LayerMLP
+from pdejax.nn.group_convolution import GroupChannelMap as GroupChannelMap
+from pdejax.nn.group_convolution import SquareGroup as SquareGroup
+from pdejax.nn.group_spectral_convolution import GroupSpectralConvolution as GroupSpectralConvolution
 from pdejax.nn.held import Held as Held
 from pdejax.nn.modes import Modes as Modes
 from pdejax.nn.modulation import Addition as Addition
@@ -17,6 +20,8 @@ from pdejax.nn.norms import InstanceNorm as InstanceNorm
 from pdejax.nn.padding import padded as padded
 from pdejax.nn.parameter_embedding import Embedding as Embedding
 from pdejax.nn.parameter_embedding import ParameterEmbedding as ParameterEmbedding
+from pdejax.nn.pod import PODBasis as PODBasis
+from pdejax.nn.pod import pod_basis as pod_basis
 from pdejax.nn.position import GridEmbedding as GridEmbedding
 from pdejax.nn.shortcuts import GatedShortcut as GatedShortcut
 from pdejax.nn.shortcuts import IdentityShortcut as IdentityShortcut
