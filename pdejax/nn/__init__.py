@@ -1,6 +1,7 @@
 """Layers: functions of channels on a grid, without physics."""
 
 from pdejax.nn.activations import exact_gelu as exact_gelu
+from pdejax.nn.antialiased_activation import AntialiasedActivation as AntialiasedActivation
 from pdejax.nn.channel_map import ChannelMap as ChannelMap
 from pdejax.nn.channel_mlp import ChannelMLP as ChannelMLP
 from pdejax.nn.conditioning import Conditioning as Conditioning
@@ -18,7 +19,9 @@ from pdejax.nn.padding import padded as padded
 from pdejax.nn.parameter_embedding import Embedding as Embedding
 from pdejax.nn.parameter_embedding import ParameterEmbedding as ParameterEmbedding
 from pdejax.nn.position import GridEmbedding as GridEmbedding
+from pdejax.nn.resampling import resampled as resampled
 from pdejax.nn.shortcuts import GatedShortcut as GatedShortcut
 from pdejax.nn.shortcuts import IdentityShortcut as IdentityShortcut
 from pdejax.nn.shortcuts import LinearShortcut as LinearShortcut
 from pdejax.nn.spectral_convolution import SpectralConvolution as SpectralConvolution
+from pdejax.nn.transposed_convolution import TransposedConvolution as TransposedConvolution
