@@ -20,4 +20,6 @@ from pdejax.models.normalised import input_scale as input_scale
 from pdejax.models.normalised import output_scale as output_scale
 from pdejax.models.normalised import trainable as trainable
 from pdejax.models.stepper import NeuralStepper as NeuralStepper
+from pdejax.models.ufno import UFNO as UFNO
+from pdejax.models.uno import UNO as UNO
 from pdejax.nn import Held as Held
