@@ -3,6 +3,7 @@
 from pdejax.models.bundles import LastFrames as LastFrames
 from pdejax.models.bundles import bundled as bundled
 from pdejax.models.bundles import unbundled as unbundled
+from pdejax.models.cno import CNO as CNO
 from pdejax.models.corrected import Corrected as Corrected
 from pdejax.models.ensemble import Ensemble as Ensemble
 from pdejax.models.ensemble import members as members
