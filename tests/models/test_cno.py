@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from pdejax.grid import Grid
-from pdejax.models import CNO, load, save
-from pdejax.nn import Conditioning, FiLM, InstanceNorm
+from pdejax.models import CNO, InPrecision, load, save
+from pdejax.nn import Conditioning, FiLM, InstanceNorm, resampled
 from pdejax.testing import check_model
 
 PERIODIC = Conditioning(periodic=True)
@@ -59,30 +59,45 @@ def test_as_many_weights_as_its_blocks_have():
 
 
 def test_it_commutes_with_translations_also_by_parts_of_a_point():
-    """By half a point, which is half of that at the finest and a quarter at the coarsest level."""
-
     def gap(oversampling, points, shift):
         model = network(1, oversampling=oversampling, num_levels=2)
         turn = np.exp(-2j * np.pi * np.arange(points // 2 + 1) * shift)
         moved = np.fft.irfft(np.fft.rfft(applied(model, series(points, 12))) * turn, points)
         return np.linalg.norm(applied(model, series(points, 12, shift)) - moved) / np.linalg.norm(moved)
 
-    plain, antialiased = gap(1, 32, 0.5 / 32), gap(2, 32, 0.5 / 32)
-    assert 8 * antialiased < plain, (antialiased, plain)
-    # An odd number of points has no highest frequency of which only the cosine is seen.
-    assert 8 * gap(2, 33, 1 / 33) < gap(1, 33, 1 / 33)
+    # Moving 33 points by one moves the coarser levels, of 16 and 8, by parts of a point as well.
+    for points, shift in ((32, 0.5 / 32), (33, 1 / 33)):
+        antialiased, plain = gap(2, points, shift), gap(1, points, shift)
+        assert 20 * antialiased < plain, (antialiased, plain)
 
 
 def test_the_same_function_at_another_resolution():
     """With `points` the grid of the state says nothing; without, convolutions of a few points are others."""
     fixed, free = network(1, points=32), network(1)
-    results = {}
-    for model in (fixed, free):
-        results[model.points] = [np.asarray(applied(model, series(n, 12))) for n in (32, 48, 64, 128)]
-    coarse, _, fine, finest = results[(32,)]
-    np.testing.assert_allclose(finest[:, ::2], fine, atol=2e-5 * np.max(np.abs(fine)))
-    np.testing.assert_allclose(fine[:, ::2], coarse, atol=2e-5 * np.max(np.abs(fine)))
-    assert np.max(np.abs(results[None][3][:, ::2] - results[None][2])) > 0.1 * np.max(np.abs(fine))
+    coarse, fine = (np.asarray(applied(fixed, series(n, 12))) for n in (33, 64))
+    size = np.max(np.abs(fine))
+    np.testing.assert_allclose(resampled(jnp.asarray(coarse), (64,), (True,), ("nodes",)), fine, atol=1e-5 * size)
+    coarse, fine = (np.asarray(applied(free, series(n, 12))) for n in (32, 64))
+    assert np.max(np.abs(fine[:, ::2] - coarse)) > 0.1 * size
+
+
+@pytest.mark.parametrize("kind", ["nodes", "centres"])
+def test_the_same_function_at_another_resolution_between_walls(kind):
+    model, results = network(1, points=17, conditioning=None), []
+    for points in (25, 49):
+        grid = Grid(points, 1.0, periodic=False, points=kind, dtype=jnp.float32)
+        cosines = jnp.cos(jnp.pi * jnp.arange(2, 8)[:, None] * grid.axes[0]).reshape(2, 3, points).sum(1)
+        results.append(applied(model, cosines, domain=grid))
+    finer = resampled(results[0], (49,), (False,), (kind,))
+    np.testing.assert_allclose(finer, results[1], atol=2e-5 * np.max(np.abs(finer)))
+
+
+def test_a_residual_block_adds():
+    model = network(1)
+    residual = eqx.tree_at(lambda m: m.residuals[1][0].second.norm.weight, model, replace_fn=jnp.zeros_like)
+    (residual,) = residual.residuals[1]
+    v = jnp.asarray(np.random.default_rng(2).normal(size=(4, 9)).astype(np.float32))
+    np.testing.assert_array_equal(residual(v, (9,), None, (True,), ("nodes",)), v)
 
 
 @pytest.mark.parametrize("kind", ["nodes", "centres"])
@@ -96,6 +111,12 @@ def test_the_image_between_walls_is_the_image_of_the_result(kind):
     result = np.asarray(applied(model, u, domain=grid))
     mirrored = np.asarray(applied(model, u[:, ::-1], domain=grid))
     np.testing.assert_allclose(mirrored, result[:, ::-1], atol=1e-5)
+
+
+def test_it_computes_in_half_precision():
+    model = InPrecision(network(2), jnp.bfloat16)
+    lowered = eqx.filter_make_jaxpr(model)(jax.ShapeDtypeStruct((2, *(16, 20)), jnp.float32))
+    assert lowered[1].shape == (5, *(16, 20)) and lowered[1].dtype == jnp.float32
 
 
 def test_it_is_saved_and_loaded(tmp_path):

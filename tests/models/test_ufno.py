@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pdejax.grid import Grid
-from pdejax.models import UFNO, load, save
+from pdejax.models import UFNO, InPrecision, load, save
 from pdejax.nn import Conditioning, FiLM, GridEmbedding, InstanceNorm
 from pdejax.testing import check_model
 
@@ -74,8 +74,16 @@ def test_any_number_of_points_between_walls_and_only_there():
     shape = jax.ShapeDtypeStruct((2, 21, 16), jnp.float32)
     call = eqx.Partial(model, domain=Grid((21, 16), 1.0, periodic=(False, True), dtype=jnp.float32))
     assert eqx.filter_eval_shape(call, shape).shape == (5, 21, 16)
+    u = random_state((16,))
+    np.testing.assert_array_equal(*(applied(network(1, padding=each), u) for each in (0.0, 0.5)))
     with pytest.raises(ValueError, match="UFNO halves axis 1 three times, which goes around 12 points"):
         network(2)(jnp.ones((2, 16, 12)))
+
+
+def test_it_computes_in_half_precision():
+    model = InPrecision(network(2), jnp.bfloat16)
+    lowered = eqx.filter_make_jaxpr(model)(jax.ShapeDtypeStruct((2, *(16, 24)), jnp.float32))
+    assert lowered[1].shape == (5, *(16, 24)) and lowered[1].dtype == jnp.float32
 
 
 def test_it_is_saved_and_loaded(tmp_path):

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from pdejax.grid import Grid
-from pdejax.models import UNO, load, save
-from pdejax.nn import Conditioning, FiLM, GridEmbedding, IdentityShortcut, InstanceNorm, Modes
+from pdejax.models import UNO, InPrecision, load, save
+from pdejax.nn import Conditioning, FiLM, GridEmbedding, IdentityShortcut, InstanceNorm, Modes, resampled
 from pdejax.resample import resample
 from pdejax.testing import check_model
 
@@ -79,6 +79,28 @@ def test_the_same_function_at_another_resolution(kind):
     assert gaps[0] < 0.05 and gaps[1] < 1e-3
 
 
+@pytest.mark.parametrize("kind", ["nodes", "centres"])
+def test_points_between_walls_stay_where_they_are(kind):
+    # Without K and activations every layer takes cosines to cosines.
+    model, results = network(1, **SMALL, activation=lambda v: v, conditioning=None), []
+    model = eqx.tree_at(lambda m: m.convolutions, model, replace_fn=_zeroed)
+    for points in (25, 49):
+        grid = Grid(points, 1.0, periodic=False, points=kind, dtype=jnp.float32)
+        cosines = jnp.cos(jnp.pi * jnp.arange(2, 8)[:, None] * grid.axes[0]).reshape(2, 3, points).sum(1)
+        results.append(applied(model, cosines, domain=grid))
+    finer = resampled(results[0], (49,), (False,), (kind,))
+    np.testing.assert_allclose(finer, results[1], atol=2e-5 * np.max(np.abs(finer)))
+
+
+def test_bicubic_resampling_is_not_that_of_k():
+    u = waves((24,))
+    of_k = [
+        eqx.tree_at(lambda m: [s.weight for s in m.shortcuts], network(1, **SMALL, resampling=kind), replace_fn=_zeroed)
+        for kind in ("fourier", "bicubic")
+    ]
+    np.testing.assert_allclose(*(applied(model, u) for model in of_k), atol=1e-6)
+
+
 def test_the_layout_of_pdearena_has_as_many_weights():
     # Three fields at four times in, three out; a complex weight counts as two numbers.
     model = eqx.filter_eval_shape(lambda: UNO.of_pdearena(12, 3, key=jax.random.key(0)))
@@ -109,6 +131,12 @@ def test_skips_lead_where_they_say():
 
 def _zeroed(part):
     return jax.tree.map(lambda leaf: 0 * leaf if eqx.is_array(leaf) else leaf, part)
+
+
+def test_it_computes_in_half_precision():
+    model = InPrecision(network(2), jnp.bfloat16)
+    lowered = eqx.filter_make_jaxpr(model)(jax.ShapeDtypeStruct((2, *(16, 20)), jnp.float32))
+    assert lowered[1].shape == (5, *(16, 20)) and lowered[1].dtype == jnp.float32
 
 
 def test_it_is_saved_and_loaded(tmp_path):

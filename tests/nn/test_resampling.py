@@ -125,6 +125,13 @@ def test_what_is_left_without_the_highest_frequency_commutes_with_translations_b
         assert np.all(np.isfinite(here))
 
 
+def test_axes_that_keep_their_points_are_filtered_when_asked():
+    wave = np.cos(np.pi * np.arange(12)) + 1
+    np.testing.assert_array_equal(along_one_axis(wave, 12, True, "nodes"), wave.astype(jnp.zeros(()).dtype))
+    filtered = along_one_axis(wave, 12, True, "nodes", drop_highest=True)
+    np.testing.assert_allclose(filtered, 1.0, atol=tolerance(1e-13, 2e-6))
+
+
 def test_precision_and_sizes():
     u = jnp.ones((1, 8), jnp.bfloat16)
     assert resampled(u, (16,), (True,), ("nodes",)).dtype == jnp.bfloat16
