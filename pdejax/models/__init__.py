@@ -4,6 +4,7 @@ from pdejax.models.boosted import Boosted as Boosted
 from pdejax.models.bundles import LastFrames as LastFrames
 from pdejax.models.bundles import bundled as bundled
 from pdejax.models.bundles import unbundled as unbundled
+from pdejax.models.cno import CNO as CNO
 from pdejax.models.corrected import Corrected as Corrected
 from pdejax.models.deeponet import DeepONet as DeepONet
 from pdejax.models.ensemble import Ensemble as Ensemble
@@ -28,4 +29,6 @@ from pdejax.models.stepper import NeuralStepper as NeuralStepper
 from pdejax.models.summary import Summary as Summary
 from pdejax.models.summary import summary as summary
 from pdejax.models.t1 import T1 as T1
+from pdejax.models.ufno import UFNO as UFNO
+from pdejax.models.uno import UNO as UNO
 from pdejax.nn import Held as Held

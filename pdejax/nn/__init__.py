@@ -1,6 +1,7 @@
 """Layers: functions of channels on a grid, without physics."""
 
 from pdejax.nn.activations import exact_gelu as exact_gelu
+from pdejax.nn.antialiased_activation import AntialiasedActivation as AntialiasedActivation
 from pdejax.nn.channel_map import ChannelMap as ChannelMap
 from pdejax.nn.channel_mlp import ChannelMLP as ChannelMLP
 from pdejax.nn.conditioning import Conditioning as Conditioning
@@ -23,6 +24,7 @@ from pdejax.nn.parameter_embedding import ParameterEmbedding as ParameterEmbeddi
 from pdejax.nn.pod import PODBasis as PODBasis
 from pdejax.nn.pod import pod_basis as pod_basis
 from pdejax.nn.position import GridEmbedding as GridEmbedding
+from pdejax.nn.resampling import resampled as resampled
 from pdejax.nn.shortcuts import GatedShortcut as GatedShortcut
 from pdejax.nn.shortcuts import IdentityShortcut as IdentityShortcut
 from pdejax.nn.shortcuts import LinearShortcut as LinearShortcut
@@ -31,3 +33,4 @@ from pdejax.nn.spectral_weights import CP as CP
 from pdejax.nn.spectral_weights import Dense as Dense
 from pdejax.nn.spectral_weights import TensorTrain as TensorTrain
 from pdejax.nn.spectral_weights import Tucker as Tucker
+from pdejax.nn.transposed_convolution import TransposedConvolution as TransposedConvolution
