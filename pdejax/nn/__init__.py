@@ -1,13 +1,17 @@
 """Layers: functions of channels on a grid, without physics."""
 
 from pdejax.nn.activations import exact_gelu as exact_gelu
+from pdejax.nn.axial_attention import AxialAttention as AxialAttention
 from pdejax.nn.channel_map import ChannelMap as ChannelMap
 from pdejax.nn.channel_mlp import ChannelMLP as ChannelMLP
 from pdejax.nn.conditioning import Conditioning as Conditioning
+from pdejax.nn.convnext import ConvNeXtBlock as ConvNeXtBlock
 from pdejax.nn.convolution import Convolution as Convolution
 from pdejax.nn.fourier_layer import FourierLayer as FourierLayer
 from pdejax.nn.fourier_layer import LayerMLP as LayerMLP
 from pdejax.nn.held import Held as Held
+from pdejax.nn.layer_norm import LayerNorm as LayerNorm
+from pdejax.nn.linear_attention import LinearAttention as LinearAttention
 from pdejax.nn.modes import Modes as Modes
 from pdejax.nn.modulation import Addition as Addition
 from pdejax.nn.modulation import ChannelAttention as ChannelAttention
@@ -22,3 +26,5 @@ from pdejax.nn.shortcuts import GatedShortcut as GatedShortcut
 from pdejax.nn.shortcuts import IdentityShortcut as IdentityShortcut
 from pdejax.nn.shortcuts import LinearShortcut as LinearShortcut
 from pdejax.nn.spectral_convolution import SpectralConvolution as SpectralConvolution
+from pdejax.nn.swin_block import SwinBlock as SwinBlock
+from pdejax.nn.window_attention import WindowAttention as WindowAttention
