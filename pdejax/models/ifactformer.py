@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.grid import Grid
 from pdejax.keys import checked_key
-from pdejax.nn import AxialAttention, ChannelMap, ChannelMLP, Conditioning, LayerNorm, ParameterEmbedding
+from pdejax.nn import AxialAttention, ChannelMap, ChannelMLP, Conditioning, ParameterEmbedding
 from pdejax.nn.checks import check_at_least_one, check_coordinates, checked_dtype, checked_state
 from pdejax.nn.modulation import modulated
 from pdejax.nn.quadrature import points_of, standardised
@@ -23,10 +23,10 @@ class IFactFormer(eqx.Module):
     r"""The implicit factorised transformer with parallel axial attention (IFactFormer-m), in one, two or three
     dimensions:
 
-        v = P(u, coordinates, parameters);   v <- v + F(S(A(norm(v)))) / num_layers  num_layers times;   Q(v)
+        v = P(u, coordinates, parameters);   v <- v + F(S(A(S(v)))) / num_layers  num_layers times;   Q(v)
 
-    A is one `pdejax.nn.AxialAttention`: along each axis an integral with a kernel that is made of the state. S divides
-    what it makes, channel by channel without its mean, by its standard deviation over the box; F is affine, activation,
+    A is one `pdejax.nn.AxialAttention`: along each axis an integral with a kernel that is made of the state. S takes
+    from every channel its mean over the box and divides it by its standard deviation; F is affine, activation,
     affine, from the channels of all axes to `width`. All of the num_layers passes are through the same weights: steps
     of an Euler method of length 1. P is affine, Q affine, activation, affine. Without coordinates it commutes with
     every translation along periodic axes, and the same weights give the same function on every grid that resolves it.
@@ -42,8 +42,9 @@ class IFactFormer(eqx.Module):
     - `conditioning`: a `pdejax.nn.Conditioning`; its modulation acts on what F makes.
     - `dtype`: of the weights and of the computation. Input of another precision is cast on entry and on return.
 
-    Departures from the references: axes are put side by side in front of F, and the means over the other axes reach
-    the kernels without a norm of their own; queries and keys have biases; positions are harmonics of the box.
+    Departures from the references: axes are put side by side in front of F; the first S is there a norm of the channels
+    of each point, which of a single channel leaves its sign alone, and another one is behind the means over the other
+    axes; queries and keys have biases; positions are harmonics of the box.
 
     Raises `ValueError` for sizes that make no sense and a seed in place of the key; at trace time for a wrong number
     of channels or axes, a missing parameter, where nothing says which axes are periodic, and for coordinates on points
@@ -54,7 +55,6 @@ class IFactFormer(eqx.Module):
     """
 
     lift: ChannelMap
-    norm: LayerNorm
     attention: AxialAttention
     feed_forward: ChannelMLP
     projection: ChannelMLP
@@ -103,7 +103,6 @@ class IFactFormer(eqx.Module):
         inside = {"activation": activation, "dtype": dtype}
         told = self._told
         self.lift = ChannelMap(in_channels + told.num_channels(ndim), width, dtype=dtype, key=keys[0])
-        self.norm = LayerNorm(width, dtype=dtype)
         per_head = {"heads": heads, "head_channels": width // heads, "rank": rank, "harmonics": harmonics}
         self.attention = AxialAttention(width, ndim, **per_head, **inside, key=keys[1])
         self.feed_forward = ChannelMLP(ndim * width, width, width, **inside, key=keys[2])
@@ -129,7 +128,7 @@ class IFactFormer(eqx.Module):
         points = points_of(space, periodic, domain)
 
         def passed(v: Array, _: None) -> tuple[Array, None]:
-            made = self.feed_forward(standardised(self.attention(self.norm(v), points), points))
+            made = self.feed_forward(standardised(self.attention(standardised(v, points), points), points))
             return v + modulated(self.modulation, made, embedded, periodic) / self.num_layers, None
 
         v = self.lift(jnp.concatenate([u.astype(computing), *channels]))

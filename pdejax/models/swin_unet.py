@@ -41,7 +41,7 @@ class Level(eqx.Module):
 class SwinUNet(eqx.Module):
     r"""A U-net whose levels are made of Swin V2 blocks (scOT), in one, two or three dimensions:
 
-        v_0 = norm(E u) on patches;   v_(l+1) = norm(M blocks(v_l)) on patches of 2 points along each axis
+        v_0 = E u on patches;   v_(l+1) = norm(M blocks(v_l)) on patches of 2 points along each axis
         w_l = blocks(norm(X w_(l+1)) + skip(blocks(v_l)));   the result = C (R w_0)
 
     E and R are affine maps between a patch of the state and `width` channels, M and X matrices between levels, which
@@ -64,7 +64,8 @@ class SwinUNet(eqx.Module):
     multiple of it. Between walls others are padded at both ends with copies of the last point up to the next size that
     fits, and the result is cut out; around a periodic axis nothing can be put in between, and such sizes are refused.
 
-    Departures from Poseidon: the level at the bottom has blocks once; the position bias is computed by fewer channels.
+    Departures from Poseidon: no norm follows E, which would take from every patch how large it is; the level at the
+    bottom has blocks once; the position bias is computed by fewer channels.
 
     Raises `ValueError` for sizes that make no sense and a seed in place of the key; at trace time for a wrong number
     of channels or axes, a missing parameter, points that are not at equal distances, where nothing says which axes
@@ -73,7 +74,7 @@ class SwinUNet(eqx.Module):
     Transformer V2: Scaling Up Capacity and Resolution (CVPR 2022).
     """
 
-    embed: tuple[ChannelMap, LayerNorm]
+    embed: ChannelMap
     levels: tuple[Level, ...]
     recover: ChannelMap
     mix: Convolution
@@ -124,8 +125,7 @@ class SwinUNet(eqx.Module):
         self.conditioning = None if conditioning is None else conditioning.on(ndim, NAME)
         first, last, mixing, embedding_key, *level_keys = jax.random.split(checked_key(key, NAME), 4 + num_levels)
         told, points = self._told, int(np.prod(self.patch))
-        embedded = ChannelMap((in_channels + told.num_channels(ndim)) * points, width, dtype=dtype, key=first)
-        self.embed = (embedded, LayerNorm(width, dtype=dtype))
+        self.embed = ChannelMap((in_channels + told.num_channels(ndim)) * points, width, dtype=dtype, key=first)
         self.levels = tuple(self._level(index, each) for index, each in enumerate(level_keys))
         self.recover = ChannelMap(width, out_channels * points, dtype=dtype, key=last)
         self.mix = Convolution(
@@ -182,9 +182,7 @@ class SwinUNet(eqx.Module):
         channels = told.channels(space, parameters, domain, computing, NAME)
         embedded = told.embedded(self.embedding, parameters, computing, NAME)
         v = padded(jnp.concatenate([u.astype(computing), *channels]), ends, periodic, "edge")
-        into, norm = self.embed
-        v = norm(into(patched(v, self.patch)))
-        w = self._below(v, 0, periodic, embedded)
+        w = self._below(self.embed(patched(v, self.patch)), 0, periodic, embedded)
         w = self.mix(unpatched(self.recover(w), self.patch), periodic)
         return w[:, *(slice(before, before + n) for (before, _), n in zip(ends, space, strict=True))].astype(u.dtype)
 

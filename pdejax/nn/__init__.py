@@ -2,6 +2,7 @@
 
 from pdejax.nn.activations import exact_gelu as exact_gelu
 from pdejax.nn.axial_attention import AxialAttention as AxialAttention
+from pdejax.nn.box_norm import BoxNorm as BoxNorm
 from pdejax.nn.channel_map import ChannelMap as ChannelMap
 from pdejax.nn.channel_mlp import ChannelMLP as ChannelMLP
 from pdejax.nn.conditioning import Conditioning as Conditioning

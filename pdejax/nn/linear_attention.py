@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.keys import checked_key
+from pdejax.nn.box_norm import BoxNorm
 from pdejax.nn.channel_map import ChannelMap
-from pdejax.nn.layer_norm import LayerNorm
 from pdejax.nn.position import along, spread
 from pdejax.nn.products import product_precision
 from pdejax.nn.quadrature import AxisPoints
@@ -23,8 +23,9 @@ class LinearAttention(eqx.Module):
 
         z(x) = q(x) . (mean over y of k(y) v(y)^T),     q = R Q u,   k = R norm(K u),   v = norm(V u)
 
-    and `O z` of all heads together. The norms are `LayerNorm`s of the channels of a head, and the mean is a quadrature,
-    so the same weights give the same function on every grid that resolves it. R(x) is the rotation of
+    and `O z` of all heads together. The norms are `BoxNorm`s, so the columns of k and v are functions of mean square
+    one, like the basis of a Petrov-Galerkin projection. The mean over y is a quadrature, too: the same weights give the
+    same function on every grid that resolves it. R(x) is the rotation of
     `pdejax.nn.rotary`: pairs of channels are shared out among the axes, and z(x) sees y through x - y. With
     `harmonics=0` it is the identity, and points are told apart by their values alone.
 
@@ -34,7 +35,8 @@ class LinearAttention(eqx.Module):
     Q, K and V start as 0.01 (I + G), G normal with variance one over the channels: the rescaled initialisation of the
     paper, there with uniform numbers. Raises `ValueError` for heads that do not divide the channels into an even
     number for each, and for a seed in place of a key.
-    Source: Cao, Choose a Transformer: Fourier or Galerkin (NeurIPS 2021), section 3; there positions are appended to
+    Source: Cao, Choose a Transformer: Fourier or Galerkin (NeurIPS 2021), section 3. Two departures: there the norms
+    are of the channels of each point, which of a single channel leave its sign alone; and positions are appended to
     the q, k and v of every head in place of the rotation, for which see Li, Meidani & Barati Farimani, Transformer for
     Partial Differential Equations' Operator Learning (TMLR 2023).
     """
@@ -42,8 +44,8 @@ class LinearAttention(eqx.Module):
     queries: ChannelMap
     keys: ChannelMap
     values: ChannelMap
-    key_norm: LayerNorm
-    value_norm: LayerNorm
+    key_norm: BoxNorm
+    value_norm: BoxNorm
     out: ChannelMap
     heads: int = eqx.field(static=True)
     harmonics: int = eqx.field(static=True)
@@ -59,7 +61,7 @@ class LinearAttention(eqx.Module):
         self.heads, self.harmonics = heads, harmonics
         *projections, out_key = jax.random.split(checked_key(key, "LinearAttention"), 4)
         self.queries, self.keys, self.values = (_near_identity(channels, dtype, each) for each in projections)
-        self.key_norm, self.value_norm = (LayerNorm(channels, heads, dtype=dtype) for _ in range(2))
+        self.key_norm, self.value_norm = (BoxNorm(channels, dtype=dtype) for _ in range(2))
         self.out = ChannelMap(channels, channels, dtype=dtype, key=out_key)
 
     def __call__(
@@ -67,7 +69,7 @@ class LinearAttention(eqx.Module):
     ) -> Float[Array, "channel *space"]:
         space = u.shape[1:]
         by_head = (self.heads, -1, *space)
-        q, k, v = self.queries(u), self.key_norm(self.keys(u)), self.value_norm(self.values(u))
+        q, k, v = self.queries(u), self.key_norm(self.keys(u), points), self.value_norm(self.values(u), points)
         q, k, v = (each.reshape(by_head) for each in (q, k, v))
         if self.harmonics:
             cos, sin = self._turns(q.shape[1] // 2, space, points, u.dtype)
