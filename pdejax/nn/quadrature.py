@@ -31,10 +31,13 @@ def points_of(space: tuple[int, ...], periodic: Sequence[bool], domain: Grid | N
 def mean(u: Float[Array, "channel *space"], points: Sequence[AxisPoints], axes: Sequence[int]) -> Float[Array, "..."]:
     """The mean of `u` along some of the space axes, counted from 0; they are gone from the result."""
     result = u.astype(at_least_single(u.dtype))
-    for axis in sorted(axes, reverse=True):
-        result = jnp.tensordot(
-            result, jnp.asarray(points[axis].weights, result.dtype), (axis + 1, 0), precision="highest"
-        )
+    # Equal weights are a plain mean, which is several times as fast as a product with them.
+    equal = [axis for axis in axes if np.ptp(points[axis].weights) == 0]
+    for axis in sorted(set(axes) - set(equal), reverse=True):
+        weights = jnp.asarray(points[axis].weights, result.dtype).reshape(-1, *(1,) * (result.ndim - 2 - axis))
+        result = jnp.sum(result * weights, axis=axis + 1, keepdims=True)
+    result = jnp.mean(result, axis=tuple(axis + 1 for axis in equal), keepdims=True) if equal else result
+    result = jnp.squeeze(result, axis=tuple(axis + 1 for axis in axes))
     return result.astype(u.dtype)
 
 
