@@ -52,10 +52,10 @@ Make = Callable[[int, Any], Any]
 MODELS: dict[str, Make] = {
     "FNO": lambda c, key: pj.models.FNO(c, c, 2, 12, 32, num_layers=4, conditioning=TOLD, key=key),
     "IFactFormer": lambda c, key: pj.models.IFactFormer(
-        c, c, 2, 32, num_layers=4, heads=4, rank=32, harmonics=12, conditioning=TOLD, key=key
+        c, c, 2, 32, num_layers=4, heads=16, rank=32, harmonics=12, conditioning=TOLD, key=key
     ),
     "GalerkinTransformer": lambda c, key: pj.models.GalerkinTransformer(
-        c, c, 2, 32, num_layers=4, heads=4, harmonics=4, conditioning=TOLD, key=key
+        c, c, 2, 32, num_layers=4, heads=2, harmonics=4, conditioning=TOLD, key=key
     ),
     "SwinUNet": lambda c, key: pj.models.SwinUNet(
         c, c, 2, 24, patch=2, window=4, num_levels=2, depth=2, heads=2, conditioning=TOLD, key=key

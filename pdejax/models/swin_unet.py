@@ -127,10 +127,13 @@ class SwinUNet(eqx.Module):
         told, points = self._told, int(np.prod(self.patch))
         self.embed = ChannelMap((in_channels + told.num_channels(ndim)) * points, width, dtype=dtype, key=first)
         self.levels = tuple(self._level(index, each) for index, each in enumerate(level_keys))
-        self.recover = ChannelMap(width, out_channels * points, dtype=dtype, key=last)
-        self.mix = Convolution(
-            out_channels, out_channels, ndim, 5, use_bias=False, walls="edge", dtype=dtype, key=mixing
-        )
+        # Each block adds a part of size one: at first a tenth of what comes out, and close to what is on the patches.
+        recover = ChannelMap(width, out_channels * points, dtype=dtype, key=last)
+        self.recover = eqx.tree_at(lambda m: m.weight, recover, 0.1 * recover.weight)
+        mix = Convolution(out_channels, out_channels, ndim, 5, use_bias=False, walls="edge", dtype=dtype, key=mixing)
+        centre = (slice(None), slice(None), *(2,) * ndim)
+        identity = jnp.zeros_like(mix.weight).at[centre].set(jnp.eye(out_channels, dtype=dtype))
+        self.mix = eqx.tree_at(lambda m: m.weight, mix, 0.1 * mix.weight + identity)
         self.embedding = told.make_embedding(dtype=dtype, key=embedding_key)
 
     def _level(self, index: int, key: PRNGKeyArray) -> Level:

@@ -61,7 +61,7 @@ def test_without_harmonics_points_are_told_apart_by_their_values_alone():
 def test_the_same_function_at_another_resolution():
     model = with_large_attention(made(2, 3, 2, 8, num_layers=2, conditioning=AROUND, key=jax.random.key(0)))
     coarse, fine = (np.asarray(applied(model, waves(space))) for space in ((30, 32), (60, 96)))
-    np.testing.assert_allclose(fine[:, ::2, ::3], coarse, atol=1e-3 * np.max(np.abs(coarse)))
+    np.testing.assert_allclose(fine[:, ::2, ::3], coarse, atol=1e-5 * np.max(np.abs(coarse)))
     assert np.max(np.abs(coarse - np.mean(coarse, (1, 2), keepdims=True))) > 0.1
 
 
@@ -105,8 +105,8 @@ def test_it_follows_the_lead_time_and_comes_back_from_a_file(tmp_path):
 
 @pytest.mark.float64
 def test_it_keeps_the_contract_of_models():
-    told = Conditioning(parameters="lead_time", modulation=FiLM(), coordinates=1, periodic=(True, False))
-    model = made(2, 5, 2, 8, num_layers=2, conditioning=told, dtype=jnp.float64, key=jax.random.key(0))
+    told = Conditioning(parameters="lead_time", modulation=FiLM(), periodic=(True, False))
+    model = made(2, 5, 2, 8, num_layers=1, conditioning=told, dtype=jnp.float64, key=jax.random.key(0))
     check_model(model, waves((6, 9), dtype=np.float64), out_channels=5, parameters={"lead_time": 0.5})
 
 

@@ -47,18 +47,18 @@ def test_it_commutes_with_translations_and_coordinates_along_an_axis_break_only_
 def test_the_same_function_at_another_resolution():
     model = made(2, 3, 2, 8, num_layers=2, conditioning=AROUND, key=jax.random.key(0))
     coarse, fine = (np.asarray(applied(model, waves(space))) for space in ((30, 32), (60, 96)))
-    np.testing.assert_allclose(fine[:, ::2, ::3], coarse, atol=1e-3 * np.max(np.abs(coarse)))
+    np.testing.assert_allclose(fine[:, ::2, ::3], coarse, atol=1e-5 * np.max(np.abs(coarse)))
     assert np.max(np.abs(coarse - np.mean(coarse, (1, 2), keepdims=True))) > 0.1
 
 
 def test_between_walls_the_resolution_matters_to_second_order():
     model = made(1, 1, 1, 8, num_layers=2, key=jax.random.key(0))
     results = []
-    for n in (33, 65, 129, 257):
+    for n in (33, 65, 129):
         grid = Grid(n, 1.0, periodic=False, points="nodes", dtype=jnp.float32)
         results.append(np.asarray(applied(model, jnp.sin(2 * grid.coordinates()), domain=grid))[0, :: (n - 1) // 32])
     gaps = [np.max(np.abs(a - b)) for a, b in itertools.pairwise(results)]
-    assert 1e-4 < gaps[0] < 1e-1 and all(3.5 < a / b < 4.5 for a, b in itertools.pairwise(gaps)), gaps
+    assert 1e-4 < gaps[0] < 1e-1 and 3.5 < gaps[0] / gaps[1] < 4.5, gaps
 
 
 def test_walls_and_periodic_axes_are_different_places():
@@ -117,7 +117,7 @@ def test_it_follows_the_lead_time_and_comes_back_from_a_file(tmp_path):
 
 @pytest.mark.float64
 def test_it_keeps_the_contract_of_models():
-    told = Conditioning(parameters="lead_time", modulation=FiLM(), coordinates=1, periodic=(True, False))
+    told = Conditioning(parameters="lead_time", modulation=FiLM(), periodic=(True, False))
     model = made(2, 5, 2, 6, num_layers=2, conditioning=told, dtype=jnp.float64, key=jax.random.key(0))
     check_model(model, waves((6, 9), dtype=np.float64), out_channels=5, parameters={"lead_time": 0.5})
 

@@ -26,18 +26,26 @@ def test_unequal_channels_and_grids_in_one_two_and_three_dimensions(space):
     assert jax.eval_shape(make, noise(space)).shape == (5, *space)
 
 
+def test_two_levels_commute_with_translations_by_the_windows_of_the_last():
+    model = made(1, 2, 1, 4, depth=1, conditioning=AROUND, key=jax.random.key(0))
+    u = noise((24,), 1)
+    one, shifted, between = np.asarray(applied(jax.vmap(model), jnp.stack([u, jnp.roll(u, 8, 1), jnp.roll(u, 4, 1)])))
+    np.testing.assert_allclose(shifted, np.roll(one, 8, 1), atol=1e-5)
+    assert np.max(np.abs(between - np.roll(one, 4, 1))) > 1e-2
+
+
 def test_a_periodic_axis_beside_a_wall():
     # Along the periodic axis it commutes with shifts by windows; the same weights between walls give something else.
-    model = made(1, 2, 2, 4, key=jax.random.key(0))
-    u, run = noise((16, 8), 1), eqx.filter_jit(lambda m, batch, grid: jax.vmap(lambda u: m(u, domain=grid))(batch))
-    mixed, closed = (Grid((16, 8), 1.0, (flag, False), points="centres", dtype=jnp.float32) for flag in (True, False))
-    batch = jnp.stack([u, jnp.roll(u, 8, 1), jnp.roll(u, 1, 1)])
+    model = made(1, 2, 2, 4, patch=1, num_levels=1, key=jax.random.key(0))
+    u, run = noise((8, 6), 1), eqx.filter_jit(lambda m, batch, grid: jax.vmap(lambda u: m(u, domain=grid))(batch))
+    mixed, closed = (Grid((8, 6), 1.0, (flag, False), points="centres", dtype=jnp.float32) for flag in (True, False))
+    batch = jnp.stack([u, jnp.roll(u, 2, 1), jnp.roll(u, 1, 1)])
     one, shifted, between = np.asarray(run(model, batch, mixed))
     assert np.max(np.abs(between - np.roll(one, 1, 1))) > 1e-2  # shifts by less than a window it sees
-    np.testing.assert_allclose(shifted, np.roll(one, 8, 1), atol=1e-5)
+    np.testing.assert_allclose(shifted, np.roll(one, 2, 1), atol=1e-5)
     one_closed, shifted_closed, _ = np.asarray(run(model, batch, closed))
     assert np.max(np.abs(one - one_closed)) > 1e-2
-    assert np.max(np.abs(shifted_closed - np.roll(one_closed, 8, 1))) > 1e-2
+    assert np.max(np.abs(shifted_closed - np.roll(one_closed, 2, 1))) > 1e-2
     with pytest.raises(ValueError, match="SwinUNet has to know which axes are periodic"):
         model(u)
 
@@ -106,10 +114,19 @@ def test_it_follows_the_lead_time_and_comes_back_from_a_file(tmp_path):
 
 @pytest.mark.float64
 def test_it_keeps_the_contract_of_models():
-    # Two blocks, the second of them shifted, down and at the bottom; a skip and two blocks up.
-    told = Conditioning(parameters="lead_time", modulation=FiLM(), coordinates=1, periodic=(True, False))
-    model = made(2, 5, 2, 4, patch=1, conditioning=told, dtype=jnp.float64, key=jax.random.key(0))
-    check_model(model, noise((8, 7), dtype=jnp.float64), out_channels=5, parameters={"lead_time": 0.5})
+    # A level with the second of its blocks shifted, between walls, padded.
+    told = Conditioning(parameters="lead_time", modulation=FiLM(), periodic=False)
+    shape = {"patch": 1, "num_levels": 1, "window": 4, "conditioning": told, "dtype": jnp.float64}
+    model = made(2, 5, 1, 8, **shape, key=jax.random.key(0))
+    check_model(model, noise((10,), dtype=jnp.float64), out_channels=5, parameters={"lead_time": 0.5})
+
+
+def test_every_weight_of_two_levels_is_used():
+    told = Conditioning(parameters="lead_time", modulation=FiLM(), periodic=True)
+    model = made(1, 2, 1, 4, depth=1, conditioning=told, key=jax.random.key(0))
+    loss = eqx.filter_jit(eqx.filter_grad(lambda m, u: jnp.sum(jnp.sin(m(u, {"lead_time": 0.5})))))
+    for path, leaf in jax.tree_util.tree_leaves_with_path(loss(model, noise((16,), 1))):
+        assert np.any(np.asarray(leaf) != 0), jax.tree_util.keystr(path)
 
 
 def test_it_lowers_for_every_platform():
