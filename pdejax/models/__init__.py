@@ -14,7 +14,9 @@ from pdejax.models.file import SavedModel as SavedModel
 from pdejax.models.file import load as load
 from pdejax.models.file import save as save
 from pdejax.models.fno import FNO as FNO
+from pdejax.models.galerkin_transformer import GalerkinTransformer as GalerkinTransformer
 from pdejax.models.gfno import GFNO as GFNO
+from pdejax.models.ifactformer import IFactFormer as IFactFormer
 from pdejax.models.implicit_fno import ImplicitFNO as ImplicitFNO
 from pdejax.models.in_precision import InPrecision as InPrecision
 from pdejax.models.integrated import Integrated as Integrated
@@ -28,6 +30,7 @@ from pdejax.models.normalised import trainable as trainable
 from pdejax.models.stepper import NeuralStepper as NeuralStepper
 from pdejax.models.summary import Summary as Summary
 from pdejax.models.summary import summary as summary
+from pdejax.models.swin_unet import SwinUNet as SwinUNet
 from pdejax.models.t1 import T1 as T1
 from pdejax.models.ufno import UFNO as UFNO
 from pdejax.models.uno import UNO as UNO

@@ -2,9 +2,12 @@
 
 from pdejax.nn.activations import exact_gelu as exact_gelu
 from pdejax.nn.antialiased_activation import AntialiasedActivation as AntialiasedActivation
+from pdejax.nn.axial_attention import AxialAttention as AxialAttention
+from pdejax.nn.box_norm import BoxNorm as BoxNorm
 from pdejax.nn.channel_map import ChannelMap as ChannelMap
 from pdejax.nn.channel_mlp import ChannelMLP as ChannelMLP
 from pdejax.nn.conditioning import Conditioning as Conditioning
+from pdejax.nn.convnext import ConvNeXtBlock as ConvNeXtBlock
 from pdejax.nn.convolution import Convolution as Convolution
 from pdejax.nn.fourier_layer import FourierLayer as FourierLayer
 from pdejax.nn.fourier_layer import LayerMLP as LayerMLP
@@ -12,6 +15,8 @@ from pdejax.nn.group_convolution import GroupChannelMap as GroupChannelMap
 from pdejax.nn.group_convolution import SquareGroup as SquareGroup
 from pdejax.nn.group_spectral_convolution import GroupSpectralConvolution as GroupSpectralConvolution
 from pdejax.nn.held import Held as Held
+from pdejax.nn.layer_norm import LayerNorm as LayerNorm
+from pdejax.nn.linear_attention import LinearAttention as LinearAttention
 from pdejax.nn.modes import Modes as Modes
 from pdejax.nn.modulation import Addition as Addition
 from pdejax.nn.modulation import ChannelAttention as ChannelAttention
@@ -33,4 +38,6 @@ from pdejax.nn.spectral_weights import CP as CP
 from pdejax.nn.spectral_weights import Dense as Dense
 from pdejax.nn.spectral_weights import TensorTrain as TensorTrain
 from pdejax.nn.spectral_weights import Tucker as Tucker
+from pdejax.nn.swin_block import SwinBlock as SwinBlock
 from pdejax.nn.transposed_convolution import TransposedConvolution as TransposedConvolution
+from pdejax.nn.window_attention import WindowAttention as WindowAttention
