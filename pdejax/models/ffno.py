@@ -14,7 +14,7 @@ from pdejax.grid import Grid
 from pdejax.keys import checked_key
 from pdejax.nn import ChannelMap, ChannelMLP, Conditioning, ParameterEmbedding
 from pdejax.nn.axial_spectral_convolution import AxialSpectralConvolution
-from pdejax.nn.contract import check_sizes, check_transformable, checked_dtype, checked_state
+from pdejax.nn.checks import check_sizes, check_transformable, checked_dtype, checked_state
 from pdejax.nn.modulation import modulated
 
 
@@ -115,7 +115,7 @@ class FFNO(eqx.Module):
         domain: Grid | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "out_channels *space"]:
-        u = checked_state(u, self.in_channels, self.ndim, "FFNO")
+        u = checked_state(u, self.in_channels, self.ndim, self.dtype, "FFNO")
         check_transformable(domain, "FFNO")
         told, dtype = self.conditioning, self.lift.weight.dtype
         v = self.lift(

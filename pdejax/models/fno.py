@@ -22,7 +22,7 @@ from pdejax.nn import (
     ParameterEmbedding,
     SpectralConvolution,
 )
-from pdejax.nn.contract import check_sizes, check_transformable, checked_dtype, checked_state
+from pdejax.nn.checks import check_sizes, check_transformable, checked_dtype, checked_state
 from pdejax.nn.fourier_layer import Additions
 from pdejax.nn.modulation import modulated
 
@@ -177,7 +177,7 @@ class FNO(eqx.Module):
         domain: Grid | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "out_channels *space"]:
-        u = checked_state(u, self.in_channels, self.ndim, "FNO")
+        u = checked_state(u, self.in_channels, self.ndim, self._computing, "FNO")
         check_transformable(domain, "FNO")
         space = u.shape[1:]
         ends = [round(fraction * points) for fraction, points in zip(self.padding, space, strict=True)]

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pdejax.grid import Grid
 from pdejax.keys import checked_key
 from pdejax.nn import ChannelMap, ChannelMLP, Conditioning, Modes, ParameterEmbedding, SpectralConvolution
-from pdejax.nn.contract import check_sizes, check_transformable, checked_dtype, checked_state
+from pdejax.nn.checks import check_sizes, check_transformable, checked_dtype, checked_state
 from pdejax.nn.modulation import modulated
 
 
@@ -105,7 +105,7 @@ class ImplicitFNO(eqx.Module):
         domain: Grid | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "out_channels *space"]:
-        u = checked_state(u, self.in_channels, self.ndim, "ImplicitFNO")
+        u = checked_state(u, self.in_channels, self.ndim, self.dtype, "ImplicitFNO")
         check_transformable(domain, "ImplicitFNO")
         told, dtype = self.conditioning, self.lift.weight.dtype
         v = self.lift(

@@ -12,7 +12,7 @@ from jaxtyping import Array, Complex, Float, PRNGKeyArray
 from pdejax.grid import Grid
 from pdejax.keys import checked_key
 from pdejax.nn import Conditioning, Modes, ParameterEmbedding
-from pdejax.nn.contract import check_sizes, check_transformable, checked_dtype, checked_state
+from pdejax.nn.checks import check_sizes, check_transformable, checked_dtype, checked_state
 from pdejax.nn.modulation import modulated
 from pdejax.nn.products import at_least_single, product_precision
 from pdejax.nn.truncated_transform import analyse, synthesise
@@ -123,7 +123,7 @@ class T1(eqx.Module):
         domain: Grid | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "out_channels *space"]:
-        u = checked_state(u, self.in_channels, self.ndim, "T1")
+        u = checked_state(u, self.in_channels, self.ndim, self.dtype, "T1")
         check_transformable(domain, "T1")
         space = u.shape[1:]
         self.modes.check_resolved(space, "T1")

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pdejax.grid import Grid
+from pdejax.grid import Grid, check_uniform
 from pdejax.nn.modulation import is_kind_of_modulation
 from pdejax.nn.parameter_embedding import Embedding, ParameterEmbedding
 from pdejax.nn.position import GridEmbedding, harmonic_channels, spread
@@ -145,11 +145,13 @@ class Conditioning:
         return None if domain is None and self.periodic is None else self.periodic_axes(ndim, domain, what)
 
     def _position(self, space: tuple[int, ...], domain: Grid | None, what: str) -> list[np.ndarray]:
+        if not isinstance(self.coordinates, GridEmbedding) and not any(self._harmonics(len(space))):
+            return []
+        if domain is not None:
+            check_uniform(domain, what, "whose coordinates count points", "leave its coordinates out")
         if isinstance(self.coordinates, GridEmbedding):
             return self.coordinates.channels(space)
         counts = self._harmonics(len(space))
-        if not any(counts):
-            return []
         return harmonic_channels(counts, space, self.periodic_axes(len(space), domain, what), domain)
 
     def _harmonics(self, ndim: int) -> tuple[int, ...]:
