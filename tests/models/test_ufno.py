@@ -35,18 +35,17 @@ def test_the_published_network_has_as_many_weights():
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize("space", [(16,), (8, 8, 8)])
-def test_the_contract_in_one_and_three_dimensions(space):
-    model = network(len(space), activation=jax.nn.gelu, dtype=jnp.float64)
-    check_model(model, random_state(space, np.float64), out_channels=5)
+def test_the_contract_in_one_dimension():
+    model = network(1, activation=jax.nn.gelu, dtype=jnp.float64)
+    check_model(model, random_state((16,), np.float64), out_channels=5)
 
 
 @pytest.mark.float64
-def test_the_contract_in_two_with_numbers_and_a_field_and_walls():
-    told = Conditioning(parameters="rate", fields="permeability", modulation=FiLM(), coordinates=(1, 2))
-    model = network(2, conditioning=told, padding=0.2, walls="reflect", dtype=jnp.float64)
-    u = random_state((13, 16), np.float64)
-    grid = Grid((13, 16), 2.0, periodic=(False, True))
+def test_the_contract_in_three_with_numbers_and_a_field_and_walls():
+    told = Conditioning(parameters="rate", fields="permeability", modulation=FiLM(), coordinates=(1, 2, 0))
+    model = network(3, conditioning=told, padding=(0.2, 0, 0), walls="reflect", dtype=jnp.float64)
+    u = random_state((9, 8, 8), np.float64)
+    grid = Grid((9, 8, 8), 2.0, periodic=(False, True, True))
     check_model(model, u, out_channels=5, domain=grid, parameters={"rate": 0.3, "permeability": u[0] ** 2})
 
 
@@ -87,10 +86,10 @@ def test_it_computes_in_half_precision():
 
 
 def test_it_is_saved_and_loaded(tmp_path):
-    told = Conditioning(parameters="rate", modulation=FiLM(), periodic=(False, True), coordinates=1)
-    model = network(2, conditioning=told, norm=InstanceNorm(affine=True), padding=0.1, slope=0.2, walls="zeros")
+    told = Conditioning(parameters="rate", modulation=FiLM(), periodic=False, coordinates=1)
+    model = network(1, conditioning=told, norm=InstanceNorm(affine=True), padding=0.1, slope=0.2, walls="zeros")
     save(tmp_path / "model", model)
-    u, given = random_state((9, 8)), {"rate": 0.2}
+    u, given = random_state((9,)), {"rate": 0.2}
     np.testing.assert_array_equal(*(applied(m, u, given) for m in (model, load(tmp_path / "model").model)))
 
 

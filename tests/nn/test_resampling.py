@@ -10,7 +10,7 @@ from pdejax.nn import resampled
 from pdejax.nn.resampling import scaled_space
 from pdejax.resample import resample
 
-SIZES = [(16, 32), (33, 16), (15, 40), (24, 17), (12, 12)]
+SIZES = [(16, 32), (33, 16), (15, 17)]
 AXES = [(True, "nodes"), (True, "centres"), (False, "nodes"), (False, "centres")]
 
 
@@ -76,7 +76,7 @@ def test_transforms_of_long_axes_compute_what_the_matrices_do(periodic, kind, mo
 
 
 @pytest.mark.parametrize(("periodic", "kind"), AXES)
-@pytest.mark.parametrize("ratio", [2, 0.5, 0.75])
+@pytest.mark.parametrize("ratio", [2, 0.75])
 def test_bicubic_is_of_third_order_where_no_wall_is_near(periodic, kind, ratio):
     def error(points):
         new = scaled_space((points,), (ratio,), (periodic,), (kind,))[0]
@@ -107,7 +107,7 @@ def test_bicubic_between_walls_is_that_of_jax_image_and_wraps_around_periodic_ax
 @pytest.mark.parametrize("method", ["fourier", "bicubic"])
 @pytest.mark.parametrize(("periodic", "kind"), AXES)
 def test_constants_stay(periodic, kind, method):
-    for target in (7, 13, 40):
+    for target in (7, 40):
         same = along_one_axis(np.full(16, 2.5), target, periodic, kind, method)
         np.testing.assert_allclose(same, 2.5, atol=tolerance(1e-13, 2e-6))
 

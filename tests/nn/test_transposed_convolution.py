@@ -11,7 +11,7 @@ applied = eqx.filter_jit(lambda layer, u, periodic: layer(u, periodic))
 
 @pytest.mark.parametrize(
     ("space", "points", "stride"),
-    [((9,), 4, 2), ((9,), 3, 2), ((6, 7), (5, 2), (3, 2)), ((6, 7), (4, 3), (2, 1)), ((4, 3, 5), 4, 2)],
+    [((9,), 3, 2), ((6, 7), (4, 3), (2, 1)), ((4, 3, 5), (4, 5, 2), (2, 3, 2))],
 )
 def test_it_commutes_with_translations_and_has_stride_times_the_points(space, points, stride):
     ndim = len(space)
@@ -24,9 +24,17 @@ def test_it_commutes_with_translations_and_has_stride_times_the_points(space, po
         np.testing.assert_allclose(moved, np.roll(result, 2 * layer.stride[axis - 1], axis), atol=2e-6)
 
 
-@pytest.mark.parametrize(("points", "stride"), [(4, 2), (3, 2), (2, 2), (7, 3), (3, 1)])
-@pytest.mark.parametrize("walls", ["zeros", "edge"])
-@pytest.mark.parametrize("periodic", [True, False])
+@pytest.mark.parametrize(
+    ("points", "stride", "walls", "periodic"),
+    [
+        (4, 2, "edge", False),
+        (3, 2, "zeros", False),
+        (2, 2, "zeros", False),
+        (7, 3, "edge", False),
+        (7, 3, "zeros", True),
+        (3, 1, "zeros", False),
+    ],
+)
 def test_the_sum_that_its_docstring_says(points, stride, walls, periodic):
     n = 5
     layer = TransposedConvolution(1, 1, 1, points, stride=stride, walls=walls, use_bias=False, key=jax.random.key(1))
