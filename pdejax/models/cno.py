@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pdejax.grid import Grid, check_uniform
 from pdejax.keys import checked_key
 from pdejax.nn import AntialiasedActivation, Conditioning, Convolution, GroupNorm
+from pdejax.nn.checks import check_sizes, checked_dtype, checked_state
 from pdejax.nn.modulation import modulated
 from pdejax.nn.padding import Walls
 from pdejax.nn.parameter_embedding import ParameterEmbedding
@@ -104,9 +105,7 @@ class CNO(eqx.Module):
     ):
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "ndim": ndim, "width": width}
         sizes |= {"num_levels": num_levels, "oversampling": oversampling, "kernel_points": kernel_points}
-        for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"CNO needs {name} >= 1, got {size}.")
+        check_sizes("CNO", **sizes)
         if min(num_residual, num_residual_coarsest) < 0:
             raise ValueError(f"CNO needs numbers of blocks >= 0, got {num_residual} and {num_residual_coarsest}.")
         if kernel_points % 2 == 0:
@@ -121,9 +120,7 @@ class CNO(eqx.Module):
         self.kernel_points, self.walls = kernel_points, walls
         self.norm = GroupNorm() if norm is None else norm
         self.conditioning = None if conditioning is None else conditioning.on(ndim, "CNO")
-        self.dtype = np.dtype(dtype)
-        if self.dtype == np.float64 and jnp.result_type(float) != np.float64:
-            raise ValueError("A float64 CNO needs jax.config.update('jax_enable_x64', True); or use dtype=jnp.float32.")
+        self.dtype = checked_dtype(dtype, "CNO")
 
         told = self._told
         kinds = _Kinds(ndim, kernel_points, walls, AntialiasedActivation(activation, oversampling), self.norm, told)
@@ -160,12 +157,7 @@ class CNO(eqx.Module):
         domain: Grid | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "out_channels *space"]:
-        if u.ndim != self.ndim + 1 or u.shape[0] != self.in_channels:
-            raise ValueError(
-                f"CNO takes a state of {self.in_channels} channels and {self.ndim} axes, (channel, *space), but got "
-                f"shape {u.shape}; batches go through jax.vmap."
-            )
-        u = u if jnp.issubdtype(u.dtype, jnp.inexact) else u.astype(self._computing)
+        u = checked_state(u, self.in_channels, self.ndim, self._computing, "CNO")
         if domain is not None:
             check_uniform(
                 domain,

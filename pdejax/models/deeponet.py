@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pdejax.grid import Grid
 from pdejax.keys import checked_key
 from pdejax.nn import Addition, ChannelMap, Conditioning, FiLM, GridEmbedding, PODBasis
+from pdejax.nn.checks import check_sizes, checked_dtype
 from pdejax.nn.modulation import modulated
 from pdejax.nn.products import at_least_single, product_precision
 from pdejax.resample import resample
@@ -102,9 +103,7 @@ class DeepONet(eqx.Module):
         self.branch, self.trunk = tuple(branch), tuple(trunk)
         least = {"in_channels": in_channels, "out_channels": out_channels, "sensors": min(self.sensors, default=0)}
         least |= {"branch": min(self.branch, default=1), "trunk": min(self.trunk, default=1)}
-        for name, size in least.items():
-            if size < 1:
-                raise ValueError(f"DeepONet needs {name} >= 1, got {size}.")
+        check_sizes("DeepONet", **least)
         if num_functions < (pod is None):
             raise ValueError(f"DeepONet needs num_functions >= 1, or 0 and a `pod`, got {num_functions}.")
         if outputs not in get_args(Outputs):
@@ -125,9 +124,7 @@ class DeepONet(eqx.Module):
                 "The layers of a DeepONet have channels and no points: it takes as modulation Addition() or FiLM(), "
                 f"got {told.modulation!r}."
             )
-        self.dtype = np.dtype(dtype)
-        if self.dtype == np.float64 and jnp.result_type(float) != np.float64:
-            raise ValueError("A float64 DeepONet needs jax.config.update('jax_enable_x64', True), or float32.")
+        self.dtype = checked_dtype(dtype, "DeepONet")
 
         branch_key, trunk_key, modulation_key = jax.random.split(checked_key(key, "DeepONet"), 3)
         copies = out_channels if outputs == "independent" else 1

@@ -22,6 +22,7 @@ from pdejax.nn import (
     InstanceNorm,
     SquareGroup,
 )
+from pdejax.nn.checks import check_sizes, checked_dtype
 from pdejax.nn.group_convolution import elements
 from pdejax.nn.group_spectral_convolution import check_turns
 from pdejax.nn.modulation import modulated
@@ -119,9 +120,7 @@ class GFNO(eqx.Module):
         key: PRNGKeyArray,
     ):
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "modes": modes, "width": width}
-        for name, size in (sizes | {"num_layers": num_layers}).items():
-            if size < 1:
-                raise ValueError(f"GFNO needs {name} >= 1, got {size}.")
+        check_sizes("GFNO", **(sizes | {"num_layers": num_layers}))
         self.in_channels, self.out_channels, self.modes, self.width = in_channels, out_channels, modes, width
         self.group, self.num_layers = group, num_layers
         self.projection_width = 4 * width if projection_width is None else projection_width
@@ -133,11 +132,7 @@ class GFNO(eqx.Module):
         self.padding, self.activation = float(padding), activation
         self.conditioning = None if conditioning is None else conditioning.on(2, "GFNO")
         self._check_symmetry()
-        self.dtype = np.dtype(dtype)
-        if self.dtype == np.float64 and jnp.result_type(float) != np.float64:
-            raise ValueError(
-                "A float64 GFNO needs jax.config.update('jax_enable_x64', True); or use dtype=jnp.float32."
-            )
+        self.dtype = checked_dtype(dtype, "GFNO")
 
         lift_key, projection_key, last_key, *layer_keys = jax.random.split(checked_key(key, "GFNO"), 3 + num_layers)
         told = self._told

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pdejax.grid import Grid, check_uniform
+from pdejax.grid import Grid
 from pdejax.keys import checked_key
 from pdejax.nn import (
     ChannelMap,
@@ -22,6 +22,7 @@ from pdejax.nn import (
     TransposedConvolution,
     padded,
 )
+from pdejax.nn.checks import check_sizes, check_transformable, checked_dtype, checked_state
 from pdejax.nn.modulation import modulated
 from pdejax.nn.padding import Walls
 from pdejax.nn.parameter_embedding import ParameterEmbedding
@@ -105,9 +106,7 @@ class UFNO(eqx.Module):
     ):
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "ndim": ndim, "width": width}
         sizes |= {"num_u_layers": num_u_layers, "projection_width": projection_width}
-        for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"UFNO needs {name} >= 1, got {size}.")
+        check_sizes("UFNO", **sizes)
         if num_fourier_layers < 0:
             raise ValueError(f"UFNO needs num_fourier_layers >= 0, got {num_fourier_layers}.")
         self.in_channels, self.out_channels, self.ndim, self.width = in_channels, out_channels, ndim, width
@@ -124,9 +123,7 @@ class UFNO(eqx.Module):
             )
         self.padding = tuple(float(each) for each in fractions)
         self.conditioning = None if conditioning is None else conditioning.on(ndim, "UFNO")
-        self.dtype = np.dtype(dtype)
-        if self.dtype == np.float64 and jnp.result_type(float) != np.float64:
-            raise ValueError("A float64 UFNO needs jax.config.update('jax_enable_x64', True); or dtype=jnp.float32.")
+        self.dtype = checked_dtype(dtype, "UFNO")
 
         told, count = self._told, num_fourier_layers + num_u_layers
         lift_key, projection_key, *keys = jax.random.split(checked_key(key, "UFNO"), 2 + count)
@@ -152,19 +149,8 @@ class UFNO(eqx.Module):
         domain: Grid | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "out_channels *space"]:
-        if u.ndim != self.ndim + 1 or u.shape[0] != self.in_channels:
-            raise ValueError(
-                f"UFNO takes a state of {self.in_channels} channels and {self.ndim} axes, (channel, *space), but got "
-                f"shape {u.shape}; batches go through jax.vmap."
-            )
-        u = u if jnp.issubdtype(u.dtype, jnp.inexact) else u.astype(self._computing)
-        if domain is not None:
-            check_uniform(
-                domain,
-                "UFNO",
-                "whose layers convolve in space by Fourier transforms",
-                "interpolate the states onto a Grid of nodes or centres",
-            )
+        u = checked_state(u, self.in_channels, self.ndim, self._computing, "UFNO")
+        check_transformable(domain, "UFNO")
         told, computing, space = self._told, self._computing, u.shape[1:]
         periodic = told.periodic_axes(self.ndim, domain, "UFNO")
         for axis, (points, around) in enumerate(zip(space, periodic, strict=True)):

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pdejax.grid import Grid, check_uniform
+from pdejax.grid import Grid
 from pdejax.keys import checked_key
 from pdejax.nn import ChannelMap, ChannelMLP, Conditioning, InstanceNorm, LinearShortcut, Modes, SpectralConvolution
+from pdejax.nn.checks import check_sizes, check_transformable, checked_dtype, checked_state
 from pdejax.nn.modulation import modulated
 from pdejax.nn.parameter_embedding import ParameterEmbedding
 from pdejax.nn.resampling import Resampling, placement_of, resampled, scaled_space
@@ -102,9 +103,7 @@ class UNO(eqx.Module):
     ):
         self.in_channels, self.out_channels, self.ndim, self.width = in_channels, out_channels, ndim, width
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "ndim": ndim, "width": width}
-        for name, size in (sizes | {"every layer's channels": min(layer_channels, default=0)}).items():
-            if size < 1:
-                raise ValueError(f"UNO needs {name} >= 1, got {size}.")
+        check_sizes("UNO", **(sizes | {"every layer's channels": min(layer_channels, default=0)}))
         count = len(layer_channels)
         if not len(layer_modes) == len(scalings) == count:
             raise ValueError(
@@ -135,9 +134,7 @@ class UNO(eqx.Module):
         self.lifting_width = 2 * width if lifting_width is None else lifting_width
         self.projection_width = 2 * width if projection_width is None else projection_width
         self.conditioning = None if conditioning is None else conditioning.on(ndim, "UNO")
-        self.dtype = np.dtype(dtype)
-        if self.dtype == np.float64 and jnp.result_type(float) != np.float64:
-            raise ValueError("A float64 UNO needs jax.config.update('jax_enable_x64', True); or use dtype=jnp.float32.")
+        self.dtype = checked_dtype(dtype, "UNO")
 
         lift_key, projection_key, *keys = jax.random.split(checked_key(key, "UNO"), 2 + count)
         told, sources = self._told, dict(self.skips)
@@ -197,19 +194,8 @@ class UNO(eqx.Module):
         domain: Grid | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "out_channels *space"]:
-        if u.ndim != self.ndim + 1 or u.shape[0] != self.in_channels:
-            raise ValueError(
-                f"UNO takes a state of {self.in_channels} channels and {self.ndim} axes, (channel, *space), but got "
-                f"shape {u.shape}; batches go through jax.vmap."
-            )
-        u = u if jnp.issubdtype(u.dtype, jnp.inexact) else u.astype(self._computing)
-        if domain is not None:
-            check_uniform(
-                domain,
-                "UNO",
-                "whose layers convolve in space by Fourier transforms",
-                "interpolate the states onto a Grid of nodes or centres",
-            )
+        u = checked_state(u, self.in_channels, self.ndim, self._computing, "UNO")
+        check_transformable(domain, "UNO")
         told, computing, space = self._told, self._computing, u.shape[1:]
         periodic, placement = told.periodic_axes(self.ndim, domain, "UNO"), placement_of(domain, self.ndim)
         appended = told.channels(space, parameters, domain, computing, "UNO")
