@@ -33,6 +33,7 @@ from pdejax.solvers import explain as explain
 from pdejax.solvers import solve as solve
 from pdejax.stretching import Stretched as Stretched
 from pdejax.training import Checkpoints as Checkpoints
+from pdejax.training import boosted as boosted
 from pdejax.training import fit as fit
 from pdejax.training import fit_least_squares as fit_least_squares
 from pdejax.training import loggers as loggers

@@ -71,16 +71,23 @@ def _offset(grid: Grid, axis: int) -> float:
 
 
 def _resample_axis(u: Float[Array, "..."], axis: int, num_target: int, shift: float) -> Float[Array, "..."]:
-    num_source = u.shape[axis]
+    factor = fourier_factors(u.shape[axis], num_target, shift)
+    coefficients = jnp.fft.rfft(u, axis=axis)
+    shape = [1] * u.ndim
+    shape[axis] = factor.size
+    coefficients = coefficients * factor.reshape(shape).astype(coefficients.dtype)
+    return jnp.fft.irfft(coefficients, n=num_target, axis=axis)
+
+
+def fourier_factors(num_source: int, num_target: int, shift: float) -> np.ndarray:
+    """By what the real transform of `num_source` points is multiplied, before the inverse one of `num_target` points.
+
+    Those then lie `shift` periods further on. The inverse transform pads or truncates.
+    """
     modes = np.arange(num_source // 2 + 1)
     factor = np.exp(2j * np.pi * modes * shift) * (num_target / num_source)
     # Real transforms store n >= 0 only, n < 0 is implied by symmetry. So the half of a split mode stays alone, and the
     # highest mode of an even target, of which the inverse transform reads the real part once, stands for two.
     factor[2 * modes == num_source] *= 0.5
     factor[2 * modes == num_target] *= 2.0
-
-    coefficients = jnp.fft.rfft(u, axis=axis)
-    shape = [1] * u.ndim
-    shape[axis] = modes.size
-    coefficients = coefficients * factor.reshape(shape).astype(coefficients.dtype)
-    return jnp.fft.irfft(coefficients, n=num_target, axis=axis)
+    return factor

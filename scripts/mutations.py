@@ -1930,15 +1930,15 @@ MUTATIONS = [
     Mutation(
         "a correction in units of rounding",
         "pdejax/training/normalising.py",
-        "_statistics(errors, 1, size)",
-        "_statistics(errors, 1)",
+        "statistics(errors, 1, size)",
+        "statistics(errors, 1)",
         "tests/models/test_corrected.py -k rounding_is_no_unit",
     ),
     Mutation(
         "a learned solver in units of rounding",
         "pdejax/training/normalising.py",
-        "_statistics(_errors(model, 1, u), 1, size)",
-        "_statistics(_errors(model, 1, u), 1)",
+        "statistics(_errors(model, 1, u), 1, size)",
+        "statistics(_errors(model, 1, u), 1)",
         "tests/models/test_corrected.py -k rounding_is_no_unit",
     ),
     Mutation(

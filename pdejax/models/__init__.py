@@ -1,17 +1,23 @@
 """Architectures, one per file, and what surrounds a network: statistics, a time step, a file."""
 
+from pdejax.models.boosted import Boosted as Boosted
 from pdejax.models.bundles import LastFrames as LastFrames
 from pdejax.models.bundles import bundled as bundled
 from pdejax.models.bundles import unbundled as unbundled
+from pdejax.models.cno import CNO as CNO
 from pdejax.models.corrected import Corrected as Corrected
+from pdejax.models.deeponet import DeepONet as DeepONet
 from pdejax.models.ensemble import Ensemble as Ensemble
 from pdejax.models.ensemble import members as members
+from pdejax.models.ffno import FFNO as FFNO
 from pdejax.models.file import SavedModel as SavedModel
 from pdejax.models.file import load as load
 from pdejax.models.file import save as save
 from pdejax.models.fno import FNO as FNO
 from pdejax.models.galerkin_transformer import GalerkinTransformer as GalerkinTransformer
+from pdejax.models.gfno import GFNO as GFNO
 from pdejax.models.ifactformer import IFactFormer as IFactFormer
+from pdejax.models.implicit_fno import ImplicitFNO as ImplicitFNO
 from pdejax.models.in_precision import InPrecision as InPrecision
 from pdejax.models.integrated import Integrated as Integrated
 from pdejax.models.learned_reconstruction import LearnedReconstruction as LearnedReconstruction
@@ -22,5 +28,10 @@ from pdejax.models.normalised import input_scale as input_scale
 from pdejax.models.normalised import output_scale as output_scale
 from pdejax.models.normalised import trainable as trainable
 from pdejax.models.stepper import NeuralStepper as NeuralStepper
+from pdejax.models.summary import Summary as Summary
+from pdejax.models.summary import summary as summary
 from pdejax.models.swin_unet import SwinUNet as SwinUNet
+from pdejax.models.t1 import T1 as T1
+from pdejax.models.ufno import UFNO as UFNO
+from pdejax.models.uno import UNO as UNO
 from pdejax.nn import Held as Held

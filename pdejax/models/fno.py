@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pdejax.grid import Grid, check_uniform
+from pdejax.grid import Grid
 from pdejax.keys import checked_key
 from pdejax.nn import (
     ChannelMap,
@@ -22,6 +22,7 @@ from pdejax.nn import (
     ParameterEmbedding,
     SpectralConvolution,
 )
+from pdejax.nn.checks import check_sizes, check_transformable, checked_dtype, checked_state
 from pdejax.nn.fourier_layer import Additions
 from pdejax.nn.modulation import modulated
 
@@ -55,6 +56,9 @@ class FNO(eqx.Module):
     - `lifting_width`: channels inside P, which is then affine, activation, affine, too; None, the default, for affine.
     - `layer`: how a layer is put together, a `pdejax.nn.FourierLayer`: its shortcut, norm, second half and their order;
       by default as above.
+    - `weights`: what the weights of K are made of, a kind of `pdejax.nn`: `Dense()`, the default, or with fewer numbers
+      `Tucker(rank)`, `CP(rank)`, `TensorTrain(rank)`, or one of these that is `separable`. `Tucker(0.1)`, a tenth of
+      the numbers, makes it the tensorised operator (TFNO) of Kossaifi et al. (TMLR 2024).
     - `padding`: what part of an axis is added at each of its ends, as zeros, after P and until Q; one number or one per
       axis. It is `round(padding * points)` points, so the part is the same at every resolution. For axes that are not
       periodic, whose ends the Fourier series would otherwise join.
@@ -85,6 +89,7 @@ class FNO(eqx.Module):
     projection_width: int = eqx.field(static=True)
     lifting_width: int | None = eqx.field(static=True)
     layer: FourierLayer = eqx.field(static=True)
+    weights: Any = eqx.field(static=True)
     padding: tuple[float, ...] = eqx.field(static=True)
     activation: Callable = eqx.field(static=True)
     coordinates: Any = eqx.field(static=True)
@@ -105,6 +110,7 @@ class FNO(eqx.Module):
         projection_width: int | None = None,
         lifting_width: int | None = None,
         layer: Any = None,
+        weights: Any = None,
         padding: float | int | Sequence[float | int] = 0.0,
         activation: Callable = jax.nn.gelu,
         coordinates: int | Sequence[int] | GridEmbedding = 0,
@@ -115,9 +121,7 @@ class FNO(eqx.Module):
         key: PRNGKeyArray,
     ):
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "ndim": ndim, "width": width}
-        for name, size in (sizes | {"num_layers": num_layers}).items():
-            if size < 1:
-                raise ValueError(f"FNO needs {name} >= 1, got {size}.")
+        check_sizes("FNO", **sizes, num_layers=num_layers)
         self.in_channels, self.out_channels, self.ndim = in_channels, out_channels, ndim
         self.width, self.num_layers = width, num_layers
         self.projection_width = 2 * width if projection_width is None else projection_width
@@ -128,7 +132,7 @@ class FNO(eqx.Module):
         layer = FourierLayer() if layer is None else layer
         if not isinstance(layer, FourierLayer):
             raise ValueError(f"FNO takes layer=pdejax.nn.FourierLayer(...), got {layer!r}.")
-        self.lifting_width, self.layer = lifting_width, layer
+        self.lifting_width, self.layer, self.weights = lifting_width, layer, weights
         fractions = (padding,) * ndim if isinstance(padding, float | int) else tuple(padding)
         if len(fractions) != ndim or not all(0 <= each < np.inf for each in fractions):
             raise ValueError(f"FNO needs `padding` >= 0, a fraction of each axis, one number or {ndim}, got {padding}.")
@@ -139,9 +143,7 @@ class FNO(eqx.Module):
         self.coordinates, self.periodic, self.parameters = told.coordinates, told.periodic, tuple(told.parameters)
         self.conditioning = None if conditioning is None else conditioning.on(ndim, "FNO")
         appended = self._told.num_channels(ndim)
-        self.dtype = np.dtype(dtype)
-        if self.dtype == np.float64 and jnp.result_type(float) != np.float64:
-            raise ValueError("A float64 FNO needs jax.config.update('jax_enable_x64', True); or use dtype=jnp.float32.")
+        self.dtype = checked_dtype(dtype, "FNO")
 
         lift_key, projection_key, *layer_keys = jax.random.split(checked_key(key, "FNO"), 2 + num_layers)
         lifted = in_channels + appended
@@ -154,7 +156,8 @@ class FNO(eqx.Module):
         # A quarter of the size that the shortcut keeps: the network starts close to one that acts point by point, and
         # on two-dimensional turbulence learns a quarter further in the same number of steps than from the full size.
         self.convolutions = tuple(
-            SpectralConvolution(width, width, self.modes, scale=0.25, dtype=dtype, key=k) for k in convolution_keys
+            SpectralConvolution(width, width, self.modes, scale=0.25, weights=weights, dtype=dtype, key=k)
+            for k in convolution_keys
         )
         self.shortcuts = tuple(
             None if layer.shortcut is None else layer.shortcut.make(width, dtype=dtype, key=k) for k in shortcut_keys
@@ -174,23 +177,11 @@ class FNO(eqx.Module):
         domain: Grid | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "out_channels *space"]:
-        if u.ndim != self.ndim + 1 or u.shape[0] != self.in_channels:
-            raise ValueError(
-                f"FNO takes a state of {self.in_channels} channels and {self.ndim} axes, (channel, *space), but got "
-                f"shape {u.shape}; batches go through jax.vmap."
-            )
-        # Whole numbers would come back as whole numbers.
-        u = u if jnp.issubdtype(u.dtype, jnp.inexact) else u.astype(self._computing)
+        u = checked_state(u, self.in_channels, self.ndim, self._computing, "FNO")
+        check_transformable(domain, "FNO")
         space = u.shape[1:]
         ends = [round(fraction * points) for fraction, points in zip(self.padding, space, strict=True)]
         self.modes.check_resolved(tuple(n + 2 * end for n, end in zip(space, ends, strict=True)), "FNO")
-        if domain is not None:
-            check_uniform(
-                domain,
-                "FNO",
-                "whose layers convolve in space by Fourier transforms",
-                "interpolate the states onto a Grid of nodes or centres",
-            )
         told, computing = self._told, self._computing
         v = self.lift(
             jnp.concatenate([u.astype(computing), *told.channels(space, parameters, domain, computing, "FNO")])
@@ -211,7 +202,7 @@ class FNO(eqx.Module):
     @property
     def _computing(self) -> np.dtype:
         """That of the weights as they are now: `InPrecision` hands on others than the model was made with."""
-        return self.convolutions[0].real.dtype
+        return self.convolutions[0].dtype
 
     @property
     def _told(self) -> Conditioning:

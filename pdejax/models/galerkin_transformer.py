@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pdejax.grid import Grid
 from pdejax.keys import checked_key
 from pdejax.nn import ChannelMap, ChannelMLP, Conditioning, LinearAttention, ParameterEmbedding
-from pdejax.nn.checks import check_at_least_one, check_coordinates, checked_dtype, checked_state
+from pdejax.nn.checks import check_sizes, checked_dtype, checked_state
 from pdejax.nn.modulation import modulated
 from pdejax.nn.quadrature import points_of
 
@@ -85,7 +85,7 @@ class GalerkinTransformer(eqx.Module):
         key: PRNGKeyArray,
     ):
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "ndim": ndim, "width": width}
-        check_at_least_one(NAME, **sizes, num_layers=num_layers, heads=heads)
+        check_sizes(NAME, **sizes, num_layers=num_layers, heads=heads)
         self.in_channels, self.out_channels, self.ndim, self.width = in_channels, out_channels, ndim, width
         self.num_layers, self.heads, self.harmonics = num_layers, heads, harmonics
         self.feed_forward_width = 2 * width if feed_forward_width is None else feed_forward_width
@@ -121,7 +121,6 @@ class GalerkinTransformer(eqx.Module):
         # `InPrecision` hands on other weights than the model was made with.
         told, computing = self._told, self.lift.weight.dtype
         u = checked_state(u, self.in_channels, self.ndim, computing, NAME)
-        check_coordinates(told, domain, NAME)
         space, periodic = u.shape[1:], told.periodic_axes(self.ndim, domain, NAME)
         channels = told.channels(space, parameters, domain, computing, NAME)
         embedded = told.embedded(self.embedding, parameters, computing, NAME)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pdejax.grid import Grid
 from pdejax.keys import checked_key
 from pdejax.nn import AxialAttention, ChannelMap, ChannelMLP, Conditioning, ParameterEmbedding
-from pdejax.nn.checks import check_at_least_one, check_coordinates, checked_dtype, checked_state
+from pdejax.nn.checks import check_sizes, checked_dtype, checked_state
 from pdejax.nn.modulation import modulated
 from pdejax.nn.quadrature import points_of, standardised
 
@@ -91,7 +91,7 @@ class IFactFormer(eqx.Module):
         key: PRNGKeyArray,
     ):
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "ndim": ndim, "width": width}
-        check_at_least_one(NAME, **sizes, num_layers=num_layers, heads=heads)
+        check_sizes(NAME, **sizes, num_layers=num_layers, heads=heads)
         if width % heads:
             raise ValueError(f"IFactFormer needs heads that divide its width of {width}, got {heads}.")
         self.in_channels, self.out_channels, self.ndim, self.width = in_channels, out_channels, ndim, width
@@ -121,7 +121,6 @@ class IFactFormer(eqx.Module):
         # `InPrecision` hands on other weights than the model was made with.
         told, computing = self._told, self.lift.weight.dtype
         u = checked_state(u, self.in_channels, self.ndim, computing, NAME)
-        check_coordinates(told, domain, NAME)
         space, periodic = u.shape[1:], told.periodic_axes(self.ndim, domain, NAME)
         channels = told.channels(space, parameters, domain, computing, NAME)
         embedded = told.embedded(self.embedding, parameters, computing, NAME)

@@ -21,7 +21,7 @@ from pdejax.nn import (
     SwinBlock,
     padded,
 )
-from pdejax.nn.checks import check_at_least_one, checked_dtype, checked_state
+from pdejax.nn.checks import check_sizes, checked_dtype, checked_state
 from pdejax.nn.patches import patched, unpatched
 
 NAME = "SwinUNet"
@@ -114,7 +114,7 @@ class SwinUNet(eqx.Module):
         key: PRNGKeyArray,
     ):
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "ndim": ndim, "width": width, "depth": depth}
-        check_at_least_one(NAME, **sizes, num_levels=num_levels, heads=heads, expansion=expansion)
+        check_sizes(NAME, **sizes, num_levels=num_levels, heads=heads, expansion=expansion)
         if skip_blocks < 0:
             raise ValueError(f"SwinUNet needs skip_blocks >= 0, got {skip_blocks}.")
         self.patch, self.window = _per_axis("patch", patch, ndim), _per_axis("window", window, ndim)

@@ -1,6 +1,7 @@
 """Layers: functions of channels on a grid, without physics."""
 
 from pdejax.nn.activations import exact_gelu as exact_gelu
+from pdejax.nn.antialiased_activation import AntialiasedActivation as AntialiasedActivation
 from pdejax.nn.axial_attention import AxialAttention as AxialAttention
 from pdejax.nn.box_norm import BoxNorm as BoxNorm
 from pdejax.nn.channel_map import ChannelMap as ChannelMap
@@ -10,6 +11,9 @@ from pdejax.nn.convnext import ConvNeXtBlock as ConvNeXtBlock
 from pdejax.nn.convolution import Convolution as Convolution
 from pdejax.nn.fourier_layer import FourierLayer as FourierLayer
 from pdejax.nn.fourier_layer import LayerMLP as LayerMLP
+from pdejax.nn.group_convolution import GroupChannelMap as GroupChannelMap
+from pdejax.nn.group_convolution import SquareGroup as SquareGroup
+from pdejax.nn.group_spectral_convolution import GroupSpectralConvolution as GroupSpectralConvolution
 from pdejax.nn.held import Held as Held
 from pdejax.nn.layer_norm import LayerNorm as LayerNorm
 from pdejax.nn.linear_attention import LinearAttention as LinearAttention
@@ -22,10 +26,18 @@ from pdejax.nn.norms import InstanceNorm as InstanceNorm
 from pdejax.nn.padding import padded as padded
 from pdejax.nn.parameter_embedding import Embedding as Embedding
 from pdejax.nn.parameter_embedding import ParameterEmbedding as ParameterEmbedding
+from pdejax.nn.pod import PODBasis as PODBasis
+from pdejax.nn.pod import pod_basis as pod_basis
 from pdejax.nn.position import GridEmbedding as GridEmbedding
+from pdejax.nn.resampling import resampled as resampled
 from pdejax.nn.shortcuts import GatedShortcut as GatedShortcut
 from pdejax.nn.shortcuts import IdentityShortcut as IdentityShortcut
 from pdejax.nn.shortcuts import LinearShortcut as LinearShortcut
 from pdejax.nn.spectral_convolution import SpectralConvolution as SpectralConvolution
+from pdejax.nn.spectral_weights import CP as CP
+from pdejax.nn.spectral_weights import Dense as Dense
+from pdejax.nn.spectral_weights import TensorTrain as TensorTrain
+from pdejax.nn.spectral_weights import Tucker as Tucker
 from pdejax.nn.swin_block import SwinBlock as SwinBlock
+from pdejax.nn.transposed_convolution import TransposedConvolution as TransposedConvolution
 from pdejax.nn.window_attention import WindowAttention as WindowAttention

@@ -15,7 +15,8 @@ from pdejax.nn.channel_map import ChannelMap
 class ChannelMLP(eqx.Module):
     """`y(x) = out(activation(hidden(u(x))))` at every point x, both maps affine.
 
-    Shapes `(in_channels, *space) -> (out_channels, *space)`, with `width` channels in between.
+    Shapes `(in_channels, *space) -> (out_channels, *space)`, with `width` channels in between. `weight_norm` is that of
+    `ChannelMap`, of both.
 
     Raises `ValueError` for a `width` below 1 and for a seed in place of a key.
     """
@@ -31,14 +32,15 @@ class ChannelMLP(eqx.Module):
         out_channels: int,
         *,
         activation: Callable = jax.nn.gelu,
+        weight_norm: bool = False,
         dtype: Any = jnp.float32,
         key: PRNGKeyArray,
     ):
         if width < 1:
             raise ValueError(f"ChannelMLP needs width >= 1, got {width}.")
         hidden_key, out_key = jax.random.split(checked_key(key, "ChannelMLP"))
-        self.hidden = ChannelMap(in_channels, width, dtype=dtype, key=hidden_key)
-        self.out = ChannelMap(width, out_channels, dtype=dtype, key=out_key)
+        self.hidden = ChannelMap(in_channels, width, weight_norm=weight_norm, dtype=dtype, key=hidden_key)
+        self.out = ChannelMap(width, out_channels, weight_norm=weight_norm, dtype=dtype, key=out_key)
         self.activation = activation
 
     def __call__(self, u: Float[Array, "in_channels *space"]) -> Float[Array, "out_channels *space"]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pdejax.grid import Grid
+from pdejax.grid import Grid, check_uniform
 from pdejax.nn.modulation import is_kind_of_modulation
 from pdejax.nn.parameter_embedding import Embedding, ParameterEmbedding
 from pdejax.nn.position import GridEmbedding, harmonic_channels, spread
@@ -74,12 +74,12 @@ class Conditioning:
         if isinstance(self.coordinates, GridEmbedding):
             self.coordinates.check(ndim)
         per_axis = {}
-        for name in ("coordinates", "periodic"):
+        for name, what_it_is in (("coordinates", "number"), ("periodic", "value")):
             given = getattr(self, name)
             if isinstance(given, bool | int):
                 given = (given,) * ndim
             if isinstance(given, tuple) and len(given) != ndim:
-                raise ValueError(f"{what} needs `{name}`: one number or {ndim}, one per axis, got {given}.")
+                raise ValueError(f"{what} needs `{name}`: one {what_it_is} or {ndim}, one per axis, got {given}.")
             per_axis[name] = given
         return replace(self, **per_axis)
 
@@ -145,11 +145,13 @@ class Conditioning:
         return None if domain is None and self.periodic is None else self.periodic_axes(ndim, domain, what)
 
     def _position(self, space: tuple[int, ...], domain: Grid | None, what: str) -> list[np.ndarray]:
+        if not isinstance(self.coordinates, GridEmbedding) and not any(self._harmonics(len(space))):
+            return []
+        if domain is not None:
+            check_uniform(domain, what, "whose coordinates count points", "leave its coordinates out")
         if isinstance(self.coordinates, GridEmbedding):
             return self.coordinates.channels(space)
         counts = self._harmonics(len(space))
-        if not any(counts):
-            return []
         return harmonic_channels(counts, space, self.periodic_axes(len(space), domain, what), domain)
 
     def _harmonics(self, ndim: int) -> tuple[int, ...]:

@@ -161,7 +161,7 @@ def _shifted(convolution: SpectralConvolution, v: Array) -> Array:
         return convolution(v)
     # Half of the spectrum stands for a complex field A whose real part is the result. Its shifted real part is
     # Re(exp(-i phase) A) = cos(phase) Re A + sin(phase) Im A, and Im A = Re(-i A) is the result for the weights -i W.
-    turned = eqx.tree_at(lambda c: (c.real, c.imaginary), convolution, (convolution.imaginary, -convolution.real))
+    turned = convolution.turned()
     places = [np.arange(points).reshape(-1, *(1,) * (len(space) - 1 - axis)) for axis, points in enumerate(space)]
     phase = 2 * np.pi * sum(places[axis] / space[axis] for axis in odd)
     cos, sin = (jnp.asarray(part, v.dtype) for part in (np.cos(phase), np.sin(phase)))

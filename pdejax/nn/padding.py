@@ -26,7 +26,9 @@ def padded(
     behind_walls = {"zeros": "constant", "edge": "edge", "reflect": "reflect"}[walls]
     for axis, (width, around) in enumerate(zip(widths, periodic, strict=True), start=1):
         if walls == "reflect" and not around and max(width) >= u.shape[axis]:
-            raise ValueError(f"A wall mirrors up to {u.shape[axis] - 1} of {u.shape[axis]} points, asked for {width}.")
+            raise ValueError(
+                f"A wall mirrors up to {u.shape[axis] - 1} of {u.shape[axis]} points, asked for {max(width)}."
+            )
         if any(width):
             every = [(0, 0)] * u.ndim
             every[axis] = width

@@ -1,6 +1,7 @@
 """Fitting models to data."""
 
 from pdejax.devices import Devices as Devices
+from pdejax.training.boosting import boosted as boosted
 from pdejax.training.checkpoints import Checkpoints as Checkpoints
 from pdejax.training.fit import fit as fit
 from pdejax.training.fitted import Fitted as Fitted

@@ -51,30 +51,30 @@ def normalised(
         if isinstance(model, Corrected | LearnedSolver):
             raise ValueError(f"A {type(model).__name__} steps physical states: for pairs pass normalise=False.")
         inputs, targets = (np.asarray(array) for array in data)
-        return Normalised(model, _statistics(inputs, 1), _statistics(targets, 1))
+        return Normalised(model, statistics(inputs, 1), statistics(targets, 1))
     u = np.asarray(data.u[:])
     if u.shape[1] <= bundle:
         raise ValueError(
             f"The statistics of increments need trajectories of {bundle + 1} frames or more, and these have "
             f"{u.shape[1]}: pass normalise=False, or a Normalised model of your own."
         )
-    parameters = {name: _statistics(np.asarray(values)) for name, values in data.parameters.items()}
+    parameters = {name: statistics(np.asarray(values)) for name, values in data.parameters.items()}
     size = np.sqrt(np.mean(u.astype(np.float64) ** 2, axis=_all_but(2, u.ndim)))
     others = None if predicted is None else predicted(u, parameters=data.parameters)
     if others is not None:
-        return Normalised(model, _statistics(u, 2), _statistics(others, 2), parameters=parameters)
+        return Normalised(model, statistics(u, 2), statistics(others, 2), parameters=parameters)
     if bundle > 1 and isinstance(model, Corrected | LearnedSolver):
         raise ValueError(
             f"The solver of {type(model).__name__} steps one frame, and not a bundle of them: train it without Bundled."
         )
     if isinstance(model, LearnedSolver):
-        return LearnedSolver(model.stepper, model.learned, _statistics(_errors(model, 1, u), 1, size))
+        return LearnedSolver(model.stepper, model.learned, statistics(_errors(model, 1, u), 1, size))
     if not isinstance(model, Corrected):
-        increments = _joined([_statistics(u[:, lead:] - u[:, :-lead], 2, size) for lead in range(1, bundle + 1)])
-        states = _joined([_statistics(u, 2)] * bundle)
+        increments = _joined([statistics(u[:, lead:] - u[:, :-lead], 2, size) for lead in range(1, bundle + 1)])
+        states = _joined([statistics(u, 2)] * bundle)
         return Normalised(model, states, increments, residual=True, parameters=parameters, frames=bundle)
     errors = _errors(model, model.substeps, u) / model.substeps
-    network = Normalised(model.model, _statistics(u, 2), _statistics(errors, 1, size), parameters=parameters)
+    network = Normalised(model.model, statistics(u, 2), statistics(errors, 1, size), parameters=parameters)
     return Corrected(model.held.inside, network, model.substeps)
 
 
@@ -121,7 +121,7 @@ def _errors(model: Corrected | LearnedSolver, substeps: int, u: np.ndarray) -> n
     return errors
 
 
-def _statistics(values: np.ndarray, axis: int | None = None, size: np.ndarray | None = None) -> Statistics:
+def statistics(values: np.ndarray, axis: int | None = None, size: np.ndarray | None = None) -> Statistics:
     """Mean and standard deviation per entry of `axis`, of numbers that are rounded as those of this size are.
 
     `size` is by default that of their mean.

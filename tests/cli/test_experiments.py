@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 import pytest
@@ -113,3 +114,68 @@ def test_flax_burgers_tells_the_adapter_from_the_law_of_first_weights(run, tmp_p
     assert rows["linen, its own law"]["errors"] != pytest.approx(rows["equinox"]["errors"], rel=1e-3)
     assert len({row["parameters"] for row in found["rows"]}) == 1
     assert "2 seeds" in page
+
+
+def test_conditioning_is_asked_on_viscosities_between_and_beyond(run, tmp_path):
+    assert run("conditioning_viscosities", f"--preset tiny --seeds 0 1 --out {tmp_path}") == 0
+    found, page = read(tmp_path, "conditioning_viscosities")
+    rows = {(row["arm"], row["seed"]): row for row in found["rows"]}
+    assert list(rows) == [(arm, seed) for arm in ("not told", "channel attention") for seed in (0, 1)]
+    for where in ("between", "beyond"):
+        less = sum(rows["channel attention", s][where] < rows["not told", s][where] for s in (0, 1))
+        assert found["held"][where] == f"{less} of 2"
+    assert all(row["between"] != row["beyond"] for row in found["rows"])
+    assert found["trainings"]["channel attention"]["parameters"] > found["trainings"]["not told"]["parameters"]
+    assert "2 seeds" in page
+
+
+def test_specboost_has_no_more_weights_and_squares_that_sum_to_the_error(run, tmp_path):
+    assert run("specboost_burgers", f"--preset tiny --seeds 0 1 --out {tmp_path}") == 0
+    found, page = read(tmp_path, "specboost_burgers")
+    rows = {(row["arm"], row["seed"]): row for row in found["rows"]}
+    took = found["trainings"]
+    assert 0.9 * took["single"]["parameters"] < took["pair"]["parameters"] <= took["single"]["parameters"]
+    less = sum(rows["pair", s]["error"] <= 0.8 * rows["single", s]["error"] for s in (0, 1))
+    assert found["held"]["errs_less"] == f"{less} of 2"
+    for row in found["rows"]:
+        # By Parseval, and by Jensen: the mean of the squares of two errors is at least the square of their mean.
+        square = row["square_below"] + row["square_above"]
+        assert row["error"] <= square**0.5 * (1 + 1e-4) and square < 2 * row["error"] ** 2 * (1 + 1e-4)
+    assert "2 seeds" in page
+
+
+def test_gfno_symmetric_compares_networks_of_one_size(run, tmp_path):
+    assert run("gfno_symmetric", f"--preset tiny --seeds 0 1 --out {tmp_path}") == 0
+    found, page = read(tmp_path, "gfno_symmetric")
+    gfno, fno, without = (
+        [row for row in found["rows"] if row["arm"] == arm] for arm in ("G-FNO p4", "FNO", "G-FNO p1, without turns")
+    )
+    assert [row["seed"] for row in gfno] == [row["seed"] for row in fno] == [row["seed"] for row in without] == [0, 1]
+    for row in gfno:
+        assert row["error_turned"] == pytest.approx(row["error"], rel=1e-4)
+    for row in (*fno, *without):
+        assert row["error_turned"] != pytest.approx(row["error"], rel=1e-4)
+    errors = [[row["error"] for row in rows] for rows in (gfno, fno, without)]
+    assert len({error for own in errors for error in own}) == 6
+    for kind, rival, share in (
+        ("below_fno", 1, 1),
+        ("two_thirds_of_fno", 1, 2 / 3),
+        ("below_same_without_turns", 2, 1),
+    ):
+        held = sum(a < share * b for a, b in zip(errors[0], errors[rival], strict=True))
+        assert found["held"][kind] == f"{held} of 2"
+    assert "2 seeds" in page and "| 2.24 % |" in page and "| 4.21 % |" in page
+
+
+@pytest.mark.either
+def test_the_networks_of_gfno_symmetric_have_about_as_many_weights(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
+    script = runpy.run_path(str(EXPERIMENTS / "gfno_symmetric.py"))
+    counts = {}
+    for name in ("cpu", "gpu"):
+        for arm in script["ARMS"]:
+            model = eqx.filter_eval_shape(lambda: script["network"](arm, script["PRESETS"][name], 0))  # noqa: B023
+            counts[name, arm] = sum(leaf.size for leaf in jax.tree.leaves(model) if hasattr(leaf, "size"))
+        own = [counts[name, arm] for arm in script["ARMS"]]
+        assert max(own) < 1.15 * min(own)
+    assert counts["gpu", "G-FNO p4"] == 853_121  # the published one

@@ -27,6 +27,12 @@ def test_a_batch_of_fields_is_multiplied_in_place():
     assert not any(e.primitive.name == "transpose" for e in jaxpr.eqns)
 
 
+def test_a_batch_of_vectors_is_one_product():
+    jaxpr = jax.make_jaxpr(jax.vmap(ChannelMap(2, 5, key=jax.random.key(0))))(fields(3, 2).astype(jnp.float32))
+    (product,) = (e for e in jaxpr.eqns if e.primitive.name == "dot_general")
+    assert product.params["dimension_numbers"][1] == ((), ())
+
+
 @pytest.mark.float64
 def test_values_and_gradients_of_a_batch_are_those_of_the_sum_over_samples():
     layer = ChannelMap(2, 5, dtype=jnp.float64, key=jax.random.key(0))

@@ -1,0 +1,95 @@
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import pdejax as pj
+from pdejax.models import FNO, Boosted, Normalised, load, save
+
+GRID = pj.Grid(16, 1.0, dtype=jnp.float32)
+
+
+class Damped(eqx.Module):
+    """The true step without its last part: what it misses is known."""
+
+    factor: jax.Array
+
+    def __call__(self, u, parameters=None, *, domain=None, key=None):
+        return self.factor * u
+
+
+def waves(samples=6, frames=4, channels=1):
+    """`u -> 0.9 u`, and the second harmonic of each frame grows by a hundredth of the first's amplitude."""
+    x = 2 * np.pi * np.arange(16) / 16
+    amplitude = np.linspace(0.5, 2.0, samples)[:, None] * 0.9 ** np.arange(frames)
+    second = 0.01 * np.linspace(1, 3, samples)[:, None] * np.arange(frames)
+    u = amplitude[..., None] * np.sin(x) + second[..., None] * np.cos(2 * x)
+    return pj.Trajectories.from_arrays(u[:, :, None].astype(np.float32), GRID, ("u",), times=np.arange(frames) / 4)
+
+
+def second(key=0):
+    return FNO(2, 1, 1, 4, 4, num_layers=1, key=jax.random.key(key))
+
+
+def test_it_is_the_sum_of_both():
+    first = Damped(jnp.asarray(0.9))
+    model = Boosted(first, second())
+    u = jnp.asarray(np.random.default_rng(0).normal(size=(1, 16)), jnp.float32)
+    np.testing.assert_allclose(model(u), 0.9 * u + second()(jnp.concatenate([u, 0.9 * u])), atol=1e-6)
+
+
+def test_the_units_are_those_of_what_is_missed():
+    data = waves()
+    model = pj.boosted(Damped(jnp.asarray(0.9)), second(), data)
+    u = np.asarray(data.u)
+    missed = u[:, 1:] - 0.9 * u[:, :-1]
+    np.testing.assert_allclose(model.second.output.std, [missed.std()], rtol=1e-3)
+    np.testing.assert_allclose(model.second.input.std, [u[:, :-1].std(), 0.9 * u[:, :-1].std()], rtol=1e-3)
+    pairs = (u[:, :-1].reshape(-1, 1, 16), u[:, 1:].reshape(-1, 1, 16))
+    of_pairs = pj.boosted(Damped(jnp.asarray(0.9)), second(), pairs)
+    assert eqx.tree_equal(of_pairs, model)
+
+
+def test_the_second_alone_is_trained_and_learns_what_is_missed():
+    data = waves()
+    first = Damped(jnp.asarray(0.9, jnp.float32))
+    model = pj.boosted(first, second(), data)
+    options = {"optimiser": optax.adam(1e-2), "num_steps": 200, "batch_size": 9, "key": jax.random.key(0)}
+    fitted = pj.fit(
+        model, pj.objectives.OneStep(), data, frozen=lambda m: m.first, normalise=False, progress=False, **options
+    ).model
+    assert fitted.first.factor == first.factor
+    u = jnp.asarray(data.u)[:, :-1].reshape(-1, 1, 16)
+    truth = jnp.asarray(data.u)[:, 1:].reshape(-1, 1, 16)
+    error = [float(jnp.linalg.norm(jax.vmap(m)(u) - truth)) for m in (first, fitted)]
+    assert error[1] < 0.5 * error[0]
+
+
+def test_parameters_reach_both(tmp_path):
+    told = FNO(1, 1, 1, 3, 4, num_layers=1, parameters="a", key=jax.random.key(1))
+    other = FNO(2, 1, 1, 3, 4, num_layers=1, parameters="a", key=jax.random.key(2))
+    data = waves()
+    data = pj.Trajectories.from_arrays(data.u, GRID, ("u",), times=data.times, parameters={"a": np.arange(6.0)})
+    model = pj.boosted(told, other, data)
+    assert set(model.second.parameters) == {"a"}
+    results = [model(jnp.ones((1, 16)), {"a": a}) for a in (0.0, 1.0)]
+    assert float(jnp.max(jnp.abs(results[0] - results[1]))) > 1e-4
+    save(tmp_path / "model.pdejax", model, names="u")
+    assert eqx.tree_equal(load(tmp_path / "model.pdejax").model, model)
+
+
+@pytest.mark.either
+def test_mistakes_are_named(without_shape_checks):
+    with pytest.raises(ValueError, match="as `second` a model that is built"):
+        Boosted(second(), FNO)
+    with pytest.raises(ValueError, match="build it with as many output channels"):
+        Boosted(Damped(jnp.asarray(1.0)), FNO(2, 2, 1, 3, 4, key=jax.random.key(0)))(jnp.ones((1, 16)))
+    with pytest.raises(ValueError, match="values that are not finite"):
+        pj.boosted(Damped(jnp.asarray(np.nan)), second(), waves())
+    with pytest.raises(ValueError, match="makes shape .2, 16. of a state"):
+        pj.boosted(FNO(1, 2, 1, 3, 4, key=jax.random.key(0)), second(), waves())
+    with pytest.raises(ValueError, match="have one frame"):
+        pj.boosted(Damped(jnp.asarray(1.0)), second(), waves(frames=1))
+    assert isinstance(pj.boosted(Damped(jnp.asarray(1.0)), second(), waves()).second, Normalised)
