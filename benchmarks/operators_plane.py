@@ -10,9 +10,10 @@ median over the seeds of its error at lead time 1 is at most 1.1 times that of t
 
 Every model predicts the next frame and gets the same seconds of training on one core, compilation apart: the time of a
 step is the least of nine measurements, and the number of steps, over which the learning rate falls to zero as a cosine,
-is what fits. Sizes were chosen such that one forward pass costs about as much; the numbers of heads and the
-range of learning rates were changed once, after a run of one minute each. The learning rate of each is the best of `--rates` in a quarter of the time with a seed of its own, on trajectories that are cut off
-the end of TRAIN and never trained on; VALID is looked at once, with the last weights.
+is what fits. Sizes were chosen such that one forward pass costs about as much; the numbers of heads and the range of
+learning rates were changed once, after a run of one minute for each model. The learning rate of each is the best of
+`--rates` in a quarter of the time with a seed of its own, on trajectories that are cut off the end of TRAIN and never
+trained on; VALID is looked at once, with the last weights.
 
 Data: any file in The Well's layout that holds one periodic field in the plane; the flow of datasets/kolmogorov_flow.py,
 frames 0.2 apart. It is truncated to `--points` points per axis.
