@@ -1,6 +1,6 @@
 """The Galerkin transformer."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,8 +12,16 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.grid import Grid
 from pdejax.keys import checked_key
-from pdejax.nn import ChannelMap, ChannelMLP, Conditioning, LinearAttention, ParameterEmbedding
-from pdejax.nn.checks import check_sizes, checked_dtype, checked_state
+from pdejax.nn import (
+    ChannelMap,
+    ChannelMLP,
+    Conditioning,
+    LinearAttention,
+    Modes,
+    ParameterEmbedding,
+    SpectralConvolution,
+)
+from pdejax.nn.checks import check_sizes, check_transformable, checked_dtype, checked_state
 from pdejax.nn.modulation import modulated
 from pdejax.nn.quadrature import points_of
 
@@ -24,6 +32,9 @@ class GalerkinTransformer(eqx.Module):
     r"""A transformer with Galerkin attention, in one, two or three dimensions:
 
         v = P(u, coordinates, parameters);   v <- v + A v,  v <- v + F v  num_layers times;   Q(v)
+
+    and with `modes`, in front of Q, the decoder of the paper: v <- activation(K v + W v) `spectral_layers` times,
+    without the activation in the last. K convolves in Fourier space, W is a matrix of channels at every point.
 
     A is a `pdejax.nn.LinearAttention`, without a softmax and with norms on keys and values; F, the feed-forward block,
     is affine, activation, affine, with `feed_forward_width` channels inside. P is affine, Q affine, activation, affine.
@@ -37,15 +48,16 @@ class GalerkinTransformer(eqx.Module):
     - `harmonics`: those of the position up to which pairs of channels of queries and keys are turned, by which a point
       sees how far another is; 0: it does not.
     - `feed_forward_width`: `2 * width` by default, like `projection_width`, of the channels inside Q.
+    - `modes`: None, a transformer alone; or the frequencies that K keeps, as of `FNO`, whose kernels are as many as
+      there are pairs of channels, where attention has one for each head.
     - `conditioning`: a `pdejax.nn.Conditioning`. Its coordinates are the positions of the paper, as harmonics of the
-      box; its modulation acts on what every A and every F makes.
+      box; its modulation acts on what every A, F and K makes.
     - `dtype`: of the weights and of the computation. Input of another precision is cast on entry and on return.
 
     Raises `ValueError` for sizes that make no sense and a seed in place of the key; at trace time for a wrong number
     of channels or axes, a missing parameter, where nothing says which axes are periodic, and for coordinates on points
     that are not at equal distances.
-    Source: Cao, Choose a Transformer: Fourier or Galerkin (NeurIPS 2021), section 3; the decoder of convolutions in
-    Fourier space there is Q here, so that this is a transformer alone.
+    Source: Cao, Choose a Transformer: Fourier or Galerkin (NeurIPS 2021), section 3.
     """
 
     lift: ChannelMap
@@ -54,6 +66,9 @@ class GalerkinTransformer(eqx.Module):
     projection: ChannelMLP
     embedding: ParameterEmbedding | None
     modulations: tuple[Any, ...]
+    convolutions: tuple[SpectralConvolution, ...]
+    shortcuts: tuple[ChannelMap, ...]
+    decoder_modulations: tuple[Any, ...]
     in_channels: int = eqx.field(static=True)
     out_channels: int = eqx.field(static=True)
     ndim: int = eqx.field(static=True)
@@ -63,6 +78,8 @@ class GalerkinTransformer(eqx.Module):
     harmonics: int = eqx.field(static=True)
     feed_forward_width: int = eqx.field(static=True)
     projection_width: int = eqx.field(static=True)
+    modes: Modes | None = eqx.field(static=True)
+    spectral_layers: int = eqx.field(static=True)
     activation: Callable = eqx.field(static=True)
     conditioning: Conditioning | None = eqx.field(static=True)
     dtype: np.dtype = eqx.field(static=True)
@@ -79,17 +96,23 @@ class GalerkinTransformer(eqx.Module):
         harmonics: int = 4,
         feed_forward_width: int | None = None,
         projection_width: int | None = None,
+        modes: int | Sequence[int] | Modes | None = None,
+        spectral_layers: int = 2,
         activation: Callable = jax.nn.gelu,
         conditioning: Conditioning | None = None,
         dtype: Any = jnp.float32,
         key: PRNGKeyArray,
     ):
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "ndim": ndim, "width": width}
-        check_sizes(NAME, **sizes, num_layers=num_layers, heads=heads)
+        check_sizes(NAME, **sizes, num_layers=num_layers, heads=heads, spectral_layers=spectral_layers)
         self.in_channels, self.out_channels, self.ndim, self.width = in_channels, out_channels, ndim, width
         self.num_layers, self.heads, self.harmonics = num_layers, heads, harmonics
         self.feed_forward_width = 2 * width if feed_forward_width is None else feed_forward_width
         self.projection_width = 2 * width if projection_width is None else projection_width
+        self.modes = modes if modes is None or isinstance(modes, Modes) else Modes.classic(modes, ndim)
+        if self.modes is not None and self.modes.ndim != ndim:
+            raise ValueError(f"{NAME} has ndim={ndim} but `modes` has {self.modes.ndim} axes.")
+        self.spectral_layers = spectral_layers
         self.activation, self.dtype = activation, checked_dtype(dtype, NAME)
         self.conditioning = None if conditioning is None else conditioning.on(ndim, NAME)
         lift_key, projection_key, embedding_key, *layer_keys = jax.random.split(checked_key(key, NAME), 3 + num_layers)
@@ -108,6 +131,21 @@ class GalerkinTransformer(eqx.Module):
         self.modulations = tuple(
             tuple(told.make_modulation(width, ndim, dtype=dtype, key=k) for k in pair)
             for pair in zip(*modulation_keys, strict=True)
+        )
+        self._make_decoder(jax.random.fold_in(projection_key, 0))
+
+    def _make_decoder(self, key: PRNGKeyArray) -> None:
+        keys = (
+            [] if self.modes is None else [jax.random.split(k, 3) for k in jax.random.split(key, self.spectral_layers)]
+        )
+        inside: dict[str, Any] = {"dtype": self.dtype}
+        # A quarter of the size that the shortcut keeps, as in FNO.
+        self.convolutions = tuple(
+            SpectralConvolution(self.width, self.width, modes, scale=0.25, **inside, key=k) for k, *_ in keys
+        )
+        self.shortcuts = tuple(ChannelMap(self.width, self.width, **inside, key=k) for _, k, _ in keys)
+        self.decoder_modulations = tuple(
+            self._told.make_modulation(self.width, self.ndim, **inside, key=k) for _, _, k in keys
         )
 
     def __call__(
@@ -132,6 +170,12 @@ class GalerkinTransformer(eqx.Module):
         ):
             v = v + follow(first, attention(v, points))
             v = v + follow(second, feed_forward(v))
+        if self.modes is not None:
+            check_transformable(domain, NAME)
+        decoder = zip(self.convolutions, self.shortcuts, self.decoder_modulations, strict=True)
+        for number, (convolution, shortcut, modulation) in enumerate(decoder, 1):
+            v = follow(modulation, convolution(v)) + shortcut(v)
+            v = v if number == self.spectral_layers else self.activation(v)
         return self.projection(v).astype(u.dtype)
 
     @property

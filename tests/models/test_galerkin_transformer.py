@@ -6,7 +6,7 @@ import pytest
 
 from pdejax.grid import Grid
 from pdejax.models import GalerkinTransformer, load, save
-from pdejax.nn import Conditioning, FiLM
+from pdejax.nn import Conditioning, FiLM, Modes
 from pdejax.testing import check_lowering, check_model
 
 SMALL = {"heads": 2, "harmonics": 2}
@@ -141,3 +141,25 @@ def test_arguments_that_make_no_sense_are_refused(arguments, message):
                 | arguments
             )
         )
+
+
+@pytest.mark.float64
+def test_the_decoder_of_fourier_layers_keeps_the_contract():
+    told = Conditioning("a", modulation=FiLM(), periodic=True)
+    model = made(2, 5, 2, 8, num_layers=1, modes=(3, 4), conditioning=told, dtype=jnp.float64, key=jax.random.key(0))
+    check_model(model, waves((8, 9), dtype=np.float64), out_channels=5, parameters={"a": 0.4})
+
+
+def test_the_decoder_is_two_fourier_layers_behind_the_attention(tmp_path):
+    options = {"num_layers": 1, "conditioning": AROUND, "key": jax.random.key(0)}
+    alone, model = made(2, 3, 2, 8, **options), made(2, 3, 2, 8, modes=3, **options)
+    behind = eqx.tree_at(lambda m: m.projection, alone, lambda v: v)
+    v = behind(waves((8, 9)))
+    (one, two), (first, second) = model.convolutions, model.shortcuts
+    v = jax.nn.gelu(one(v) + first(v))
+    expected = model.projection(two(v) + second(v))
+    np.testing.assert_allclose(applied(model, waves((8, 9))), expected, atol=1e-5)
+    save(tmp_path / "model.pdejax", model, names=("u", "v"))
+    assert eqx.tree_equal(load(tmp_path / "model.pdejax").model, model)
+    with pytest.raises(ValueError, match="has ndim=2 but `modes` has 1 axes"):
+        GalerkinTransformer(2, 3, 2, 8, modes=Modes.classic(3, 1), key=jax.random.key(0))
