@@ -135,9 +135,11 @@ class GalerkinTransformer(eqx.Module):
         self._make_decoder(jax.random.fold_in(projection_key, 0))
 
     def _make_decoder(self, key: PRNGKeyArray) -> None:
-        keys = (
-            [] if self.modes is None else [jax.random.split(k, 3) for k in jax.random.split(key, self.spectral_layers)]
-        )
+        modes = self.modes
+        if modes is None:
+            self.convolutions = self.shortcuts = self.decoder_modulations = ()
+            return
+        keys = [jax.random.split(each, 3) for each in jax.random.split(key, self.spectral_layers)]
         inside: dict[str, Any] = {"dtype": self.dtype}
         # A quarter of the size that the shortcut keeps, as in FNO.
         self.convolutions = tuple(
