@@ -6,6 +6,7 @@ from pdejax import equations as equations
 from pdejax import initial as initial
 from pdejax import metrics as metrics
 from pdejax import models as models
+from pdejax import nn as nn
 from pdejax import plotting as plotting
 from pdejax import riemann as riemann
 from pdejax import solvers as solvers
