@@ -47,8 +47,8 @@ class ChannelMap(eqx.Module):
         weight = self.weight
         if self.gain is not None:
             weight = weight * (self.gain / jnp.linalg.norm(weight, axis=1))[:, None]
-        # Vectors have no points: a batch of them is the columns of one product, without copies of the weights.
-        weight = per_sample(weight, u) if u.ndim > 1 else weight
+        # For a few points the copies cost more than they save: the samples are then the columns of one product.
+        weight = per_sample(weight, u) if u[0].size >= 32 else weight
         mapped = jnp.matmul(weight, u.reshape(u.shape[0], -1), precision=product_precision())
         mapped = mapped if self.bias is None else mapped + self.bias[:, None]
         return mapped.reshape(-1, *u.shape[1:])

@@ -20,15 +20,16 @@ def test_it_is_the_weight_whatever_the_field_holds():
 
 def test_a_batch_of_fields_is_multiplied_in_place():
     layer = ChannelMap(2, 5, key=jax.random.key(0))
-    jaxpr = jax.make_jaxpr(jax.vmap(layer))(fields(3, 2, 4, 7).astype(jnp.float32))
+    jaxpr = jax.make_jaxpr(jax.vmap(layer))(fields(3, 2, 5, 8).astype(jnp.float32))
     (product,) = (e for e in jaxpr.eqns if e.primitive.name == "dot_general")
     _, batch = product.params["dimension_numbers"]
     assert batch == ((0,), (0,))  # not one product with the samples among its columns
     assert not any(e.primitive.name == "transpose" for e in jaxpr.eqns)
 
 
-def test_a_batch_of_vectors_is_one_product():
-    jaxpr = jax.make_jaxpr(jax.vmap(ChannelMap(2, 5, key=jax.random.key(0))))(fields(3, 2).astype(jnp.float32))
+@pytest.mark.parametrize("space", [(), (31,)])
+def test_a_batch_of_few_points_is_one_product(space):
+    jaxpr = jax.make_jaxpr(jax.vmap(ChannelMap(2, 5, key=jax.random.key(0))))(fields(3, 2, *space).astype(jnp.float32))
     (product,) = (e for e in jaxpr.eqns if e.primitive.name == "dot_general")
     assert product.params["dimension_numbers"][1] == ((), ())
 
@@ -36,7 +37,7 @@ def test_a_batch_of_vectors_is_one_product():
 @pytest.mark.float64
 def test_values_and_gradients_of_a_batch_are_those_of_the_sum_over_samples():
     layer = ChannelMap(2, 5, dtype=jnp.float64, key=jax.random.key(0))
-    u, cotangent = fields(3, 2, 4, 7), fields(3, 5, 4, 7)
+    u, cotangent = fields(3, 2, 5, 8), fields(3, 5, 5, 8)
     value, pull = eqx.filter_vjp(lambda layer, u: jax.vmap(layer)(u), layer, u)
     of_layer, of_u = pull(cotangent)
     weight = np.asarray(layer.weight)
