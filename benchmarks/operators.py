@@ -97,7 +97,7 @@ class Ours:
             return pj.models.FNO(1, 1, 1, Modes.neuraloperator((16,)), 66, key=key)
         # Time is no periodic axis.
         told = Conditioning(coordinates=(3, 0), periodic=(False, True))
-        return pj.models.FNO(1, 1, 2, Modes((-6, 0), (6, 8)), 34, conditioning=told, padding=(0.2, 0.0), key=key)
+        return pj.models.FNO(1, 1, 2, Modes((-6, 0), (6, 8)), 35, conditioning=told, padding=(0.2, 0.0), key=key)
 
     def train(self, data: Data, steps: int, rate: float, seed: int) -> Callable[[np.ndarray], np.ndarray]:
         model = self.network(jax.random.key(seed))
@@ -216,7 +216,7 @@ def table(results: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def write(results: list[dict], folder: Path) -> None:
+def write(results: list[dict], folder: Path, options: argparse.Namespace) -> None:
     about = machine("equinox", "optax", "torch", "neuraloperator") | {"cores": str(os.cpu_count())}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "operators.json").write_text(json.dumps({"machine": about, "tasks": results}, indent=1) + "\n")
@@ -253,7 +253,7 @@ def main() -> None:
         results.append(measure(task, data, options.steps, options.seeds, options.rates))
         print(table(results[-1:]), flush=True)
         if folder is not None:
-            write(results, folder)
+            write(results, folder, options)
 
 
 if __name__ == "__main__":

@@ -94,8 +94,8 @@ MUTATIONS = [
     Mutation(
         "weights of the channels shared by the samples of a batch",
         "pdejax/nn/channel_map.py",
-        "weight = per_sample(self.weight, u)",
-        "weight = self.weight",
+        "weight = per_sample(weight, u) if u[0].size >= 32 else weight",
+        "weight = weight",
         "tests/nn/test_per_sample.py -k in_place",
     ),
     Mutation(
