@@ -103,7 +103,7 @@ def data_of(count: int, seed: int) -> pj.Trajectories:
     with jax.enable_x64(True):
         solved, stored = (pj.Grid((n,), 1.0, dtype="float64") for n in (SOLVED_ON, POINTS))
         made = pj.generate(
-            pj.TimeStepper(pj.equations.Burgers(VISCOSITY), pj.Spectral(solved), dt=INTERVAL, substeps=500),
+            pj.TimeStepper(pj.equations.Burgers(VISCOSITY), pj.Spectral(solved), dt=INTERVAL, substeps=2000),
             pj.initial.BandLimited(peak=2, cutoff=5),
             num_samples=count,
             num_steps=1,
