@@ -1,6 +1,7 @@
 """Floating-point operations and results of a traced function, by the named scopes that they happen in."""
 
 import math
+import re
 from collections import defaultdict
 from typing import Any
 
@@ -68,7 +69,9 @@ def operations_of(equation: Any) -> float | int:
     if name == "conv_general_dilated":
         kernel = inputs[1].shape
         out_axis = equation.params["dimension_numbers"].rhs_spec[0]
-        return written * math.prod(kernel) // kernel[out_axis] * 2
+        # Of a transposed convolution, what meets the zeros between the points is no term.
+        skipped = math.prod(equation.params["lhs_dilation"])
+        return written * math.prod(kernel) // kernel[out_axis] * 2 // skipped
     if name == "fft":
         real = not all(np.issubdtype(each.dtype, np.complexfloating) for each in (*inputs, *outputs))
         lengths = equation.params["fft_lengths"]
@@ -85,7 +88,8 @@ def operations_of(equation: Any) -> float | int:
 
 
 def _scope(equation: Any, names: set[str]) -> str:
-    for part in reversed(str(equation.source_info.name_stack).split("/")):
+    # A mapped function has its name in brackets: vmap(name).
+    for part in reversed(re.split(r"[/()]", str(equation.source_info.name_stack))):
         if part in names:
             return part
     return ""
@@ -97,14 +101,22 @@ def _bodies(equation: Any) -> list[tuple[Any, int]]:
     if name == "scan":
         return [(given["jaxpr"].jaxpr, int(given["length"]))]
     if name == "cond":
-        # One of them is taken: the longest, not to count too few.
-        return [(max((each.jaxpr for each in given["branches"]), key=lambda body: len(body.eqns)), 1)]
+        # One of them is taken: the dearest, not to count too few.
+        return [(max((each.jaxpr for each in given["branches"]), key=_total), 1)]
     found = []
     for value in given.values():
         body = getattr(value, "jaxpr", value)
         if hasattr(body, "eqns"):
             found.append((body, 1))
     return found
+
+
+def _total(body: Any) -> float | int:
+    parts = [(each, _bodies(each)) for each in body.eqns]
+    return sum(
+        sum(times * _total(inner) for inner, times in bodies) if bodies else operations_of(each)
+        for each, bodies in parts
+    )
 
 
 def _bytes(aval: Any) -> int:

@@ -117,6 +117,12 @@ class FFNO(eqx.Module):
     ) -> Float[Array, "out_channels *space"]:
         u = checked_state(u, self.in_channels, self.ndim, self.dtype, "FFNO")
         check_transformable(domain, "FFNO")
+        for axis, (points, count) in enumerate(zip(u.shape[1:], self.modes, strict=True)):
+            if 2 * (count - 1) > points:
+                raise ValueError(
+                    f"FFNO keeps {count} modes along axis {axis}, whose {points} points resolve {points // 2 + 1}: use "
+                    "fewer modes, or a finer grid."
+                )
         told, dtype = self.conditioning, self.lift.weight.dtype
         v = self.lift(
             jnp.concatenate([u.astype(dtype), *told.channels(u.shape[1:], parameters, domain, dtype, "FFNO")])

@@ -61,7 +61,7 @@ class FNO(eqx.Module):
       the numbers, makes it the tensorised operator (TFNO) of Kossaifi et al. (TMLR 2024).
     - `padding`: what part of an axis is added at each of its ends, as zeros, after P and until Q; one number or one per
       axis. It is `round(padding * points)` points, so the part is the same at every resolution. For axes that are not
-      periodic, whose ends the Fourier series would otherwise join.
+      periodic, whose ends the Fourier series would otherwise join; give 0 for those that are.
     - `dtype`: of the weights and of the computation. Input of another precision is cast on entry and on return.
 
     Raises `ValueError` for sizes that make no sense, a `conditioning` beside what stands for it, and a seed in place of
@@ -187,7 +187,7 @@ class FNO(eqx.Module):
             jnp.concatenate([u.astype(computing), *told.channels(space, parameters, domain, computing, "FNO")])
         )
         embedded = told.embedded(self.embedding, parameters, computing, "FNO")
-        periodic = None if embedded is None else told.periodic_axes_if_told(self.ndim, domain, "FNO")
+        periodic = told.periodic_axes_if_told(self.ndim, domain, "FNO")
         if any(ends):
             v = jnp.pad(v, [(0, 0), *((end, end) for end in ends)])
         layers = zip(self.convolutions, self.shortcuts, self.additions, self.modulations, strict=True)

@@ -22,7 +22,7 @@ from pdejax.nn import (
     InstanceNorm,
     SquareGroup,
 )
-from pdejax.nn.checks import check_sizes, checked_dtype
+from pdejax.nn.checks import check_sizes, checked_dtype, checked_state
 from pdejax.nn.group_convolution import elements
 from pdejax.nn.group_spectral_convolution import check_turns
 from pdejax.nn.modulation import modulated
@@ -120,10 +120,11 @@ class GFNO(eqx.Module):
         key: PRNGKeyArray,
     ):
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "modes": modes, "width": width}
-        check_sizes("GFNO", **(sizes | {"num_layers": num_layers}))
+        check_sizes("GFNO", **sizes, num_layers=num_layers)
         self.in_channels, self.out_channels, self.modes, self.width = in_channels, out_channels, modes, width
         self.group, self.num_layers = group, num_layers
         self.projection_width = 4 * width if projection_width is None else projection_width
+        check_sizes("GFNO", projection_width=self.projection_width)
         if norm is not None and (isinstance(norm, type) or not hasattr(norm, "make")):
             raise ValueError(f"GFNO takes as norm a kind that is built, e.g. InstanceNorm(), or None, got {norm!r}.")
         self.norm, self.radius_channel, self.pseudoscalar = norm, radius_channel, pseudoscalar
@@ -163,13 +164,7 @@ class GFNO(eqx.Module):
         domain: Grid | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "out_channels *space"]:
-        if u.ndim != 3 or u.shape[0] != self.in_channels:
-            raise ValueError(
-                f"GFNO takes a state of {self.in_channels} channels and 2 axes, (channel, n, n), but got shape "
-                f"{u.shape}; batches go through jax.vmap."
-            )
-        # Whole numbers would come back as whole numbers.
-        u = u if jnp.issubdtype(u.dtype, jnp.inexact) else u.astype(self._computing)
+        u = checked_state(u, self.in_channels, 2, self._computing, "GFNO")
         space, points = u.shape[1:], u.shape[1]
         end = round(self.padding * points)
         check_turns(tuple(n + 2 * end for n in space), self.modes, "GFNO")
@@ -180,6 +175,7 @@ class GFNO(eqx.Module):
         if self.radius_channel:
             appended = [jnp.asarray(self._radius(points, domain), computing), *appended]
         embedded = told.embedded(self.embedding, parameters, computing, "GFNO")
+        told.periodic_axes_if_told(2, domain, "GFNO")
         v = self._lifted(u.astype(computing), appended)
         v = jnp.pad(v, [(0, 0), (0, 0), (end, end), (end, end)]) if end else v
         for index in range(self.num_layers):
@@ -214,6 +210,8 @@ class GFNO(eqx.Module):
         periodic = self._told.periodic_axes(2, domain, "GFNO")[0]
         centred = domain is not None and domain.placement[0] == "centres"
         intervals = points if periodic or centred else points - 1
+        if intervals < 1:
+            raise ValueError("GFNO has one node between two walls, which is no place: use centres, or more points.")
         # In whole numbers, so that both sides of the centre are the same to the last digit.
         squares = ((2 * np.arange(points) + centred - intervals) / (2 * intervals)) ** 2
         return (squares[:, None] + squares)[None]

@@ -107,6 +107,7 @@ class ImplicitFNO(eqx.Module):
     ) -> Float[Array, "out_channels *space"]:
         u = checked_state(u, self.in_channels, self.ndim, self.dtype, "ImplicitFNO")
         check_transformable(domain, "ImplicitFNO")
+        self.modes.check_resolved(u.shape[1:], "ImplicitFNO")
         told, dtype = self.conditioning, self.lift.weight.dtype
         v = self.lift(
             jnp.concatenate([u.astype(dtype), *told.channels(u.shape[1:], parameters, domain, dtype, "ImplicitFNO")])

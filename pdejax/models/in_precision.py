@@ -41,6 +41,9 @@ class InPrecision(eqx.Module):
         domain: Any = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "channel_out *space"]:
+        # Whole numbers would come back as whole numbers.
+        u = u if jnp.issubdtype(u.dtype, jnp.inexact) else u.astype(jnp.result_type(float))
+
         def rounded(leaf: Any) -> Any:
             return leaf.astype(self.dtype) if eqx.is_inexact_array(leaf) else leaf
 

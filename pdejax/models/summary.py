@@ -58,8 +58,8 @@ def summary(
 
     Operations are counted in what the model does (its jaxpr): a product of matrices takes two per term, of complex ones
     eight; a convolution two per term; an FFT of n points 5 n log2 n (half of that for real ones); everything else one
-    per number. Loops count as often as they are gone through. A layer is every callable part that holds arrays and no
-    other such part.
+    per number. Loops count as often as they are gone through, those that end on a condition once. A layer is every
+    callable part that holds arrays and no other such part.
 
     The receptive field is measured and not derived: along each axis, how far those points of a random state are apart
     on which the middle point of the result depends, by its gradient. Transforms, and means over all points, make it the
@@ -69,6 +69,9 @@ def summary(
 
     Raises `ValueError` where the number of channels is not known, and what the model raises for this grid.
     """
+    is_ensemble = lambda node: hasattr(node, "num_members")  # noqa: E731
+    if any(is_ensemble(node) for node in jax.tree.leaves(model, is_leaf=is_ensemble)):
+        raise ValueError("All members of an Ensemble are alike: pass one, pdejax.models.members(model)[0].")
     count = in_channels if in_channels is not None else _channels(model)
     shape = (count, *grid.shape)
     dtype = _floating(model)

@@ -37,10 +37,11 @@ class T1(eqx.Module):
       hold, at every resolution. A number of points (one or one per axis) starts with ones that keep the variance of
       white noise on such a grid, of which truncation takes most: the variance-preserving law of the reference.
     - `conditioning`: a `pdejax.nn.Conditioning`; appended channels are transformed with the state, a modulation acts
-      on real and imaginary part of z in every layer, its shift on the mean alone.
+      on real and imaginary parts of M z in every layer.
     - `dtype`: of the weights and of the computation.
 
-    At first the variance of the result is that of the input: half of it by D, half by the network.
+    At first the variance of the result is about that of the input, half of it by D, half by the network; a little less
+    where few frequencies are kept, for the imaginary part of a mean is dropped.
 
     Raises `ValueError` for sizes that make no sense; at trace time for a wrong number of channels or axes and
     frequencies that the grid does not resolve.
@@ -90,6 +91,8 @@ class T1(eqx.Module):
             raise ValueError(f"T1 has ndim={ndim} but `modes` has {self.modes.ndim} axes.")
         self.num_layers, self.activation = num_layers, activation
         self.points = points if points is None or isinstance(points, int) else tuple(points)
+        if (isinstance(self.points, tuple) and len(self.points) != ndim) or np.min(np.asarray(self.points or 1)) < 1:
+            raise ValueError(f"T1 needs `points` >= 1, one number or {ndim}, one per axis, got {points}.")
         self.conditioning = (conditioning or Conditioning()).on(ndim, "T1")
         self.dtype = checked_dtype(dtype, "T1")
         keys = jax.random.split(checked_key(key, "T1"), 5 + num_layers)
@@ -131,6 +134,7 @@ class T1(eqx.Module):
         channels = [u.astype(dtype), *told.channels(space, parameters, domain, dtype, "T1")]
         given = jax.lax.complex(*analyse(jnp.concatenate(channels), self.modes))
         embedded = told.embedded(self.embedding, parameters, dtype, "T1")
+        told.periodic_axes_if_told(self.ndim, domain, "T1")
         # Coefficients of a field of size one, spread over so many waves, are this much smaller.
         waves = _number_of_waves(self.modes)
         z = _per_frequency(self.lift, given)

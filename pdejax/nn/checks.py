@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Shaped
 
-from pdejax.grid import Grid, check_uniform
+from pdejax.grid import Grid, check_is_grid, check_uniform
 
 
 def check_sizes(what: str, **sizes: int) -> None:
@@ -17,7 +17,9 @@ def check_sizes(what: str, **sizes: int) -> None:
 
 
 def checked_dtype(dtype: Any, what: str) -> np.dtype:
-    """Raises `ValueError` for float64 that JAX would turn into float32."""
+    """Raises `ValueError` for float64 that JAX would turn into float32, and for a dtype of other than real numbers."""
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"{what} computes in a floating-point dtype, e.g. jnp.float32, got {np.dtype(dtype)}.")
     if np.dtype(dtype) == np.float64 and jnp.result_type(float) != np.float64:
         raise ValueError(f"A float64 {what} needs jax.config.update('jax_enable_x64', True); or use dtype=jnp.float32.")
     return np.dtype(dtype)
@@ -35,12 +37,15 @@ def checked_state(
             f"{what} takes a state of {in_channels} channels and {ndim} axes, (channel, *space), but got shape "
             f"{u.shape}; batches go through jax.vmap."
         )
+    if jnp.iscomplexobj(u):
+        raise ValueError(f"{what} takes real states: give real and imaginary part as two channels.")
     return u if jnp.issubdtype(u.dtype, jnp.inexact) else u.astype(computing)
 
 
 def check_transformable(domain: Grid | None, what: str) -> None:
     """Raises `ValueError` for points that are not at equal distances."""
     if domain is not None:
+        check_is_grid(domain, what)
         check_uniform(
             domain,
             what,

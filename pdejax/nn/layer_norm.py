@@ -34,6 +34,8 @@ class LayerNorm(eqx.Module):
     def __call__(self, u: Float[Array, "channel *space"]) -> Float[Array, "channel *space"]:
         grouped = u.reshape(self.groups, -1, *u.shape[1:]).astype(at_least_single(u.dtype))
         deviation = grouped - jnp.mean(grouped, axis=1, keepdims=True)
+        # Once more, or the rounding of a large mean would be what is divided by its own size.
+        deviation = deviation - jnp.mean(deviation, axis=1, keepdims=True)
         variance = jnp.mean(deviation**2, axis=1, keepdims=True)
         normal = (deviation * jax.lax.rsqrt(variance + self.epsilon)).reshape(u.shape).astype(u.dtype)
         each = (-1, *(1,) * (u.ndim - 1))

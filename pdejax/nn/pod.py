@@ -118,7 +118,9 @@ def pod_basis(u: Float[Array | np.ndarray, "sample channel *space"], rank: int, 
     cells = np.asarray(_weights(domain), np.float64)
     weighted = ((samples - mean) * np.sqrt(cells)).reshape(len(samples), -1)
     _, sizes, rows = np.linalg.svd(weighted, full_matrices=False)
-    found = int(np.sum(sizes > sizes[0] * np.finfo(u.dtype).eps * max(weighted.shape)))
+    # What the rounding of the samples adds to the sizes is that of one of them, times the root of how many there are.
+    held = jnp.promote_types(u.dtype, jnp.float32)
+    found = int(np.sum(sizes > sizes[0] * float(jnp.finfo(held).eps) * len(samples) ** 0.5))
     if not 1 <= rank <= found:
         raise ValueError(f"pod_basis: rank={rank}, but {len(samples)} samples have the rank {found} about their mean.")
     functions = (rows[:rank] * sizes[:rank, None] / len(samples) ** 0.5).reshape(rank, *mean.shape) / np.sqrt(cells)

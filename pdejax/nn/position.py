@@ -67,6 +67,8 @@ def _harmonics(points: int, count: int, periodic: bool, kind: str) -> np.ndarray
     """Functions of the position along one axis, `(2 count, points)`."""
     centred = kind == "centres"
     intervals = points if periodic or centred else points - 1
+    if intervals < 1:
+        raise ValueError("One node between two walls is no place: use centres, or more points.")
     fraction = (np.arange(points) + (0.5 if centred else 0.0)) / intervals
     if not periodic:
         return np.cos(np.pi * 0.5 * np.arange(1, 2 * count + 1)[:, None] * fraction)

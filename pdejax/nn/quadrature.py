@@ -47,7 +47,9 @@ def standardised(
     """Every channel without its mean over the box, and over the root of its variance plus `epsilon`."""
     every, each = range(len(points)), (-1, *(1,) * len(points))
     deviation = u.astype(at_least_single(u.dtype))
-    deviation = deviation - mean(deviation, points, every).reshape(each)
+    # Twice, or the rounding of a large mean would be what is divided by its own size.
+    for _ in range(2):
+        deviation = deviation - mean(deviation, points, every).reshape(each)
     variance = mean(deviation**2, points, every).reshape(each)
     return (deviation * jax.lax.rsqrt(variance + epsilon)).astype(u.dtype)
 
@@ -62,6 +64,8 @@ def _axis_points(n: int, periodic: bool, kind: Any, precise: bool) -> AxisPoints
     elif kind == "nodes" and periodic:
         positions = np.arange(n) / n
     elif kind == "nodes":
+        if n < 2:
+            raise ValueError("One node between two walls is no place: use centres, or more points.")
         positions, weights[[0, -1]] = np.arange(n) / (n - 1), 0.5
     else:
         with jax.ensure_compile_time_eval():

@@ -8,7 +8,7 @@ import numpy as np
 from pdejax.data.coefficients import coefficient_leaves, stated_by_data
 from pdejax.data.trajectories import layout_names
 from pdejax.grid import Grid
-from pdejax.models import FNO, Corrected, LearnedSolver
+from pdejax.models import Corrected, LearnedSolver
 from pdejax.solvers import TimeStepper
 from pdejax.training.dataset import DeviceData
 from pdejax.training.objectives import AbstractObjective, AllPairs, DivertedChain
@@ -77,12 +77,21 @@ def _check_coefficients(what: str, equation: Any, data: DeviceData) -> None:
 
 
 def _check_lead_time(model: Any) -> None:
-    networks = _parts(model, FNO)
-    if networks and not any("lead_time" in network.parameters for network in networks):
+    # Networks of this package say what they are told; one of somebody else's is not asked.
+    found = jax.tree.leaves(model, is_leaf=lambda node: hasattr(node, "conditioning"))
+    networks = [part for part in found if hasattr(part, "conditioning")]
+    if networks and not any("lead_time" in _told(network) for network in networks):
+        kind = type(networks[0]).__name__
         raise ValueError(
-            'AllPairs tells the model how far to go as the parameter "lead_time", and this FNO takes the parameters '
-            f'{tuple(networks[0].parameters)}: build it with parameters=("lead_time",).'
+            f'AllPairs tells the model how far to go as the parameter "lead_time", and this {kind} takes the '
+            f'parameters {_told(networks[0])}: build it with conditioning=pdejax.nn.Conditioning("lead_time").'
         )
+
+
+def _told(network: Any) -> tuple[str, ...]:
+    """The names of the numbers that a network takes."""
+    own = () if network.conditioning is None else network.conditioning.parameters
+    return (*own, *getattr(network, "parameters", ()))
 
 
 def _parts(model: Any, kind: Any) -> list[Any]:

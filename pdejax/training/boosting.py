@@ -23,7 +23,7 @@ def boosted(first: Any, network: Any, data: Any) -> Boosted:
     - `data`: what `first` was trained on: `Trajectories`, of which it maps each frame to the next, or a pair of arrays
       `(inputs, targets)`.
 
-    The network alone is then trained, by any objective, and what `first` is stays as it is:
+    With the options `frozen` and `normalise` as here, the network alone is then trained, by any objective:
 
         model = pj.boosted(fitted.model, pj.models.FNO(2, 1, ...), data)
         pj.fit(model, objective, data, frozen=lambda model: model.first, normalise=False, ...)
@@ -54,6 +54,12 @@ def boosted(first: Any, network: Any, data: Any) -> Boosted:
         )
     if not np.all(np.isfinite(predicted)):
         raise ValueError("The first model gives values that are not finite on these data: it is no model to boost.")
+    seen_by = getattr(network, "in_channels", inputs.shape[1] + predicted.shape[1])
+    if seen_by != inputs.shape[1] + predicted.shape[1]:
+        raise ValueError(
+            f"The network takes {seen_by} channels, but sees {inputs.shape[1]} of the state and {predicted.shape[1]} "
+            f"that the first model made of it: build it with in_channels={inputs.shape[1] + predicted.shape[1]}."
+        )
     size = np.sqrt(np.mean(targets.astype(np.float64) ** 2, axis=(0, *range(2, targets.ndim))))
     seen = statistics(np.concatenate([inputs, predicted], axis=1), 1)
     told = {name: statistics(values) for name, values in parameters.items()}

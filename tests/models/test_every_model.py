@@ -16,22 +16,21 @@ KEY = jax.random.key(0)
 GRID = Grid((16, 16), 2.0, dtype=jnp.float32)
 TOLD = Conditioning(("viscosity", "lead_time"), "mask", FiLM())
 GIVEN = {"viscosity": 0.3, "lead_time": -0.7, "mask": np.ones((16, 16), np.float32)}
-OPTIONS = {"conditioning": TOLD, "key": KEY}
 MAKE = {
-    "FNO": lambda: models.FNO(2, 3, 2, 4, 6, num_layers=2, **OPTIONS),
-    "FFNO": lambda: models.FFNO(2, 3, 2, 4, 6, num_layers=2, projection_width=8, **OPTIONS),
-    "ImplicitFNO": lambda: models.ImplicitFNO(2, 3, 2, 4, 6, num_layers=3, **OPTIONS),
-    "T1": lambda: models.T1(2, 3, 2, 4, 6, **OPTIONS),
-    "GFNO": lambda: models.GFNO(2, 3, 4, 4, num_layers=2, **OPTIONS),
-    "UNO": lambda: models.UNO(
-        2, 3, 2, 6, layer_channels=(8, 8, 6), layer_modes=(4, 3, 4), scalings=(0.5, 1, 2), **OPTIONS
+    "FNO": lambda **o: models.FNO(2, 3, 2, 4, 6, num_layers=2, **o),
+    "FFNO": lambda **o: models.FFNO(2, 3, 2, 4, 6, num_layers=2, projection_width=8, **o),
+    "ImplicitFNO": lambda **o: models.ImplicitFNO(2, 3, 2, 4, 6, num_layers=3, **o),
+    "T1": lambda **o: models.T1(2, 3, 2, 4, 6, **o),
+    "GFNO": lambda **o: models.GFNO(2, 3, 4, 4, num_layers=2, **o),
+    "UNO": lambda **o: models.UNO(
+        2, 3, 2, 6, layer_channels=(8, 8, 6), layer_modes=(4, 3, 4), scalings=(0.5, 1, 2), **o
     ),
-    "UFNO": lambda: models.UFNO(2, 3, 2, 4, 6, num_fourier_layers=1, num_u_layers=1, projection_width=8, **OPTIONS),
-    "CNO": lambda: models.CNO(2, 3, 2, 6, num_levels=1, num_residual_coarsest=1, **OPTIONS),
-    "IFactFormer": lambda: models.IFactFormer(2, 3, 2, 8, heads=2, rank=4, harmonics=2, **OPTIONS),
-    "GalerkinTransformer": lambda: models.GalerkinTransformer(2, 3, 2, 8, heads=2, num_layers=2, **OPTIONS),
-    "SwinUNet": lambda: models.SwinUNet(2, 3, 2, 8, patch=2, window=2, num_levels=2, depth=2, **OPTIONS),
-    "DeepONet": lambda: models.DeepONet(2, 3, (16, 16), 8, **OPTIONS),
+    "UFNO": lambda **o: models.UFNO(2, 3, 2, 4, 6, num_fourier_layers=1, num_u_layers=1, projection_width=8, **o),
+    "CNO": lambda **o: models.CNO(2, 3, 2, 6, num_levels=1, num_residual_coarsest=1, **o),
+    "IFactFormer": lambda **o: models.IFactFormer(2, 3, 2, 8, heads=2, rank=4, harmonics=2, **o),
+    "GalerkinTransformer": lambda **o: models.GalerkinTransformer(2, 3, 2, 8, heads=2, num_layers=2, **o),
+    "SwinUNet": lambda **o: models.SwinUNet(2, 3, 2, 8, patch=2, window=2, num_levels=2, depth=2, **o),
+    "DeepONet": lambda **o: models.DeepONet(2, 3, (16, 16), 8, **o),
 }
 
 
@@ -41,7 +40,7 @@ def state(dtype=jnp.float32):
 
 @pytest.fixture(scope="module")
 def model(request):
-    return eqx.filter_jit(MAKE[request.param])()
+    return eqx.filter_jit(MAKE[request.param])(conditioning=TOLD, key=KEY)
 
 
 every = pytest.mark.parametrize("model", list(MAKE), indirect=True, ids=str)
@@ -98,3 +97,27 @@ def transforms(jaxpr):
             body = getattr(value, "jaxpr", value)
             if hasattr(body, "eqns"):
                 yield from transforms(body)
+
+
+@every
+def test_what_is_no_state_domain_or_mapping_is_refused(model, without_shape_checks):
+    u = state()
+    for call, message in (
+        (lambda: model(u, GRID), "takes as parameters a mapping of names to values, got Grid"),
+        (lambda: model(u, 0.3, domain=GRID), "takes as parameters a mapping"),
+        (lambda: model(jax.lax.complex(u, u), GIVEN, domain=GRID), "takes real states"),
+        (lambda: model(u[:1], GIVEN, domain=GRID), "takes a state of 2 channels and 2 axes"),
+        (lambda: model(u[None], GIVEN, domain=GRID), "batches go through jax.vmap"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    with pytest.raises(TypeError, match="takes a grid such as"):
+        model(u, GIVEN, domain=(16, 16))
+
+
+@pytest.mark.parametrize("name", list(MAKE))
+def test_a_domain_that_contradicts_what_was_said_is_refused(name):
+    told = Conditioning(("viscosity", "lead_time"), "mask", FiLM(), periodic=False)
+    made = lambda u: MAKE[name](conditioning=told, key=KEY)(u, GIVEN, domain=GRID)  # noqa: E731
+    with pytest.raises(ValueError, match="was made for periodic=.*but the domain has"):
+        jax.eval_shape(made, state())
