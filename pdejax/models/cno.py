@@ -157,7 +157,7 @@ class CNO(eqx.Module):
         domain: Grid | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "out_channels *space"]:
-        u = checked_state(u, self.in_channels, self.ndim, self._computing, "CNO")
+        u = checked_state(u, parameters, domain, self.in_channels, self.ndim, self._computing, "CNO")
         if domain is not None:
             check_uniform(
                 domain,

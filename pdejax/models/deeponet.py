@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pdejax.grid import Grid
 from pdejax.keys import checked_key
 from pdejax.nn import Addition, ChannelMap, Conditioning, FiLM, GridEmbedding, PODBasis
-from pdejax.nn.checks import check_sizes, checked_dtype
+from pdejax.nn.checks import check_sizes, checked_dtype, checked_state
 from pdejax.nn.modulation import modulated
 from pdejax.nn.products import at_least_single, product_precision
 from pdejax.resample import resample
@@ -164,7 +164,7 @@ class DeepONet(eqx.Module):
         domain: Grid | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "out_channels *space"]:
-        self._check_state(u)
+        u = self._checked(u, parameters, domain)
         if domain is None:
             periodic = self._told.periodic_axes(self.ndim, None, "DeepONet")
             domain = Grid(u.shape[1:], 1.0, periodic, points="nodes", dtype=jnp.float32)
@@ -173,7 +173,7 @@ class DeepONet(eqx.Module):
         result = self._sum(coefficients, _fractions(domain.coordinates(), domain), periodic)
         if self.pod is not None:
             result = result + _weighed(sums, *self.pod.on(domain))
-        return result.astype(self._returning(u))
+        return result.astype(u.dtype)
 
     def at(
         self,
@@ -188,7 +188,7 @@ class DeepONet(eqx.Module):
         They are coordinates in the box of the `domain`, whose points are those of u; without one, fractions of the box.
         Raises `ValueError` as the call does, and for a `pod` that has no values between its points.
         """
-        self._check_state(u)
+        u = self._checked(u, parameters, domain)
         if points.shape[0] != self.ndim:
             raise ValueError(f"A point has {self.ndim} coordinates, (axis, *points), but got shape {points.shape}.")
         coefficients, sums = self._coefficients(u, parameters, domain)
@@ -197,7 +197,7 @@ class DeepONet(eqx.Module):
         result = self._sum(coefficients, fractions, periodic)
         if self.pod is not None:
             result = result + _weighed(sums, *self.pod.at(fractions))
-        return result.astype(self._returning(u))
+        return result.astype(u.dtype)
 
     def _coefficients(
         self, u: Array, parameters: Mapping[str, Any] | None, domain: Grid | None
@@ -282,12 +282,8 @@ class DeepONet(eqx.Module):
             )
         return resample(read, domain, target)
 
-    def _check_state(self, u: Array) -> None:
-        if u.ndim != self.ndim + 1 or u.shape[0] != self.in_channels:
-            raise ValueError(
-                f"DeepONet takes a state of {self.in_channels} channels and {self.ndim} axes, (channel, *space), but "
-                f"got shape {u.shape}; batches go through jax.vmap."
-            )
+    def _checked(self, u: Array, parameters: Any, domain: Any) -> Array:
+        return checked_state(u, parameters, domain, self.in_channels, self.ndim, self._computing, "DeepONet")
 
     def _check_pod(self, pod: PODBasis) -> None:
         if pod.channels != self.out_channels or len(pod.space) != len(self.sensors):
@@ -297,10 +293,6 @@ class DeepONet(eqx.Module):
             )
         if self.outputs == "independent":
             raise ValueError('The functions of a POD basis have all channels: outputs="independent" shares nothing.')
-
-    def _returning(self, u: Array) -> Any:
-        # Whole numbers would come back as whole numbers.
-        return u.dtype if jnp.issubdtype(u.dtype, jnp.inexact) else self._computing
 
     @property
     def _count_of_numbers(self) -> int:

@@ -115,7 +115,7 @@ class FFNO(eqx.Module):
         domain: Grid | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "out_channels *space"]:
-        u = checked_state(u, self.in_channels, self.ndim, self.dtype, "FFNO")
+        u = checked_state(u, parameters, domain, self.in_channels, self.ndim, self.dtype, "FFNO")
         check_transformable(domain, "FFNO")
         for axis, (points, count) in enumerate(zip(u.shape[1:], self.modes, strict=True)):
             if 2 * (count - 1) > points:

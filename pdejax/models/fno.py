@@ -177,7 +177,7 @@ class FNO(eqx.Module):
         domain: Grid | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "out_channels *space"]:
-        u = checked_state(u, self.in_channels, self.ndim, self._computing, "FNO")
+        u = checked_state(u, parameters, domain, self.in_channels, self.ndim, self._computing, "FNO")
         check_transformable(domain, "FNO")
         space = u.shape[1:]
         ends = [round(fraction * points) for fraction, points in zip(self.padding, space, strict=True)]

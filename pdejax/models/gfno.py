@@ -164,7 +164,7 @@ class GFNO(eqx.Module):
         domain: Grid | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "out_channels *space"]:
-        u = checked_state(u, self.in_channels, 2, self._computing, "GFNO")
+        u = checked_state(u, parameters, domain, self.in_channels, 2, self._computing, "GFNO")
         space, points = u.shape[1:], u.shape[1]
         end = round(self.padding * points)
         check_turns(tuple(n + 2 * end for n in space), self.modes, "GFNO")

@@ -120,7 +120,7 @@ class IFactFormer(eqx.Module):
     ) -> Float[Array, "out_channels *space"]:
         # `InPrecision` hands on other weights than the model was made with.
         told, computing = self._told, self.lift.weight.dtype
-        u = checked_state(u, self.in_channels, self.ndim, computing, NAME)
+        u = checked_state(u, parameters, domain, self.in_channels, self.ndim, computing, NAME)
         space, periodic = u.shape[1:], told.periodic_axes(self.ndim, domain, NAME)
         channels = told.channels(space, parameters, domain, computing, NAME)
         embedded = told.embedded(self.embedding, parameters, computing, NAME)

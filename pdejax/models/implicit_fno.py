@@ -105,7 +105,7 @@ class ImplicitFNO(eqx.Module):
         domain: Grid | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "out_channels *space"]:
-        u = checked_state(u, self.in_channels, self.ndim, self.dtype, "ImplicitFNO")
+        u = checked_state(u, parameters, domain, self.in_channels, self.ndim, self.dtype, "ImplicitFNO")
         check_transformable(domain, "ImplicitFNO")
         self.modes.check_resolved(u.shape[1:], "ImplicitFNO")
         told, dtype = self.conditioning, self.lift.weight.dtype

@@ -175,7 +175,7 @@ class SwinUNet(eqx.Module):
     ) -> Float[Array, "out_channels *space"]:
         # `InPrecision` hands on other weights than the model was made with.
         told, computing = self._told, self.recover.weight.dtype
-        u = checked_state(u, self.in_channels, self.ndim, computing, NAME)
+        u = checked_state(u, parameters, domain, self.in_channels, self.ndim, computing, NAME)
         if domain is not None:
             check_uniform(
                 domain, NAME, "whose windows count points", "interpolate the states onto a Grid of nodes or centres"

@@ -126,7 +126,7 @@ class T1(eqx.Module):
         domain: Grid | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "out_channels *space"]:
-        u = checked_state(u, self.in_channels, self.ndim, self.dtype, "T1")
+        u = checked_state(u, parameters, domain, self.in_channels, self.ndim, self.dtype, "T1")
         check_transformable(domain, "T1")
         space = u.shape[1:]
         self.modes.check_resolved(space, "T1")

@@ -149,7 +149,7 @@ class UFNO(eqx.Module):
         domain: Grid | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "out_channels *space"]:
-        u = checked_state(u, self.in_channels, self.ndim, self._computing, "UFNO")
+        u = checked_state(u, parameters, domain, self.in_channels, self.ndim, self._computing, "UFNO")
         check_transformable(domain, "UFNO")
         told, computing, space = self._told, self._computing, u.shape[1:]
         periodic = told.periodic_axes(self.ndim, domain, "UFNO")

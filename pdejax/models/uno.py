@@ -194,7 +194,7 @@ class UNO(eqx.Module):
         domain: Grid | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "out_channels *space"]:
-        u = checked_state(u, self.in_channels, self.ndim, self._computing, "UNO")
+        u = checked_state(u, parameters, domain, self.in_channels, self.ndim, self._computing, "UNO")
         check_transformable(domain, "UNO")
         told, computing, space = self._told, self._computing, u.shape[1:]
         periodic, placement = told.periodic_axes(self.ndim, domain, "UNO"), placement_of(domain, self.ndim)

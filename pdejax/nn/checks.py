@@ -1,5 +1,6 @@
 """What every model asks of its arguments and of a state, in the same words."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -26,12 +27,14 @@ def checked_dtype(dtype: Any, what: str) -> np.dtype:
 
 
 def checked_state(
-    u: Shaped[Array, "..."], in_channels: int, ndim: int, computing: Any, what: str
+    u: Shaped[Array, "..."], parameters: Any, domain: Any, in_channels: int, ndim: int, computing: Any, what: str
 ) -> Shaped[Array, "channel *space"]:
     """The state, whole numbers as ones of the dtype `computing`, since they would come back as whole numbers.
 
-    Raises `ValueError` for other numbers of channels and axes.
+    Raises `ValueError` for other numbers of channels and axes, complex numbers, and parameters that are no mapping,
+    `TypeError` for a domain that is no grid.
     """
+    check_told(parameters, domain, what)
     if u.ndim != ndim + 1 or u.shape[0] != in_channels:
         raise ValueError(
             f"{what} takes a state of {in_channels} channels and {ndim} axes, (channel, *space), but got shape "
@@ -42,10 +45,20 @@ def checked_state(
     return u if jnp.issubdtype(u.dtype, jnp.inexact) else u.astype(computing)
 
 
+def check_told(parameters: Any, domain: Any, what: str) -> None:
+    """Raises `ValueError` for parameters that are no mapping, `TypeError` for a domain that is no grid."""
+    if parameters is not None and not isinstance(parameters, Mapping):
+        raise ValueError(
+            f"{what} takes as parameters a mapping of names to values, got {type(parameters).__name__}: the points are "
+            'given by name, domain=grid, and a number as {"name": number}.'
+        )
+    if domain is not None:
+        check_is_grid(domain, what)
+
+
 def check_transformable(domain: Grid | None, what: str) -> None:
     """Raises `ValueError` for points that are not at equal distances."""
     if domain is not None:
-        check_is_grid(domain, what)
         check_uniform(
             domain,
             what,

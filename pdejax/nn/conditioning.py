@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pdejax.grid import Grid, check_is_grid, check_uniform
+from pdejax.grid import Grid, check_uniform
 from pdejax.nn.modulation import is_kind_of_modulation
 from pdejax.nn.parameter_embedding import Embedding, ParameterEmbedding
 from pdejax.nn.position import GridEmbedding, harmonic_channels, spread
@@ -108,13 +108,6 @@ class Conditioning:
         what: str,
     ) -> list[Float[Array, "_ *space"]]:
         """What is appended to a state: harmonics of the position, then numbers, then fields. `what` names the model."""
-        if parameters is not None and not isinstance(parameters, Mapping):
-            raise ValueError(
-                f"{what} takes as parameters a mapping of names to values, got {type(parameters).__name__}: the points "
-                'are given by name, domain=grid, and a number as {"name": number}.'
-            )
-        if domain is not None:
-            check_is_grid(domain, what)
         if domain is not None and domain.shape != space:
             raise ValueError(f"The state has space {space} but the domain has shape {domain.shape}.")
         channels = [spread(each, space, dtype) for each in self._position(space, domain, what)]
@@ -133,8 +126,6 @@ class Conditioning:
     def periodic_axes(self, ndim: int, domain: Grid | None, what: str) -> tuple[bool, ...]:
         """Which axes are periodic. Raises `ValueError` where nothing says so, and for a domain that says otherwise."""
         flags = None if self.periodic is None else _per_axis(self.periodic, ndim)
-        if domain is not None:
-            check_is_grid(domain, what)
         if domain is None:
             # Guessing would give a model that was trained with walls other inputs when it is used.
             if flags is None:
