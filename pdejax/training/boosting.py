@@ -48,6 +48,8 @@ def boosted(first: Any, network: Any, data: Any) -> Boosted:
         return jax.lax.map(lambda pair: model(pair[0], pair[1] or None, domain=domain), (states, of_each))
 
     predicted = np.asarray(predict(first, jnp.asarray(inputs), jax.tree.map(jnp.asarray, parameters)))
+    # What is missed is known as well as the targets are.
+    predicted = predicted.astype(targets.dtype)
     if predicted.shape != targets.shape:
         raise ValueError(
             f"The first model makes shape {predicted.shape[1:]} of a state, but the targets have {targets.shape[1:]}."

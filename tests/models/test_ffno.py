@@ -92,3 +92,13 @@ def test_mistakes_are_named():
         made(1, 1, 2, 3, 4, key=KEY)(field((8, 9)))
     with pytest.raises(ValueError, match="keeps 6 modes along axis 0"):
         made(2, 1, 2, 6, 4, key=KEY)(field((8, 9)))
+
+
+def test_numbers_act_on_what_the_convolutions_make():
+    told = Conditioning("a", modulation=FiLM())
+    model = made(2, 5, 1, 3, 6, num_layers=1, last_only=True, conditioning=told, key=KEY)
+    silent = jax.tree.map(jnp.zeros_like, model.convolutions)
+    model = eqx.tree_at(lambda m: m.convolutions, model, silent)
+    shift = model.modulations[0].shift(model.embedding(jnp.asarray([0.7])))
+    expected = model.projection(model.blocks[0](jnp.broadcast_to(shift[:, None], (6, 12))))
+    np.testing.assert_allclose(applied(model, field((12,)), {"a": 0.7}), expected, atol=1e-5)

@@ -66,3 +66,13 @@ def test_mistakes_are_named():
         ImplicitFNO(1, 1, 2, 3, 4, num_layers=0, key=KEY)
     with pytest.raises(ValueError, match="takes a state of 1 channels and 2 axes"):
         made(1, 1, 2, 3, 4, key=KEY)(field((8, 9)))
+
+
+def test_numbers_act_on_what_the_convolution_makes():
+    told = Conditioning("a", modulation=FiLM())
+    model = made(2, 5, 1, 3, 6, num_layers=1, conditioning=told, key=KEY)
+    model = eqx.tree_at(lambda m: m.convolution, model, jax.tree.map(jnp.zeros_like, model.convolution))
+    shift = model.modulation.shift(model.embedding(jnp.asarray([0.7])))
+    v = model.lift(field((12,)))
+    expected = model.projection(v + jax.nn.gelu(shift[:, None] + model.shortcut(v)))
+    np.testing.assert_allclose(applied(model, field((12,)), {"a": 0.7}), expected, atol=1e-5)

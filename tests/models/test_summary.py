@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pdejax.grid import Grid
-from pdejax.models import FNO, ImplicitFNO, Normalised, Statistics, summary
+from pdejax.models import FFNO, FNO, Ensemble, ImplicitFNO, Normalised, Statistics, summary
 from pdejax.nn import ChannelMap, Convolution
 from pdejax.operations import operations_by_name
 
@@ -97,3 +97,28 @@ def test_what_surrounds_a_network_is_gone_through():
     assert np.all(found.layers["flops"] > 0)
     with pytest.raises(ValueError, match="ChannelMap does not keep its in_channels: pass summary"):
         summary(ChannelMap(2, 3, key=KEY), GRID)
+
+
+@pytest.mark.either
+def test_complex_products_branches_and_loops_inside_loops():
+    u = jnp.ones((3, 64), jnp.float32)
+    of = lambda f: sum(operations_by_name(jax.make_jaxpr(f)(u), set())[0].values())  # noqa: E731
+    z = lambda u: jax.lax.complex(u, u)  # noqa: E731
+    assert of(lambda u: jnp.matmul(z(u), z(u).T)) - 2 * of(z) == 8 * 3 * 3 * 64
+    product = lambda u: (u @ u.T) @ u  # noqa: E731
+    branches = (lambda u: u + 1 + 1 + 1 + 1 + 1, product)
+    assert of(lambda u: jax.lax.cond(u[0, 0] > 0, *branches, u)) == pytest.approx(of(product), abs=5)
+
+    def repeated(times, body):
+        return lambda u: jax.lax.scan(lambda v, _: (body(v), None), u, None, length=times)[0]
+
+    assert of(repeated(3, repeated(4, product))) == 12 * of(product)
+
+
+@pytest.mark.either
+def test_a_layer_that_is_mapped_over_lines_is_counted():
+    found = summary(FFNO(2, 3, 2, 3, 4, num_layers=1, key=KEY), GRID).layers.set_index("name")
+    lines = 2 * 4 * 24 * (2 * 33 * 6)  # forth and back along the last axis: four channels, 24 lines, six numbers
+    assert found.loc["convolutions.0.lines.1", "flops"] > lines
+    with pytest.raises(ValueError, match=r"members of an Ensemble are alike: pass one"):
+        summary(Ensemble.of([FNO(2, 5, 2, 3, 4, num_layers=1, key=KEY)] * 2), GRID)

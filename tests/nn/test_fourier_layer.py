@@ -109,3 +109,9 @@ def test_along_odd_axes_but_the_last_every_frequency_is_lowered_by_one(space, lo
 def test_what_is_no_kind_of_part_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("kind", [nn.InstanceNorm(), nn.GroupNorm()])
+def test_a_large_constant_is_nothing_to_a_norm(kind):
+    norm = kind.make(2, dtype=jnp.float32)
+    assert float(jnp.max(jnp.abs(norm(jnp.full((2, 24, 33), 101325.3, jnp.float32))))) < 1e-3

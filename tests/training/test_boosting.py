@@ -93,3 +93,33 @@ def test_mistakes_are_named(without_shape_checks):
     with pytest.raises(ValueError, match="have one frame"):
         pj.boosted(Damped(jnp.asarray(1.0)), second(), waves(frames=1))
     assert isinstance(pj.boosted(Damped(jnp.asarray(1.0)), second(), waves()).second, Normalised)
+
+
+class Noise(eqx.Module):
+    def __call__(self, u, parameters=None, *, domain=None, key=None):
+        return jax.random.normal(key, (1, u.shape[1]))
+
+
+class Multiplied(eqx.Module):
+    def __call__(self, u, parameters=None, *, domain=None, key=None):
+        return parameters["a"] * u
+
+
+def test_both_draw_with_keys_of_their_own():
+    key = jax.random.key(3)
+    result = Boosted(Noise(), Noise())(jnp.ones((1, 8)), key=key)
+    np.testing.assert_allclose(result, sum(jax.random.normal(k, (1, 8)) for k in jax.random.split(key)), atol=1e-6)
+
+
+def test_what_is_missed_is_measured_with_the_parameters_of_each_trajectory():
+    a = np.linspace(0.5, 0.9, 6)
+    x = np.sin(2 * np.pi * np.arange(16) / 16)
+    u = (a[:, None] ** np.arange(4))[..., None] * x
+    data = pj.Trajectories.from_arrays(
+        u[:, :, None].astype(np.float32), GRID, ("u",), times=np.arange(4.0), parameters={"a": a}
+    )
+    # Nothing but rounding is missed, whose unit is one and not its own size: of small numbers, and of large ones.
+    assert pj.boosted(Multiplied(), second(), data).second.output.std == 1
+    rough = np.random.default_rng(0).normal(1000, 1, (8, 1, 16)).astype(np.float32)
+    pairs = (rough, rough + np.float32(6e-5) * np.sign(rough - 1000))
+    assert pj.boosted(Damped(jnp.asarray(1.0)), second(), pairs).second.output.std == 1
