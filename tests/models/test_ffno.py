@@ -29,8 +29,7 @@ def test_the_convolution_is_a_sum_of_convolutions_of_lines():
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize(("space", "modes"), [((17,), 5), ((8, 9), (3, 4)), ((6, 5, 7), 2)])
-@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize(("space", "modes", "shared"), [((17,), 5, False), ((6, 5, 7), 2, True)])
 def test_it_keeps_the_contract(space, modes, shared):
     told = Conditioning(("a", "b"), modulation=FiLM())
     model = made(

@@ -20,7 +20,7 @@ def field(space, channels=2, dtype=jnp.float32):
 
 
 @pytest.mark.float64
-@pytest.mark.parametrize(("space", "modes"), [((17,), 5), ((8, 9), (3, 4)), ((6, 5, 7), 2)])
+@pytest.mark.parametrize(("space", "modes"), [((17,), 5), ((6, 5, 7), 2)])
 def test_it_keeps_the_contract(space, modes):
     told = Conditioning(("a", "b"), "mask", FiLM())
     model = made(2, 5, len(space), modes, 4, num_layers=2, conditioning=told, dtype=jnp.float64, key=KEY)
@@ -70,7 +70,7 @@ def test_variance_is_kept_at_every_resolution(ndim, modes, resolutions, white):
         return jnp.var(model(u)) / jnp.var(u)
 
     for points in resolutions:
-        keys = jax.random.split(jax.random.key(points), 24)
+        keys = jax.random.split(jax.random.key(points), 16)
         assert 0.5 < np.mean(jax.vmap(lambda key, n=points: ratio(n, key))(keys)) < 2
 
 

@@ -10,8 +10,18 @@ import optax
 import pytest
 
 import pdejax as pj
-from pdejax.models import FNO, Corrected, Ensemble, InPrecision, Integrated, Normalised, Statistics, bundles
-from pdejax.nn import ChannelMap
+from pdejax.models import (
+    FNO,
+    Corrected,
+    Ensemble,
+    ImplicitFNO,
+    InPrecision,
+    Integrated,
+    Normalised,
+    Statistics,
+    bundles,
+)
+from pdejax.nn import ChannelMap, Conditioning, Embedding, FiLM
 from pdejax.training import fit
 from pdejax.training.objectives import AllPairs, Curriculum, DivertedChain, OneStep, Supervised, Unrolled
 
@@ -63,7 +73,8 @@ SLOW = optax.MultiSteps(optax.sgd(0.1), 2)
         ({"model": Corrected(stepper(), gain(), substeps=2)}, "takes 2 steps of 0.1"),
         ({"model": Corrected(stepper(grid=OTHER_BOX), gain())}, "box of extent"),
         ({"model": Corrected(stepper(grid=pj.Grid((9,), 2.0)), gain())}, r"shape=\(8,\), and the solver of Corrected"),
-        ({"objective": AllPairs(2), "model": FNO(1, 1, 1, 2, 4, key=KEY)}, 'build it with parameters=."lead_time",'),
+        ({"objective": AllPairs(2), "model": FNO(1, 1, 1, 2, 4, key=KEY)}, r"takes the parameters \(\): build it with"),
+        ({"objective": AllPairs(2), "model": ImplicitFNO(1, 1, 1, 2, 4, key=KEY)}, "and this ImplicitFNO takes the"),
         ({"valid": data(dt=0.2)}, "`valid` are 0.2 apart and those of `data` 0.1"),
         ({"valid": data(grid=OTHER_BOX)}, "box of `valid`"),
         (
@@ -203,3 +214,9 @@ def test_a_number_too_large_for_the_device_is_found():
     large = dataclasses.replace(usual, u=np.where(np.arange(5)[:, None, None] == 3, 1e39, usual.u.astype(np.float64)))
     with jax.enable_x64(False), pytest.raises(ValueError, match="not finite in sample 0, frame 3"):
         run(valid=large)
+
+
+def test_a_lead_time_may_be_told_by_a_conditioning():
+    told = Conditioning(("lead_time",), modulation=FiLM(), embedding=Embedding(4))
+    model = FNO(1, 1, 1, 2, 4, num_layers=1, conditioning=told, key=KEY)
+    assert np.all(np.isfinite(run(model, AllPairs(2)).log["loss"]))
