@@ -85,6 +85,21 @@ def scored(models: dict[str, Any], held_out: Any, equation: Any, preset: Any, fa
     return report
 
 
+def speed_up(comparison: Any | None) -> dict[str, Any]:
+    """What a row says of a surrogate beside the solver of its error; nothing where they were not compared."""
+    if comparison is None:
+        return {}
+    c = comparison
+    found = {"speed_up": c.speed_up, "speed_up_high": c.speed_up_high, "speed_up_bound": c.speed_up_bound}
+    # In nine of ten repeats; and a bound from below decides nothing.
+    return found | {"solver_is_cheaper": c.speed_up_high < 1 and c.speed_up_bound != "at least"}
+
+
+def spread(values: list[float]) -> str:
+    """The mean, and from the least to the largest."""
+    return f"{sum(values) / len(values):.3g} ({min(values):.3g} to {max(values):.3g})"
+
+
 def seeds_of(held: list[bool]) -> str:
     """`2 of 3`: for how many seeds a hypothesis held."""
     return f"{sum(held)} of {len(held)}"

@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from _experiment import Experiment, Outcome, scored, seeds_of
+from _experiment import Experiment, Outcome, scored, seeds_of, speed_up, spread
 
 import pdejax as pj
 from pdejax import plotting
@@ -190,10 +190,7 @@ def rows_and_verdicts(report: Report, outside: Report, arms: tuple[str, ...], se
             row: dict[str, Any] = {"arm": arm, "seed": seed}
             row["between"] = float(report.results[name].mean("relative_l2")[report.stated])
             row["beyond"] = float(outside.results[name].mean("relative_l2")[outside.stated])
-            if name in compared:
-                c = compared[name]
-                row |= {"speed_up": c.speed_up, "speed_up_high": c.speed_up_high, "speed_up_bound": c.speed_up_bound}
-                row["solver_is_cheaper"] = c.speed_up_high < 1 and c.speed_up_bound != "at least"
+            row |= speed_up(compared.get(name))
             rows.append(row)
     of = {(row["arm"], row["seed"]): row for row in rows}
     held = {
@@ -210,10 +207,6 @@ def figure(report: Report, arms: tuple[str, ...], seeds: tuple[int, ...]) -> Any
         arm: np.stack([report.results[f"{arm}, seed {seed}"].mean("relative_l2") for seed in seeds]) for arm in arms
     }
     return plotting.plot_metric(report.lead_times, curves, name="relative L2 error")
-
-
-def spread(values: list[float]) -> str:
-    return f"{np.mean(values):.3g} ({min(values):.3g} to {max(values):.3g})"
 
 
 def in_markdown(found: dict[str, Any]) -> str:

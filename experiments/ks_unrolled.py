@@ -39,7 +39,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 import optax
-from _experiment import Experiment, Outcome, scored, seeds_of
+from _experiment import Experiment, Outcome, scored, seeds_of, speed_up, spread
 
 import pdejax as pj
 from pdejax import plotting
@@ -190,10 +190,7 @@ def rows_and_verdicts(report: Report, seeds: tuple[int, ...]) -> dict[str, Any]:
                 row |= {f"above_{threshold}_until": until, f"fell_below_{threshold}": fell}
             errors = report.results[name].mean("relative_l2")
             row |= {"error_of_one_step": float(errors[1]), "error": float(errors[report.stated])}
-            if name in compared:
-                c = compared[name]
-                row |= {"speed_up": c.speed_up, "speed_up_high": c.speed_up_high, "speed_up_bound": c.speed_up_bound}
-                row["solver_is_cheaper"] = c.speed_up_high < 1 and c.speed_up_bound != "at least"
+            row |= speed_up(compared.get(name))
             rows.append(row)
     of = {(row["arm"], row["seed"]): row for row in rows}
     held: dict[str, list[bool]] = {}
@@ -216,10 +213,6 @@ def figure(report: Report, seeds: tuple[int, ...]) -> Any:
         arm: np.stack([report.results[f"{arm}, seed {seed}"].mean("correlation") for seed in seeds]) for arm in ARMS
     }
     return plotting.plot_metric(report.lead_times, curves, name="correlation with the truth", threshold=0.8)
-
-
-def spread(values: list[float]) -> str:
-    return f"{np.mean(values):.3g} ({min(values):.3g} to {max(values):.3g})"
 
 
 def in_markdown(found: dict[str, Any]) -> str:

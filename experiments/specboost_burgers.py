@@ -33,7 +33,7 @@ import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import optax
-from _experiment import Experiment, Outcome, scored, seeds_of
+from _experiment import Experiment, Outcome, scored, seeds_of, speed_up, spread
 
 import pdejax as pj
 from pdejax.cli import run_script
@@ -175,10 +175,7 @@ def rows_and_verdicts(
             row: dict[str, Any] = {"arm": arm, "seed": seed}
             row["error"] = float(report.results[name].mean("relative_l2")[report.stated])
             row |= {"square_below": float(np.sum(power[:modes])), "square_above": float(np.sum(power[modes:]))}
-            if name in compared:
-                c = compared[name]
-                row |= {"speed_up": c.speed_up, "speed_up_high": c.speed_up_high, "speed_up_bound": c.speed_up_bound}
-                row["solver_is_cheaper"] = c.speed_up_high < 1 and c.speed_up_bound != "at least"
+            row |= speed_up(compared.get(name))
             rows.append(row)
     of = {(row["arm"], row["seed"]): row for row in rows}
     falls = [
@@ -202,10 +199,6 @@ def figure(spectra: dict[str, list[np.ndarray]], modes: int) -> Any:
     axes.set(xlabel="waves in the box", ylabel="square of the error over that of the truth")
     axes.legend()
     return drawn
-
-
-def spread(values: list[float]) -> str:
-    return f"{np.mean(values):.3g} ({min(values):.3g} to {max(values):.3g})"
 
 
 def in_markdown(found: dict[str, Any]) -> str:

@@ -16,9 +16,9 @@ class AntialiasedActivation:
     Applied at the points of u, a makes frequencies that they do not hold and see as lower ones: the result is then
     another function on every grid, and moving u by half a point does something else. U is the interpolant of
     `pdejax.nn.resampled`, with mirror images behind walls, and D leaves out what the result's points do not hold. Of a
-    polynomial of degree `2 oversampling - 1` nothing is aliased. Of other functions what is left falls with their
-    smoothness: on a field of unit variance just below the cut to a sixteenth for gelu, but to a sixth for a leaky ReLU,
-    whose kink makes some of every frequency.
+    polynomial of degree `2 oversampling - 1` nothing is aliased, but for the highest cosine of nodes between walls. Of
+    other functions what is left falls with their smoothness: on a field of unit variance just below the cut to a
+    sixteenth for gelu, but to a sixth for a leaky ReLU, whose kink makes some of every frequency.
 
     `activation(u, periodic, placement, space=None)`: `(channel, *space) -> (channel, *new)`, those of u by default.
     More points than those of u are oversampled themselves.

@@ -1,7 +1,9 @@
 """Normalisation inside a layer, by the mean and the variance of the one state at hand: no batch, no running statistics.
 
-A kind is a value, whose `make` gives the module of one layer. A mean over the points is a quadrature, so a network
-with these norms is still a map of functions; but how large its input is, it sees no more.
+A kind is a value, whose `make` gives the module of one layer. Where points are at equal distances, as nodes of periodic
+axes and centres are, a mean over them is a quadrature, so a network with these norms is still a map of functions; of
+nodes on walls and of stretched points it is none (`pdejax.nn.BoxNorm` is told the points). How large its input is, it
+sees no more.
 """
 
 from dataclasses import dataclass

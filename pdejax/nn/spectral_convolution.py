@@ -28,7 +28,8 @@ class SpectralConvolution(eqx.Module):
     Shapes `(in_channels, *space) -> (out_channels, *space)`. The weights are a real and an imaginary array, each
     `(*modes.shape, in_channels, out_channels)` with ascending frequencies, so that an optimiser sees real numbers only.
     They start normal and centred, with E|W|^2 = scale^2 / in_channels: at `scale=1` the part of a field that is kept
-    keeps its size. `weights` is what they are made of, a kind of `pdejax.nn`: `Dense()`, or `Tucker(rank)`, `CP(rank)`,
+    keeps its size, or a little less where few frequencies are kept, since of a mean the imaginary part is dropped.
+    `weights` is what they are made of, a kind of `pdejax.nn`: `Dense()`, or `Tucker(rank)`, `CP(rank)`,
     `TensorTrain(rank)`, where `real` and `imaginary` are tuples of factors. A separable one has a number per channel
     and frequency in place of a matrix.
 
