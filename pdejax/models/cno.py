@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pdejax.grid import Grid, check_uniform
 from pdejax.keys import checked_key
 from pdejax.nn import AntialiasedActivation, Conditioning, Convolution, GroupNorm
-from pdejax.nn.checks import check_sizes, checked_dtype, checked_state
+from pdejax.nn.checks import check_activation, check_sizes, checked_conditioning, checked_dtype, checked_state
 from pdejax.nn.modulation import modulated
 from pdejax.nn.padding import Walls
 from pdejax.nn.parameter_embedding import ParameterEmbedding
@@ -106,6 +106,7 @@ class CNO(eqx.Module):
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "ndim": ndim, "width": width}
         sizes |= {"num_levels": num_levels, "oversampling": oversampling, "kernel_points": kernel_points}
         check_sizes("CNO", **sizes)
+        check_activation(activation, "CNO")
         if min(num_residual, num_residual_coarsest) < 0:
             raise ValueError(f"CNO needs numbers of blocks >= 0, got {num_residual} and {num_residual_coarsest}.")
         if kernel_points % 2 == 0:
@@ -119,7 +120,7 @@ class CNO(eqx.Module):
         self.activation, self.oversampling = activation, oversampling
         self.kernel_points, self.walls = kernel_points, walls
         self.norm = GroupNorm() if norm is None else norm
-        self.conditioning = None if conditioning is None else conditioning.on(ndim, "CNO")
+        self.conditioning = checked_conditioning(conditioning, ndim, "CNO")
         self.dtype = checked_dtype(dtype, "CNO")
 
         told = self._told

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pdejax.grid import Grid
 from pdejax.keys import checked_key
 from pdejax.nn import Addition, ChannelMap, Conditioning, FiLM, GridEmbedding, PODBasis
-from pdejax.nn.checks import check_sizes, checked_dtype, checked_state
+from pdejax.nn.checks import check_activation, check_sizes, checked_conditioning, checked_dtype, checked_state
 from pdejax.nn.modulation import modulated
 from pdejax.nn.products import at_least_single, product_precision
 from pdejax.resample import resample
@@ -104,6 +104,7 @@ class DeepONet(eqx.Module):
         least = {"in_channels": in_channels, "out_channels": out_channels, "sensors": min(self.sensors, default=0)}
         least |= {"branch": min(self.branch, default=1), "trunk": min(self.trunk, default=1)}
         check_sizes("DeepONet", **least)
+        check_activation(activation, "DeepONet")
         if num_functions < (pod is None):
             raise ValueError(f"DeepONet needs num_functions >= 1, or 0 and a `pod`, got {num_functions}.")
         if outputs not in get_args(Outputs):
@@ -115,7 +116,7 @@ class DeepONet(eqx.Module):
         ndim = len(self.sensors)
         one_per_axis = isinstance(sensor_points, Sequence) and not isinstance(sensor_points, str)
         self.sensor_points = tuple(sensor_points) if one_per_axis else sensor_points
-        self.conditioning = None if conditioning is None else conditioning.on(ndim, "DeepONet")
+        self.conditioning = checked_conditioning(conditioning, ndim, "DeepONet")
         told = self._told
         if isinstance(told.coordinates, GridEmbedding):
             raise ValueError("A DeepONet reads positions, and a GridEmbedding counts points: leave it out.")

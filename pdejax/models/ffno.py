@@ -14,7 +14,14 @@ from pdejax.grid import Grid
 from pdejax.keys import checked_key
 from pdejax.nn import ChannelMap, ChannelMLP, Conditioning, ParameterEmbedding
 from pdejax.nn.axial_spectral_convolution import AxialSpectralConvolution
-from pdejax.nn.checks import check_sizes, check_transformable, checked_dtype, checked_state
+from pdejax.nn.checks import (
+    check_activation,
+    check_sizes,
+    check_transformable,
+    checked_conditioning,
+    checked_dtype,
+    checked_state,
+)
 from pdejax.nn.modulation import modulated
 
 
@@ -82,13 +89,14 @@ class FFNO(eqx.Module):
     ):
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "ndim": ndim, "width": width}
         check_sizes("FFNO", **sizes, num_layers=num_layers, factor=factor, projection_width=projection_width)
+        check_activation(activation, "FFNO")
         self.in_channels, self.out_channels, self.ndim, self.width = in_channels, out_channels, ndim, width
         self.modes = (modes,) * ndim if isinstance(modes, int) else tuple(modes)
         if len(self.modes) != ndim:
             raise ValueError(f"FFNO needs `modes`: one number or {ndim}, one per axis, got {modes}.")
         self.num_layers, self.factor, self.shared, self.weight_norm = num_layers, factor, shared, weight_norm
         self.last_only, self.projection_width, self.activation = last_only, projection_width, activation
-        self.conditioning = (conditioning or Conditioning()).on(ndim, "FFNO")
+        self.conditioning = checked_conditioning(conditioning or Conditioning(), ndim, "FFNO")
         self.dtype = checked_dtype(dtype, "FFNO")
         keys = jax.random.split(checked_key(key, "FFNO"), 3 + num_layers)
         affine = {"weight_norm": weight_norm, "dtype": dtype}

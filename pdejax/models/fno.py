@@ -22,7 +22,14 @@ from pdejax.nn import (
     ParameterEmbedding,
     SpectralConvolution,
 )
-from pdejax.nn.checks import check_sizes, check_transformable, checked_dtype, checked_state
+from pdejax.nn.checks import (
+    check_activation,
+    check_sizes,
+    check_transformable,
+    checked_conditioning,
+    checked_dtype,
+    checked_state,
+)
 from pdejax.nn.fourier_layer import Additions
 from pdejax.nn.modulation import modulated
 
@@ -122,6 +129,7 @@ class FNO(eqx.Module):
     ):
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "ndim": ndim, "width": width}
         check_sizes("FNO", **sizes, num_layers=num_layers)
+        check_activation(activation, "FNO")
         self.in_channels, self.out_channels, self.ndim = in_channels, out_channels, ndim
         self.width, self.num_layers = width, num_layers
         self.projection_width = 2 * width if projection_width is None else projection_width
@@ -141,7 +149,7 @@ class FNO(eqx.Module):
         if conditioning is not None and told != Conditioning().on(ndim, "FNO"):
             raise ValueError("FNO takes `conditioning` or what stands for it (coordinates, periodic, parameters).")
         self.coordinates, self.periodic, self.parameters = told.coordinates, told.periodic, tuple(told.parameters)
-        self.conditioning = None if conditioning is None else conditioning.on(ndim, "FNO")
+        self.conditioning = checked_conditioning(conditioning, ndim, "FNO")
         appended = self._told.num_channels(ndim)
         self.dtype = checked_dtype(dtype, "FNO")
 

@@ -21,7 +21,14 @@ from pdejax.nn import (
     ParameterEmbedding,
     SpectralConvolution,
 )
-from pdejax.nn.checks import check_sizes, check_transformable, checked_dtype, checked_state
+from pdejax.nn.checks import (
+    check_activation,
+    check_sizes,
+    check_transformable,
+    checked_conditioning,
+    checked_dtype,
+    checked_state,
+)
 from pdejax.nn.modulation import modulated
 from pdejax.nn.quadrature import points_of
 
@@ -105,6 +112,7 @@ class GalerkinTransformer(eqx.Module):
     ):
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "ndim": ndim, "width": width}
         check_sizes(NAME, **sizes, num_layers=num_layers, heads=heads, spectral_layers=spectral_layers)
+        check_activation(activation, NAME)
         self.in_channels, self.out_channels, self.ndim, self.width = in_channels, out_channels, ndim, width
         self.num_layers, self.heads, self.harmonics = num_layers, heads, harmonics
         self.feed_forward_width = 2 * width if feed_forward_width is None else feed_forward_width
@@ -114,7 +122,7 @@ class GalerkinTransformer(eqx.Module):
             raise ValueError(f"{NAME} has ndim={ndim} but `modes` has {self.modes.ndim} axes.")
         self.spectral_layers = spectral_layers
         self.activation, self.dtype = activation, checked_dtype(dtype, NAME)
-        self.conditioning = None if conditioning is None else conditioning.on(ndim, NAME)
+        self.conditioning = checked_conditioning(conditioning, ndim, NAME)
         lift_key, projection_key, embedding_key, *layer_keys = jax.random.split(checked_key(key, NAME), 3 + num_layers)
         inside = {"activation": activation, "dtype": dtype}
         told = self._told

@@ -22,7 +22,7 @@ from pdejax.nn import (
     InstanceNorm,
     SquareGroup,
 )
-from pdejax.nn.checks import check_sizes, checked_dtype, checked_state
+from pdejax.nn.checks import check_activation, check_sizes, checked_conditioning, checked_dtype, checked_state
 from pdejax.nn.group_convolution import elements
 from pdejax.nn.group_spectral_convolution import check_turns
 from pdejax.nn.modulation import modulated
@@ -121,6 +121,7 @@ class GFNO(eqx.Module):
     ):
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "modes": modes, "width": width}
         check_sizes("GFNO", **sizes, num_layers=num_layers)
+        check_activation(activation, "GFNO")
         self.in_channels, self.out_channels, self.modes, self.width = in_channels, out_channels, modes, width
         self.group, self.num_layers = group, num_layers
         self.projection_width = 4 * width if projection_width is None else projection_width
@@ -131,7 +132,7 @@ class GFNO(eqx.Module):
         if not 0 <= padding < np.inf:
             raise ValueError(f"GFNO needs `padding` >= 0, the same fraction of both axes, got {padding}.")
         self.padding, self.activation = float(padding), activation
-        self.conditioning = None if conditioning is None else conditioning.on(2, "GFNO")
+        self.conditioning = checked_conditioning(conditioning, 2, "GFNO")
         self._check_symmetry()
         self.dtype = checked_dtype(dtype, "GFNO")
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pdejax.grid import Grid
 from pdejax.keys import checked_key
 from pdejax.nn import AxialAttention, ChannelMap, ChannelMLP, Conditioning, ParameterEmbedding
-from pdejax.nn.checks import check_sizes, checked_dtype, checked_state
+from pdejax.nn.checks import check_activation, check_sizes, checked_conditioning, checked_dtype, checked_state
 from pdejax.nn.modulation import modulated
 from pdejax.nn.quadrature import points_of, standardised
 
@@ -92,13 +92,14 @@ class IFactFormer(eqx.Module):
     ):
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "ndim": ndim, "width": width}
         check_sizes(NAME, **sizes, num_layers=num_layers, heads=heads)
+        check_activation(activation, NAME)
         if width % heads:
             raise ValueError(f"IFactFormer needs heads that divide its width of {width}, got {heads}.")
         self.in_channels, self.out_channels, self.ndim, self.width = in_channels, out_channels, ndim, width
         self.num_layers, self.heads, self.rank, self.harmonics = num_layers, heads, rank, harmonics
         self.projection_width = 2 * width if projection_width is None else projection_width
         self.activation, self.dtype = activation, checked_dtype(dtype, NAME)
-        self.conditioning = None if conditioning is None else conditioning.on(ndim, NAME)
+        self.conditioning = checked_conditioning(conditioning, ndim, NAME)
         keys = jax.random.split(checked_key(key, NAME), 6)
         inside = {"activation": activation, "dtype": dtype}
         told = self._told

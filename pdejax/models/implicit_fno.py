@@ -14,7 +14,14 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pdejax.grid import Grid
 from pdejax.keys import checked_key
 from pdejax.nn import ChannelMap, ChannelMLP, Conditioning, Modes, ParameterEmbedding, SpectralConvolution
-from pdejax.nn.checks import check_sizes, check_transformable, checked_dtype, checked_state
+from pdejax.nn.checks import (
+    check_activation,
+    check_sizes,
+    check_transformable,
+    checked_conditioning,
+    checked_dtype,
+    checked_state,
+)
 from pdejax.nn.modulation import modulated
 
 
@@ -73,13 +80,14 @@ class ImplicitFNO(eqx.Module):
     ):
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "ndim": ndim, "width": width}
         check_sizes("ImplicitFNO", **sizes, num_layers=num_layers)
+        check_activation(activation, "ImplicitFNO")
         self.in_channels, self.out_channels, self.ndim, self.width = in_channels, out_channels, ndim, width
         self.modes = modes if isinstance(modes, Modes) else Modes.classic(modes, ndim)
         if self.modes.ndim != ndim:
             raise ValueError(f"ImplicitFNO has ndim={ndim} but `modes` has {self.modes.ndim} axes.")
         self.num_layers, self.activation = num_layers, activation
         self.projection_width = 2 * width if projection_width is None else projection_width
-        self.conditioning = (conditioning or Conditioning()).on(ndim, "ImplicitFNO")
+        self.conditioning = checked_conditioning(conditioning or Conditioning(), ndim, "ImplicitFNO")
         self.dtype = checked_dtype(dtype, "ImplicitFNO")
         keys = jax.random.split(checked_key(key, "ImplicitFNO"), 6)
         self.lift = ChannelMap(in_channels + self.conditioning.num_channels(ndim), width, dtype=dtype, key=keys[0])

@@ -21,7 +21,7 @@ from pdejax.nn import (
     SwinBlock,
     padded,
 )
-from pdejax.nn.checks import check_sizes, checked_dtype, checked_state
+from pdejax.nn.checks import check_activation, check_sizes, checked_conditioning, checked_dtype, checked_state
 from pdejax.nn.patches import patched, unpatched
 
 NAME = "SwinUNet"
@@ -115,6 +115,7 @@ class SwinUNet(eqx.Module):
     ):
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "ndim": ndim, "width": width, "depth": depth}
         check_sizes(NAME, **sizes, num_levels=num_levels, heads=heads, expansion=expansion)
+        check_activation(activation, NAME)
         if skip_blocks < 0:
             raise ValueError(f"SwinUNet needs skip_blocks >= 0, got {skip_blocks}.")
         self.patch, self.window = _per_axis("patch", patch, ndim), _per_axis("window", window, ndim)
@@ -122,7 +123,7 @@ class SwinUNet(eqx.Module):
         self.num_levels, self.depth, self.skip_blocks = num_levels, depth, skip_blocks
         self.heads, self.expansion, self.activation = heads, expansion, activation
         self.dtype = checked_dtype(dtype, NAME)
-        self.conditioning = None if conditioning is None else conditioning.on(ndim, NAME)
+        self.conditioning = checked_conditioning(conditioning, ndim, NAME)
         first, last, mixing, embedding_key, *level_keys = jax.random.split(checked_key(key, NAME), 4 + num_levels)
         told, points = self._told, int(np.prod(self.patch))
         self.embed = ChannelMap((in_channels + told.num_channels(ndim)) * points, width, dtype=dtype, key=first)

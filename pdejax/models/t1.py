@@ -12,7 +12,14 @@ from jaxtyping import Array, Complex, Float, PRNGKeyArray
 from pdejax.grid import Grid
 from pdejax.keys import checked_key
 from pdejax.nn import Conditioning, Modes, ParameterEmbedding
-from pdejax.nn.checks import check_sizes, check_transformable, checked_dtype, checked_state
+from pdejax.nn.checks import (
+    check_activation,
+    check_sizes,
+    check_transformable,
+    checked_conditioning,
+    checked_dtype,
+    checked_state,
+)
 from pdejax.nn.modulation import modulated
 from pdejax.nn.products import at_least_single, product_precision
 from pdejax.nn.truncated_transform import analyse, synthesise
@@ -85,6 +92,7 @@ class T1(eqx.Module):
     ):
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "ndim": ndim, "width": width}
         check_sizes("T1", **sizes, num_layers=num_layers)
+        check_activation(activation, "T1")
         self.in_channels, self.out_channels, self.ndim, self.width = in_channels, out_channels, ndim, width
         self.modes = modes if isinstance(modes, Modes) else Modes.classic(modes, ndim)
         if self.modes.ndim != ndim:
@@ -93,7 +101,7 @@ class T1(eqx.Module):
         self.points = points if points is None or isinstance(points, int) else tuple(points)
         if (isinstance(self.points, tuple) and len(self.points) != ndim) or np.min(np.asarray(self.points or 1)) < 1:
             raise ValueError(f"T1 needs `points` >= 1, one number or {ndim}, one per axis, got {points}.")
-        self.conditioning = (conditioning or Conditioning()).on(ndim, "T1")
+        self.conditioning = checked_conditioning(conditioning or Conditioning(), ndim, "T1")
         self.dtype = checked_dtype(dtype, "T1")
         keys = jax.random.split(checked_key(key, "T1"), 5 + num_layers)
         appended = in_channels + self.conditioning.num_channels(ndim)

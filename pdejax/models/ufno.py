@@ -22,7 +22,14 @@ from pdejax.nn import (
     TransposedConvolution,
     padded,
 )
-from pdejax.nn.checks import check_sizes, check_transformable, checked_dtype, checked_state
+from pdejax.nn.checks import (
+    check_activation,
+    check_sizes,
+    check_transformable,
+    checked_conditioning,
+    checked_dtype,
+    checked_state,
+)
 from pdejax.nn.modulation import modulated
 from pdejax.nn.padding import Walls
 from pdejax.nn.parameter_embedding import ParameterEmbedding
@@ -107,6 +114,7 @@ class UFNO(eqx.Module):
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "ndim": ndim, "width": width}
         sizes |= {"num_u_layers": num_u_layers, "projection_width": projection_width}
         check_sizes("UFNO", **sizes)
+        check_activation(activation, "UFNO")
         if num_fourier_layers < 0:
             raise ValueError(f"UFNO needs num_fourier_layers >= 0, got {num_fourier_layers}.")
         self.in_channels, self.out_channels, self.ndim, self.width = in_channels, out_channels, ndim, width
@@ -122,7 +130,7 @@ class UFNO(eqx.Module):
                 f"UFNO needs `padding` >= 0, a fraction of each axis, one number or {ndim}, got {padding}."
             )
         self.padding = tuple(float(each) for each in fractions)
-        self.conditioning = None if conditioning is None else conditioning.on(ndim, "UFNO")
+        self.conditioning = checked_conditioning(conditioning, ndim, "UFNO")
         self.dtype = checked_dtype(dtype, "UFNO")
 
         told, count = self._told, num_fourier_layers + num_u_layers

@@ -13,7 +13,14 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pdejax.grid import Grid
 from pdejax.keys import checked_key
 from pdejax.nn import ChannelMap, ChannelMLP, Conditioning, InstanceNorm, LinearShortcut, Modes, SpectralConvolution
-from pdejax.nn.checks import check_sizes, check_transformable, checked_dtype, checked_state
+from pdejax.nn.checks import (
+    check_activation,
+    check_sizes,
+    check_transformable,
+    checked_conditioning,
+    checked_dtype,
+    checked_state,
+)
 from pdejax.nn.modulation import modulated
 from pdejax.nn.parameter_embedding import ParameterEmbedding
 from pdejax.nn.resampling import Resampling, placement_of, resampled, scaled_space
@@ -104,6 +111,7 @@ class UNO(eqx.Module):
         self.in_channels, self.out_channels, self.ndim, self.width = in_channels, out_channels, ndim, width
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "ndim": ndim, "width": width}
         check_sizes("UNO", **(sizes | {"every layer's channels": min(layer_channels, default=0)}))
+        check_activation(activation, "UNO")
         count = len(layer_channels)
         if not len(layer_modes) == len(scalings) == count:
             raise ValueError(
@@ -133,7 +141,7 @@ class UNO(eqx.Module):
         self.lift_skip, self.norm, self.resampling, self.activation = lift_skip, norm, resampling, activation
         self.lifting_width = 2 * width if lifting_width is None else lifting_width
         self.projection_width = 2 * width if projection_width is None else projection_width
-        self.conditioning = None if conditioning is None else conditioning.on(ndim, "UNO")
+        self.conditioning = checked_conditioning(conditioning, ndim, "UNO")
         self.dtype = checked_dtype(dtype, "UNO")
 
         lift_key, projection_key, *keys = jax.random.split(checked_key(key, "UNO"), 2 + count)

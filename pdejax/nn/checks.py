@@ -1,20 +1,46 @@
 """What every model asks of its arguments and of a state, in the same words."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, overload
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Shaped
 
 from pdejax.grid import Grid, check_is_grid, check_uniform
+from pdejax.nn.conditioning import Conditioning
 
 
 def check_sizes(what: str, **sizes: int) -> None:
-    """Raises `ValueError` for a size below one."""
+    """Raises `ValueError` for a size that is no `int` or below one, and for more than three axes, `ndim`."""
     for name, size in sizes.items():
+        # A number of numpy is an array to JAX, and what decides a program must not be one.
+        if not isinstance(size, int) or isinstance(size, bool):
+            raise ValueError(f"{what} needs {name}: an int of Python, got {size!r}.")
         if size < 1:
             raise ValueError(f"{what} needs {name} >= 1, got {size}.")
+        if name == "ndim" and size > 3:
+            raise ValueError(f"{what} is for one, two or three dimensions, got ndim={size}.")
+
+
+def check_activation(activation: Any, what: str) -> None:
+    """Raises `ValueError` for what cannot be called, such as the name of a function."""
+    if not callable(activation) or isinstance(activation, type):
+        raise ValueError(f"{what} takes as activation a function of arrays, e.g. jax.nn.gelu, got {activation!r}.")
+
+
+@overload
+def checked_conditioning(conditioning: Conditioning, ndim: int, what: str) -> Conditioning: ...
+@overload
+def checked_conditioning(conditioning: Conditioning | None, ndim: int, what: str) -> Conditioning | None: ...
+def checked_conditioning(conditioning: Conditioning | None, ndim: int, what: str) -> Conditioning | None:
+    """The same with one entry per axis. Raises `ValueError` for what is neither a `Conditioning` nor None."""
+    if conditioning is not None and not isinstance(conditioning, Conditioning):
+        raise ValueError(
+            f"{what} takes conditioning=pdejax.nn.Conditioning(...), got {conditioning!r}; a parameter is named by "
+            'Conditioning("viscosity").'
+        )
+    return conditioning if conditioning is None else conditioning.on(ndim, what)
 
 
 def checked_dtype(dtype: Any, what: str) -> np.dtype:

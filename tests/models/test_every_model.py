@@ -121,3 +121,25 @@ def test_a_domain_that_contradicts_what_was_said_is_refused(name):
     made = lambda u: MAKE[name](conditioning=told, key=KEY)(u, GIVEN, domain=GRID)  # noqa: E731
     with pytest.raises(ValueError, match="was made for periodic=.*but the domain has"):
         jax.eval_shape(made, state())
+
+
+@pytest.mark.parametrize("name", list(MAKE))
+def test_what_cannot_build_a_model_is_refused(name, without_shape_checks):
+    for wrong, message in (
+        ({"conditioning": "viscosity"}, "takes conditioning=pdejax.nn.Conditioning.*got 'viscosity'"),
+        ({"activation": "gelu"}, "takes as activation a function of arrays.*got 'gelu'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            MAKE[name](**wrong, key=KEY)
+
+
+def test_sizes_are_ints_and_axes_at_most_three(without_shape_checks):
+    for sizes, message in (
+        ((2, 3, 4, 4, 6), "FFNO is for one, two or three dimensions, got ndim=4"),
+        ((2, 3, 2, 4, 6.0), "FFNO needs width: an int of Python, got 6.0"),
+        ((2, 3, 2, 4, True), "FFNO needs width: an int of Python, got True"),
+        ((2, 3, 2, 4, np.int64(6)), "FFNO needs width: an int of Python, got np.int64"),
+        ((0, 3, 2, 4, 6), "FFNO needs in_channels >= 1, got 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            models.FFNO(*sizes, num_layers=1, key=KEY)

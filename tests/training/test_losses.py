@@ -212,6 +212,11 @@ def test_objectives_hand_over_the_grid_and_the_scale():
     OneStep(Watch())(identity, Windows(jnp.stack([u, v])[None], {}, grid), key)
     Supervised(Watch(), domain=grid)(identity, Pairs(u[None], v[None]), key)
     assert [domain is grid for domain, _ in seen] == [True, True]
+    # The model is told where its points are, too.
+    told = pj.models.FNO(2, 2, 1, 1, 2, num_layers=1, coordinates=1, key=key)
+    assert jnp.isfinite(Supervised(domain=grid)(told, Pairs(u[None], v[None]), key)[0])
+    with pytest.raises(ValueError, match="domain=grid"):
+        Supervised()(told, Pairs(u[None], v[None]), key)
     for _, scale in seen:
         np.testing.assert_array_equal(scale, std)
     with pytest.raises(ValueError, match=r"Sobolev needs the grid .* Supervised\(loss, domain=grid\)"):

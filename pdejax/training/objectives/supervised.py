@@ -16,7 +16,9 @@ class Supervised(AbstractObjective):
     """The model's output against a target, operator learning without time: the batch mean of `loss(model(x), y)`.
 
     - `loss`: that of `OneStep`.
-    - `domain`: the grid of the targets, for losses that ask for it (`Sobolev`).
+    - `domain`: the grid of inputs and targets, given to the model in every call and to losses that ask for it
+      (`Sobolev`). Without one a model that asks where its points are cannot be trained on pairs. Fields that the model
+      is told, such as masks, are channels of the inputs.
     """
 
     loss: Loss = MEAN_SQUARE
@@ -33,8 +35,11 @@ class Supervised(AbstractObjective):
         return self._each(residuals, model, batch, key)
 
     def _each(self, measure: Callable[..., Array], model: Any, batch: Pairs, key: PRNGKeyArray) -> Array:
+        # A callable that knows nothing of domains is a model, too.
+        given = {} if self.domain is None else {"domain": self.domain}
+
         def one(inputs: Array, target: Array, key: PRNGKeyArray) -> Array:
-            return measure(self.loss, model(inputs, key=key), target, self.domain, model)
+            return measure(self.loss, model(inputs, key=key, **given), target, self.domain, model)
 
         keys = jax.random.split(key, batch.inputs.shape[0])
         return jax.vmap(one)(batch.inputs, batch.targets, keys)
