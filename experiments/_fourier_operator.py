@@ -7,11 +7,15 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import numpy as np
 import optax
-from _experiment import seeds_of, spread
+from _experiment import scored, seeds_of, speed_up, spread
 
+from pdejax.data import Trajectories
+from pdejax.evaluate import Report, evaluate
 from pdejax.models import Ensemble, members
 from pdejax.progress import is_watched
+from pdejax.resample import resample
 from pdejax.training import fit
 
 # At most so many times the error on the points of the training where there are more of them.
@@ -49,6 +53,34 @@ def trained(
     seconds = time.perf_counter() - started
     weights = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(models[0], eqx.is_inexact_array)))
     return members(fitted.model), {"parameters": weights, "seconds_of_all_seeds": seconds}
+
+
+def asked(
+    models: list[Any], seeds: tuple[int, ...], finer: Trajectories, times: int, equation: Any, preset: Any, family: Any
+) -> tuple[list[dict[str, Any]], Report]:
+    """Error on held-out trajectories, on these on `times` as many points per axis, and the best solver: one row per
+    seed, and the report."""
+    named = {f"FNO seed {seed}": model for seed, model in zip(seeds, models, strict=True)}
+    report = scored(named, coarser(finer, times), equation, preset, family)
+    on_finer = evaluate(named, finer, at=preset.at, timing_seconds=0.1, progress=is_watched())
+    assert isinstance(on_finer, Report)  # trajectories give no PairReport
+    compared = {comparison.surrogate: comparison for comparison in report.comparisons}
+    rows = []
+    for seed, name in zip(seeds, named, strict=True):
+        row: dict[str, Any] = {"seed": seed}
+        for key, of in (("error", report), ("error_finer", on_finer)):
+            row[key] = float(of.results[name].mean("relative_l2")[of.stated])
+        row |= speed_up(compared.get(name))
+        row["rivals"] = list(compared[name].faster_rivals) if name in compared else []
+        rows.append(row)
+    return rows, report
+
+
+def coarser(data: Trajectories, times: int) -> Trajectories:
+    """The same on a `times` times coarser grid, whose frequencies alone are kept."""
+    grid = data.grid.with_shape(tuple(n // times for n in data.grid.shape))
+    cut = jax.jit(jax.vmap(jax.vmap(lambda u: resample(u, data.grid, grid))))
+    return dataclasses.replace(data, u=np.asarray(cut(np.asarray(data.u[:]))), grid=grid)
 
 
 def verdicts(rows: list[dict[str, Any]], limit: float) -> dict[str, str]:

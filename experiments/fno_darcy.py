@@ -74,7 +74,7 @@ class Preset:
 PRESETS = {
     "cpu": Preset(1000, 96, 32, Training(12, 20, steps=4000, batch=16)),
     "gpu": Preset(1000, 200, 96, Training(12, 32, steps=25_000, batch=20, learning_rate=1e-3)),
-    "tiny": Preset(4, 3, 8, Training(3, 4, layers=2, steps=6, batch=4), joined=(1, 2), timing_seconds=0.1),
+    "tiny": Preset(4, 3, 8, Training(3, 4, layers=2, steps=6, batch=4), (1, 2), (1e-4,), timing_seconds=0.1),
 }
 
 

@@ -129,6 +129,21 @@ def test_conditioning_is_asked_on_viscosities_between_and_beyond(run, tmp_path):
     assert "2 seeds" in page
 
 
+@pytest.mark.either
+@pytest.mark.parametrize("name", ["fno_burgers", "fno_darcy", "fno_navier_stokes"])
+def test_fourier_operators_are_asked_for_error_resolution_and_cost(run, tmp_path, name):
+    assert run(name, f"--preset tiny --seeds 3 --out {tmp_path}") == 0
+    found, page = read(tmp_path, name)
+    (row,) = found["rows"]
+    # Six steps teach nothing; and a network is a map of functions, trained or not.
+    assert row["error"] > 0.1 and row["error_finer"] == pytest.approx(row["error"], rel=0.2)
+    assert (found["held"]["accurate"], found["held"]["same_on_finer"]) == ("0 of 1", "1 of 1")
+    assert (tmp_path / f"{name}.png").exists() and f"({name}.png)" in page
+    if name == "fno_darcy":
+        # Truth, solvers and the data they get belong together: on the data's cells a solver is near the truth.
+        assert min(each["error"] for each in found["solvers"].values()) < 0.1
+
+
 def test_specboost_has_no_more_weights_and_squares_that_sum_to_the_error(run, tmp_path):
     assert run("specboost_burgers", f"--preset tiny --seeds 0 1 --out {tmp_path}") == 0
     found, page = read(tmp_path, "specboost_burgers")

@@ -232,6 +232,17 @@ def test_it_computes_in_half_precision_on_request():
     assert 1e-5 < np.max(np.abs(rounded - exact)) / np.max(np.abs(exact)) < 0.05
 
 
+def test_places_are_not_rounded_in_half_precision():
+    # Near the end of the box neighbours of 1000 points would fall together: no wave of theirs would be left.
+    told = Conditioning(coordinates=8, periodic=True)
+    sizes = SMALL | {"resampled": True, "conditioning": told}
+    model = made(1, 1, (8,), 4, **sizes, key=jax.random.key(0))
+    u = random_state((1000,), channels=1)
+    exact, rounded = (np.asarray(applied(m, u, domain=grid_of((1000,))))[0] for m in (model, InPrecision(model)))
+    assert len(np.unique(rounded[-200:])) > 150
+    assert np.linalg.norm(rounded - exact) / np.linalg.norm(exact) < 0.02
+
+
 def test_it_comes_back_from_its_file(tmp_path):
     domain = grid_of((6, 5))
     told = Conditioning(parameters="a", coordinates=1, modulation=FiLM())

@@ -79,6 +79,41 @@ def test_any_number_of_points_between_walls_and_only_there():
         network(2)(jnp.ones((2, 16, 12)))
 
 
+def test_numbers_act_on_all_that_a_layer_makes_but_its_matrix_of_channels():
+    told = Conditioning(parameters="rate", modulation=FiLM(), periodic=True)
+    model = network(1, num_fourier_layers=0, conditioning=told)
+    # At first a modulation changes nothing.
+    model = jax.tree.map(lambda leaf: leaf + 0.1 if eqx.is_inexact_array(leaf) else leaf, model)
+    u, given = random_state((16,)), {"rate": 0.7}
+
+    def by_hand(model, u):
+        v = model.lift(u)
+        made = model.convolutions[0](v) + model.u_nets[0](v, (True,))
+        embedded = told.embedded(model.embedding, given, np.float32, "UFNO")
+        made = model.modulations[0](made, embedded, (True,))
+        return model.projection(model.activation(made + model.shortcuts[0](v)))
+
+    np.testing.assert_allclose(applied(model, u, given), eqx.filter_jit(by_hand)(model, u), rtol=1e-4, atol=1e-4)
+
+
+def test_behind_a_wall_there_is_what_was_asked_for():
+    told = Conditioning(periodic=False)
+    results = []
+    for walls in ("zeros", "reflect"):
+        model = network(1, num_fourier_layers=0, conditioning=told, padding=0.0, walls=walls)
+        # Neither the series nor the matrices of the channels look behind a wall.
+        model = eqx.tree_at(
+            lambda m: (m.convolutions[0].real, m.convolutions[0].imaginary), model, replace_fn=jnp.zeros_like
+        )
+        results.append(np.asarray(applied(model, random_state((40,)))))
+    assert np.max(np.abs(results[0] - results[1])) > 1e-3
+    padded = [
+        np.asarray(applied(network(1, conditioning=told, padding=0.25, walls=walls), random_state((16,))))
+        for walls in ("zeros", "reflect")
+    ]
+    assert np.max(np.abs(padded[0] - padded[1])) > 1e-3
+
+
 def test_it_computes_in_half_precision():
     model = InPrecision(network(2), jnp.bfloat16)
     lowered = eqx.filter_make_jaxpr(model)(jax.ShapeDtypeStruct((2, *(16, 24)), jnp.float32))

@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 
 from pdejax.grid import Grid
-from pdejax.nn import AxialAttention, ConvNeXtBlock, LayerNorm, LinearAttention, WindowAttention
+from pdejax.nn import (
+    AxialAttention,
+    BoxNorm,
+    ConvNeXtBlock,
+    GroupNorm,
+    InstanceNorm,
+    LayerNorm,
+    LinearAttention,
+    WindowAttention,
+)
 from pdejax.nn.patches import patched, unpatched
 from pdejax.nn.quadrature import mean, points_of, standardised
 from pdejax.stretching import Stretched, TowardsWalls
@@ -144,8 +153,12 @@ def test_window_attention_in_a_corner_of_two_walls_sees_only_its_own_part():
     np.testing.assert_array_equal(reach(layer, (1, 3)), seen)
 
 
-def test_window_attention_is_the_formula():
-    layer = WindowAttention(2, (3, 2), heads=1, key=jax.random.key(0))
+@pytest.mark.parametrize(("scale", "factor"), [(np.log(10.0), 10), (7.0, 100)])
+def test_window_attention_is_the_formula(scale, factor):
+    # Of a window of four points by two there are three here: distances count as in the whole one.
+    layer = WindowAttention(2, (4, 2), heads=1, key=jax.random.key(0))
+    np.testing.assert_allclose(layer.scale, np.log(10.0), rtol=1e-6)
+    layer = eqx.tree_at(lambda m: m.scale, layer, single([scale]))
     u = np.asarray(jax.random.normal(jax.random.key(1), (2, 3, 2)), np.float64)
     result = np.asarray(applied(layer, single(u), (True, True))).reshape(2, 6)
     weight = lambda m: np.asarray(m.weight, float)  # noqa: E731
@@ -153,12 +166,45 @@ def test_window_attention_is_the_formula():
     q, k = (each / np.linalg.norm(each, axis=0) for each in (q, k))
     places = np.stack(np.meshgrid(np.arange(3), np.arange(2), indexing="ij")).reshape(2, 6)
     apart = places[:, :, None] - places[:, None, :]
-    scaled = np.sign(apart) * np.log2(1 + 8 * np.abs(apart) / np.asarray([2, 1])[:, None, None]) / 3
+    scaled = np.sign(apart) * np.log2(1 + 8 * np.abs(apart) / np.asarray([3, 1])[:, None, None]) / 3
     hidden = np.maximum(np.einsum("oi,ixy->oxy", weight(layer.bias.hidden), scaled), 0)
     bias = 16 / (1 + np.exp(-np.einsum("oi,ixy->oxy", weight(layer.bias.out), hidden)[0]))
-    logits = np.exp(10 * q.T @ k + bias)
+    logits = np.exp(factor * (q.T @ k - 1) + bias)
     exact = weight(layer.out) @ v @ (logits / logits.sum(1, keepdims=True)).T
     np.testing.assert_allclose(result, exact, atol=1e-4)
+
+
+def test_linear_attention_starts_near_a_small_identity():
+    layer = LinearAttention(64, heads=4, key=jax.random.key(0))
+    for each in (layer.queries, layer.keys, layer.values):
+        weight = np.asarray(each.weight) / 0.01
+        assert abs(np.mean(np.diag(weight)) - 1) < 0.05
+        assert abs(np.std(weight - np.eye(64)) * 8 - 1) < 0.05
+
+
+def test_what_hardly_varies_is_made_larger_by_no_more_than_epsilon_allows():
+    u = 1e-3 * np.asarray(jax.random.normal(jax.random.key(0), (4, 12)), np.float64)
+    points = points_of((12,), (True,), None)
+    for epsilon in (1e-5, 1e-3):
+        over_points = (u - u.mean(1, keepdims=True)) / np.sqrt(u.var(1, keepdims=True) + epsilon)
+        over_channels = (u - u.mean(0)) / np.sqrt(u.var(0) + epsilon)
+        of_box = BoxNorm(4, epsilon=epsilon)(single(u), points)
+        np.testing.assert_allclose(of_box, over_points, rtol=1e-3, atol=1e-6)
+        of_layer = InstanceNorm(epsilon=epsilon).make(4, dtype=jnp.float32)(single(u))
+        np.testing.assert_allclose(of_layer, over_points, rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(LayerNorm(4, epsilon=epsilon)(single(u)), over_channels, rtol=1e-3, atol=1e-6)
+    assert {BoxNorm(4).epsilon, InstanceNorm().epsilon, GroupNorm().epsilon, LayerNorm(4).epsilon} == {1e-5}
+
+
+def test_norms_take_their_means_in_single_precision():
+    u = (20 + jax.random.normal(jax.random.key(0), (300, 300), jnp.float32)).astype(jnp.bfloat16)
+    rounded = np.asarray(u, np.float64)
+    for norm, axis in ((InstanceNorm().make(300, dtype=jnp.bfloat16), 1), (LayerNorm(300, dtype=jnp.bfloat16), 0)):
+        exact = (rounded - rounded.mean(axis, keepdims=True)) / rounded.std(axis, keepdims=True)
+        found = norm(u)
+        assert found.dtype == jnp.bfloat16
+        # What is rounded once, at the end.
+        np.testing.assert_allclose(np.asarray(found, np.float64), exact, rtol=2**-8, atol=2e-3)
 
 
 def test_patches_and_back():

@@ -96,3 +96,24 @@ def test_the_channel_map_is_a_matrix_at_every_point():
     u = jax.random.normal(jax.random.key(1), (2, 4, 3), jnp.float32)
     expected = np.asarray(layer.weight) @ np.asarray(u)[:, 2, 1] + np.arange(5)
     np.testing.assert_allclose(layer(u)[:, 2, 1], expected, rtol=1e-5)
+
+
+def test_complex_fields_as_two_channels_are_no_less_than_complex_fields():
+    """Any convolution of a complex field, with another weight for k and for -k, is one of its two parts."""
+    kept = np.arange(5)
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=12) + 1j * rng.normal(size=12)
+    weights = {k: complex(*rng.normal(size=2)) for k in range(-4, 5)}
+    spectrum = np.fft.fft(z)
+    spectrum = np.array([spectrum[k] * weights.get(k, 0) for k in range(-6, 6)])
+    expected = np.fft.ifft(np.fft.ifftshift(spectrum))
+    ahead = np.array([weights[k] for k in kept])
+    behind = np.conj([weights[-k] for k in kept])
+    same, other = (ahead + behind) / 2, (ahead - behind) / 2
+    # (frequency, in, out): from real part and imaginary part to both of them.
+    matrix = np.stack([np.stack([same, -1j * other], axis=-1), np.stack([1j * other, same], axis=-1)], axis=1)
+    convolution = SpectralConvolution(2, 2, Modes((0,), (4,)), key=jax.random.key(0))
+    parts = (jnp.asarray(part, jnp.float32) for part in (matrix.real, matrix.imag))
+    convolution = eqx.tree_at(lambda c: (c.real, c.imaginary), convolution, tuple(parts))
+    found = convolution(jnp.asarray(np.stack([z.real, z.imag]), jnp.float32))
+    np.testing.assert_allclose(found[0] + 1j * found[1], expected, atol=1e-5)

@@ -143,6 +143,15 @@ def test_complex_weights_counted_once_as_tensor_entries():
 
 
 @pytest.mark.either
+@pytest.mark.parametrize(("modes", "expected"), [(16, 134_384_899), (8, 33_721_603)])
+def test_as_many_parameters_as_pdearena(modes, expected):
+    """Its FNO-128: four frames of three components to one, eight layers in four blocks, two matrices at either end."""
+    ends = {"lifting_width": 128, "projection_width": 128}
+    make = lambda: FNO(12, 3, 2, modes, 128, num_layers=8, **ends, key=KEY)  # noqa: E731
+    assert entries(eqx.filter_eval_shape(make)) == expected
+
+
+@pytest.mark.either
 def test_a_fraction_is_that_of_the_entries():
     sizes = (32, 32, 16, 9)
     assert Tucker(0.1).shapes(sizes)[0] == (18, 18, 9, 5)

@@ -88,3 +88,10 @@ def test_where_results_belong(kind):
 def test_what_makes_no_sense_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         TransposedConvolution(**({"in_channels": 1, "out_channels": 1, "ndim": 1, "key": jax.random.key(0)} | options))
+
+
+@pytest.mark.parametrize(("points", "stride", "ndim"), [(4, 2, 1), (3, 3, 1), (4, 2, 2)])
+def test_it_starts_with_weights_that_keep_the_size_of_a_field(points, stride, ndim):
+    layer = TransposedConvolution(24, 24, ndim, points=points, stride=stride, key=jax.random.key(0))
+    u = jax.random.normal(jax.random.key(1), (24, *(12,) * ndim), jnp.float32)
+    assert 0.85 < float(jnp.std(layer(u, (True,) * ndim))) < 1.15
