@@ -72,11 +72,15 @@ BURGERS ?=
 $(MADE)/train/kolmogorov_flow.hdf5 $(MADE)/valid/kolmogorov_flow.hdf5 &: | $(INSTALLED)
 	$(BIN)/python datasets/kolmogorov_flow.py --out out/datasets/kolmogorov_flow
 
+# Those that make their data themselves.
+ON_OWN_DATA := ks_unrolled learned_correction fno_burgers fno_darcy fno_navier_stokes gfno_symmetric \
+	conditioning_viscosities specboost_burgers
+
 experiments: $(INSTALLED) $(DATA) $(VALID)  ## every experiment, on the data of the recipe or on DATA=... VALID=...
 	$(BIN)/python experiments/fno_kolmogorov.py --data $(DATA) --valid $(VALID) --results experiments/results \
 		--overwrite $(EXPERIMENT_ARGS)
-	$(BIN)/python experiments/ks_unrolled.py --results experiments/results --overwrite
-	$(BIN)/python experiments/learned_correction.py --results experiments/results --overwrite
+	@set -e; for name in $(ON_OWN_DATA); do \
+		echo "== $$name"; $(BIN)/python experiments/$$name.py --results experiments/results --overwrite; done
 ifneq ($(BURGERS),)
 	$(BIN)/python experiments/flax_burgers.py --data $(BURGERS) --results experiments/results --overwrite
 endif

@@ -12,6 +12,7 @@ from pdejax.grid import Grid, check_uniform
 from pdejax.nn.modulation import is_kind_of_modulation
 from pdejax.nn.parameter_embedding import Embedding, ParameterEmbedding
 from pdejax.nn.position import GridEmbedding, harmonic_channels, spread
+from pdejax.nn.products import at_least_single
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ class Conditioning:
         """The vector that the modulations follow; None where there are none."""
         if embedding is None:
             return None
+        dtype = at_least_single(dtype)
         return embedding(jnp.stack([_number(name, parameters, dtype, what) for name in self.parameters]))
 
     def periodic_axes(self, ndim: int, domain: Grid | None, what: str) -> tuple[bool, ...]:

@@ -56,9 +56,12 @@ class ParameterEmbedding(eqx.Module):
         self.perceptrons = tuple(ChannelMLP(size, kind.width, kind.width, **inside, key=each) for each in keys)
 
     def __call__(self, numbers: Float[Array, " number"]) -> Float[Array, " embedding"]:
+        computing = self.perceptrons[0].hidden.weight.dtype
         if not self.kind.sinusoids:
-            return self.perceptrons[0](numbers)
-        parts = [each(waves(p, self.kind.sinusoids)) for each, p in zip(self.perceptrons, numbers, strict=True)]
+            return self.perceptrons[0](numbers.astype(computing))
+        # Phases in the precision of the numbers: rounded to three digits first, 1000 would be four numbers away.
+        read = [waves(p, self.kind.sinusoids).astype(computing) for p in numbers]
+        parts = [each(w) for each, w in zip(self.perceptrons, read, strict=True)]
         return sum(parts[1:], parts[0])
 
 

@@ -12,6 +12,8 @@ from pdejax.models import InPrecision, load, save
 from pdejax.nn import Conditioning, FiLM
 from pdejax.testing import check_lowering
 
+# What is asked of weights in single precision; the precision of the process is asked of each model in its own file.
+pytestmark = pytest.mark.either
 KEY = jax.random.key(0)
 GRID = Grid((16, 16), 2.0, dtype=jnp.float32)
 TOLD = Conditioning(("viscosity", "lead_time"), "mask", FiLM())

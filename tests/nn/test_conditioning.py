@@ -99,6 +99,18 @@ def test_channel_attention_knows_the_ends_of_the_axes():
         model(u, a)
 
 
+def test_numbers_reach_their_waves_unrounded_in_half_precision():
+    # 1001 and 1003 are 1000 in bfloat16.
+    told = Conditioning("step", modulation=FiLM(), embedding=Embedding(8, 6))
+    embedding = told.make_embedding(dtype=jnp.float32, key=jax.random.key(0))
+    half = jax.tree.map(lambda a: a.astype(jnp.bfloat16), embedding)
+    for step in (1001.0, 1003.0):
+        exact = told.embedded(embedding, {"step": step}, jnp.float32, "Model")
+        rounded = told.embedded(half, {"step": step}, jnp.bfloat16, "Model")
+        assert rounded.dtype == jnp.bfloat16
+        np.testing.assert_allclose(rounded.astype(jnp.float32), exact, atol=0.03)
+
+
 def test_waves_are_cosines_and_then_sines():
     expected = [np.cos(2.0), np.cos(2.0 / 100), np.sin(2.0), np.sin(2.0 / 100)]
     np.testing.assert_allclose(waves(jnp.asarray(2.0), 4), expected, atol=1e-6)
