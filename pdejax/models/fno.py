@@ -28,6 +28,7 @@ from pdejax.nn.checks import (
     check_transformable,
     checked_conditioning,
     checked_dtype,
+    checked_padding,
     checked_state,
 )
 from pdejax.nn.fourier_layer import Additions
@@ -141,10 +142,7 @@ class FNO(eqx.Module):
         if not isinstance(layer, FourierLayer):
             raise ValueError(f"FNO takes layer=pdejax.nn.FourierLayer(...), got {layer!r}.")
         self.lifting_width, self.layer, self.weights = lifting_width, layer, weights
-        fractions = (padding,) * ndim if isinstance(padding, float | int) else tuple(padding)
-        if len(fractions) != ndim or not all(0 <= each < np.inf for each in fractions):
-            raise ValueError(f"FNO needs `padding` >= 0, a fraction of each axis, one number or {ndim}, got {padding}.")
-        self.padding = tuple(float(each) for each in fractions)
+        self.padding = checked_padding(padding, ndim, "FNO")
         told = Conditioning(parameters=parameters, coordinates=coordinates, periodic=periodic).on(ndim, "FNO")
         if conditioning is not None and told != Conditioning().on(ndim, "FNO"):
             raise ValueError("FNO takes `conditioning` or what stands for it (coordinates, periodic, parameters).")

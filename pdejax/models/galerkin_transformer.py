@@ -27,9 +27,11 @@ from pdejax.nn.checks import (
     check_transformable,
     checked_conditioning,
     checked_dtype,
+    checked_padding,
     checked_state,
 )
 from pdejax.nn.modulation import modulated
+from pdejax.nn.padding import padded
 from pdejax.nn.quadrature import points_of
 
 NAME = "GalerkinTransformer"
@@ -57,6 +59,8 @@ class GalerkinTransformer(eqx.Module):
     - `feed_forward_width`: `2 * width` by default, like `projection_width`, of the channels inside Q.
     - `modes`: None, a transformer alone; or the frequencies that K keeps, as of `FNO`, whose kernels are as many as
       there are pairs of channels, where attention has one for each head.
+    - `padding`: in front of the layers of K, the part of an axis between walls that is added at each of its ends, as
+      zeros, `round(padding * points)` points, and taken off behind them; one number or one per axis.
     - `conditioning`: a `pdejax.nn.Conditioning`. Its coordinates are the positions of the paper, as harmonics of the
       box; its modulation acts on what every A, F and K makes.
     - `dtype`: of the weights and of the computation. Input of another precision is cast on entry and on return.
@@ -87,6 +91,7 @@ class GalerkinTransformer(eqx.Module):
     projection_width: int = eqx.field(static=True)
     modes: Modes | None = eqx.field(static=True)
     spectral_layers: int = eqx.field(static=True)
+    padding: tuple[float, ...] = eqx.field(static=True)
     activation: Callable = eqx.field(static=True)
     conditioning: Conditioning | None = eqx.field(static=True)
     dtype: np.dtype = eqx.field(static=True)
@@ -105,6 +110,7 @@ class GalerkinTransformer(eqx.Module):
         projection_width: int | None = None,
         modes: int | Sequence[int] | Modes | None = None,
         spectral_layers: int = 2,
+        padding: float | int | Sequence[float | int] = 0.0,
         activation: Callable = jax.nn.gelu,
         conditioning: Conditioning | None = None,
         dtype: Any = jnp.float32,
@@ -120,7 +126,7 @@ class GalerkinTransformer(eqx.Module):
         self.modes = modes if modes is None or isinstance(modes, Modes) else Modes.classic(modes, ndim)
         if self.modes is not None and self.modes.ndim != ndim:
             raise ValueError(f"{NAME} has ndim={ndim} but `modes` has {self.modes.ndim} axes.")
-        self.spectral_layers = spectral_layers
+        self.spectral_layers, self.padding = spectral_layers, checked_padding(padding, ndim, NAME)
         self.activation, self.dtype = activation, checked_dtype(dtype, NAME)
         self.conditioning = checked_conditioning(conditioning, ndim, NAME)
         lift_key, projection_key, embedding_key, *layer_keys = jax.random.split(checked_key(key, NAME), 3 + num_layers)
@@ -182,11 +188,18 @@ class GalerkinTransformer(eqx.Module):
             v = v + follow(second, feed_forward(v))
         if self.modes is not None:
             check_transformable(domain, NAME)
+            v = self._decoded(v, periodic, follow)
+        return self.projection(v).astype(u.dtype)
+
+    def _decoded(self, v: Array, periodic: tuple[bool, ...], follow: Callable[..., Array]) -> Array:
+        space = v.shape[1:]
+        ends = [0 if around else round(part * n) for part, n, around in zip(self.padding, space, periodic, strict=True)]
+        v = padded(v, [(end, end) for end in ends], periodic, "zeros")
         decoder = zip(self.convolutions, self.shortcuts, self.decoder_modulations, strict=True)
         for number, (convolution, shortcut, modulation) in enumerate(decoder, 1):
             v = follow(modulation, convolution(v)) + shortcut(v)
             v = v if number == self.spectral_layers else self.activation(v)
-        return self.projection(v).astype(u.dtype)
+        return v[:, *(slice(end, end + n) for end, n in zip(ends, space, strict=True))]
 
     @property
     def _told(self) -> Conditioning:

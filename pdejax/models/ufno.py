@@ -28,6 +28,7 @@ from pdejax.nn.checks import (
     check_transformable,
     checked_conditioning,
     checked_dtype,
+    checked_padding,
     checked_state,
 )
 from pdejax.nn.modulation import modulated
@@ -124,12 +125,7 @@ class UFNO(eqx.Module):
         if self.modes.ndim != ndim:
             raise ValueError(f"UFNO has ndim={ndim} but `modes` has {self.modes.ndim} axes.")
         self.norm = GroupNorm() if norm is None else norm
-        fractions = (padding,) * ndim if isinstance(padding, float | int) else tuple(padding)
-        if len(fractions) != ndim or not all(0 <= each < np.inf for each in fractions):
-            raise ValueError(
-                f"UFNO needs `padding` >= 0, a fraction of each axis, one number or {ndim}, got {padding}."
-            )
-        self.padding = tuple(float(each) for each in fractions)
+        self.padding = checked_padding(padding, ndim, "UFNO")
         self.conditioning = checked_conditioning(conditioning, ndim, "UFNO")
         self.dtype = checked_dtype(dtype, "UFNO")
 

@@ -1,6 +1,6 @@
 """What every model asks of its arguments and of a state, in the same words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, overload
 
 import jax.numpy as jnp
@@ -27,6 +27,14 @@ def check_activation(activation: Any, what: str) -> None:
     """Raises `ValueError` for what cannot be called, such as the name of a function."""
     if not callable(activation) or isinstance(activation, type):
         raise ValueError(f"{what} takes as activation a function of arrays, e.g. jax.nn.gelu, got {activation!r}.")
+
+
+def checked_padding(padding: float | int | Sequence[float | int], ndim: int, what: str) -> tuple[float, ...]:
+    """One fraction per axis. Raises `ValueError` for another number of them, and for one below zero or not finite."""
+    fractions = (padding,) * ndim if isinstance(padding, float | int) else tuple(padding)
+    if len(fractions) != ndim or not all(0 <= each < np.inf for each in fractions):
+        raise ValueError(f"{what} needs `padding` >= 0, a fraction of each axis, one number or {ndim}, got {padding}.")
+    return tuple(float(each) for each in fractions)
 
 
 @overload
