@@ -144,6 +144,18 @@ def test_fourier_operators_are_asked_for_error_resolution_and_cost(run, tmp_path
         assert min(each["error"] for each in found["solvers"].values()) < 0.1
 
 
+@pytest.mark.either
+def test_a_transformer_is_trained_as_long_as_a_fourier_operator(run, tmp_path):
+    assert run("transformer_darcy", f"--preset tiny --seeds 0 1 --out {tmp_path}") == 0
+    found, page = read(tmp_path, "transformer_darcy")
+    fno, transformer = found["trainings"].values()
+    equal = fno["steps"] * fno["seconds_per_step"] / transformer["seconds_per_step"]
+    assert abs(transformer["steps"] - equal) <= 0.5 or transformer["steps"] == 1
+    errors = np.array([row["error"] for row in found["rows"]]).reshape(2, 2)
+    assert found["held"]["competitive"] == f"{np.sum(errors[1] <= 1.1 * errors[0])} of 2"
+    assert "2 seeds" in page
+
+
 def test_specboost_has_no_more_weights_and_squares_that_sum_to_the_error(run, tmp_path):
     assert run("specboost_burgers", f"--preset tiny --seeds 0 1 --out {tmp_path}") == 0
     found, page = read(tmp_path, "specboost_burgers")

@@ -163,3 +163,19 @@ def test_the_decoder_is_two_fourier_layers_behind_the_attention(tmp_path):
     assert eqx.tree_equal(load(tmp_path / "model.pdejax").model, model)
     with pytest.raises(ValueError, match="has ndim=2 but `modes` has 1 axes"):
         GalerkinTransformer(2, 3, 2, 8, modes=Modes.classic(3, 1), key=jax.random.key(0))
+
+
+def test_fourier_layers_behind_are_padded_between_walls_alone():
+    options = {"num_layers": 1, "modes": (4, 3), "spectral_layers": 2, "key": jax.random.key(0)}
+    plain, padded = (made(1, 1, 2, 8, **options, padding=padding) for padding in (0.0, (0.5, 0.25)))
+    v = jax.random.normal(jax.random.key(1), (8, 9, 8), jnp.float32)
+    follow = lambda modulation, made: made  # noqa: E731
+    # round(0.5 * 9) = 4 points of zeros at either wall, none along the periodic axis.
+    wide = plain._decoded(jnp.pad(v, [(0, 0), (4, 4), (0, 0)]), (False, True), follow)
+    found = padded._decoded(v, (False, True), follow)
+    np.testing.assert_allclose(found, wide[:, 4:-4], atol=1e-5)
+    assert np.max(np.abs(found - plain._decoded(v, (False, True), follow))) > 1e-2
+    u, grid = v[:1], Grid((9, 8), 1.0, (False, True), dtype=jnp.float32)
+    assert np.max(np.abs(applied(padded, u, domain=grid) - applied(plain, u, domain=grid))) > 1e-3
+    with pytest.raises(ValueError, match="GalerkinTransformer needs `padding` >= 0"):
+        made(1, 1, 2, 8, **options, padding=(0.1, -0.1))
