@@ -79,7 +79,7 @@ $(MADE)/train/kolmogorov_flow.hdf5 $(MADE)/valid/kolmogorov_flow.hdf5 &: | $(INS
 
 # Those that make their data themselves.
 ON_OWN_DATA := ks_unrolled learned_correction fno_burgers fno_darcy fno_navier_stokes gfno_symmetric \
-	conditioning_viscosities specboost_burgers
+	conditioning_viscosities specboost_burgers transformer_darcy
 
 experiments: $(INSTALLED) $(DATA) $(VALID)  ## every experiment, on the data of the recipe or on DATA=... VALID=...
 	$(BIN)/python experiments/fno_kolmogorov.py --data $(DATA) --valid $(VALID) --results experiments/results \
