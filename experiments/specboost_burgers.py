@@ -13,9 +13,13 @@ Both have layers of as many frequencies. Each of the two networks of the pair ta
 whose layers cost twice theirs: trainings and predictions cost about the same, and the page says what they took. Beside
 them stands the single network trained for twice as many steps, the pair's number of updates.
 
-Data: `u_t + u u_x = nu u_xx`, nu = 0.001, in a periodic box of length 1, from a random initial state to the state 0.5
-later, when most fronts stand; 256 points, solved by our own exponential integrator on 1024 points in double precision.
-Error: relative L2. The seeds decide first weights and batches, and are trained side by side.
+Data: `u_t + u u_x = nu u_xx`, nu = 0.001, in a periodic box of length 1, from a random initial state to the state 0.1
+later, when the first fronts stand; 256 points, solved by our own exponential integrator on 1024 points in double
+precision. Error: relative L2. The seeds decide first weights and batches, and are trained side by side.
+
+The time and the number of trajectories were chosen after other runs. With 1024 trajectories every network learns some of
+them by heart, and the pair errs 13 % less than the single one; and at time 0.5 the error is in where the fronts are,
+which is alike at all frequencies: of the fall of the square less than half was above the cut.
 
     python experiments/specboost_burgers.py                     # some minutes on two cores
     python experiments/specboost_burgers.py --preset gpu        # larger networks for longer
@@ -43,7 +47,7 @@ from pdejax.progress import is_watched
 from pdejax.training import OneStep, RelativeL2, boosted, fit
 
 NAME = "specboost_burgers"
-POINTS, SOLVED_ON, INTERVAL, VISCOSITY = 256, 1024, 0.5, 1e-3
+POINTS, SOLVED_ON, INTERVAL, VISCOSITY = 256, 1024, 0.1, 1e-3
 ARMS = ("single", "single, longer", "first of the pair", "pair")
 LOWER = 0.2
 FAMILY = RivalFamily(fractions=(1.0, 0.5, 0.25), variants=(Variant(), Variant(order=4, dealiasing=None)))
@@ -68,8 +72,8 @@ class Preset:
 
 
 PRESETS = {
-    "cpu": Preset(1024, 128, 16, 16, 23, 4, steps=4000, batch=32),
-    "gpu": Preset(8192, 256, 32, 48, 68, 4, steps=20_000, batch=64),
+    "cpu": Preset(8192, 128, 16, 16, 23, 4, steps=4000, batch=32),
+    "gpu": Preset(32768, 256, 32, 48, 68, 4, steps=20_000, batch=64),
     "tiny": Preset(4, 2, 4, 4, 6, 2, steps=6, batch=4, timing_seconds=0.1),
 }
 
@@ -103,7 +107,7 @@ def data_of(count: int, seed: int) -> pj.Trajectories:
     with jax.enable_x64(True):
         solved, stored = (pj.Grid((n,), 1.0, dtype="float64") for n in (SOLVED_ON, POINTS))
         made = pj.generate(
-            pj.TimeStepper(pj.equations.Burgers(VISCOSITY), pj.Spectral(solved), dt=INTERVAL, substeps=2000),
+            pj.TimeStepper(pj.equations.Burgers(VISCOSITY), pj.Spectral(solved), dt=INTERVAL, substeps=400),
             pj.initial.BandLimited(peak=2, cutoff=5),
             num_samples=count,
             num_steps=1,
