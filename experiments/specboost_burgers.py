@@ -17,8 +17,8 @@ Data: `u_t + u u_x = nu u_xx`, nu = 0.001, in a periodic box of length 1, from a
 later, when the first fronts stand; 256 points, solved by our own exponential integrator on 1024 points in double
 precision. Error: relative L2. The seeds decide first weights and batches, and are trained side by side.
 
-The time and the number of trajectories were chosen after other runs. With 1024 trajectories every network learns some of
-them by heart, and the pair errs 13 % less than the single one; and at time 0.5 the error is in where the fronts are,
+The time and the number of trajectories were chosen after other runs. With 1024 trajectories every network learns some
+of them by heart, and the pair errs 13 % less than the single one; and at time 0.5 the error is in where the fronts are,
 which is alike at all frequencies: of the fall of the square less than half was above the cut.
 
     python experiments/specboost_burgers.py                     # some minutes on two cores
