@@ -13,7 +13,7 @@ integrator in double precision on eight times as many points as are trained on. 
 of mean zero; Adam with a cosine to zero.
 
     python experiments/fno_burgers.py                     # 256 points, some minutes on two cores
-    python experiments/fno_burgers.py --preset gpu        # 1024 points and the published width
+    python experiments/fno_burgers.py --preset gpu        # 1024 points, a wider network
     python experiments/fno_burgers.py --preset tiny       # a minute; learns nothing
 
 Writes RESULTS/fno_burgers.json, .md and .png, and to OUT the report and what it is made of.

@@ -12,11 +12,10 @@ Flow: the vorticity of Li et al. (ICLR 2021, section 5.3), `w_t + u w_x + v w_y 
 many points per axis as are trained on. The network takes one frame, for the flow has no memory, and the first harmonics
 of the position, for the force stands still; it is trained on single steps between true frames, 1 apart.
 
-Departures from the published setting: there ten frames go in, training unrolls the network over all of the time, and
-the time is longer; so its numbers are none to compare with.
+The published networks were given ten frames and other times: their numbers are none to compare with.
 
     python experiments/fno_navier_stokes.py                     # 32 x 32 points, some minutes on two cores
-    python experiments/fno_navier_stokes.py --preset gpu        # 64 x 64 points and 1000 trajectories, as published
+    python experiments/fno_navier_stokes.py --preset gpu        # 64 x 64 points, 1000 trajectories
     python experiments/fno_navier_stokes.py --preset tiny       # a minute; learns nothing
 
 Writes RESULTS/fno_navier_stokes.json, .md and .png, and to OUT the report and what it is made of.

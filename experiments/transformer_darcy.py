@@ -9,7 +9,7 @@ script is run so. All seeds of an arm are trained side by side, on the same batc
 each with seed 0, on the media that are scored: 0.003 and 0.006 for the Fourier neural operator, 0.006 and 0.01 for the
 transformer. Attention alone, without that decoder, had three times the error after 300 steps, and was not gone on with.
 
-    taskset -c 0 python experiments/transformer_darcy.py      # half an hour on one core
+    taskset -c 0 python experiments/transformer_darcy.py      # 22 minutes on one core
     python experiments/transformer_darcy.py --preset tiny     # a minute; learns nothing
 
 Writes RESULTS/transformer_darcy.json and .md.

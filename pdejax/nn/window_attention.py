@@ -25,10 +25,9 @@ class WindowAttention(eqx.Module):
 
         z(x) = sum over y of softmax_y( s_h cos(q(x), k(y)) + 16 sigmoid(B_h(x - y)) ) v(y)
 
-    and an affine map of all heads together. cos is the cosine of the angle between two vectors (but of those
-    shorter than about 1e-6, which count for less), s_h a learned scale, at
-    first 10 and never more than 100. B is a perceptron of one hidden layer with ReLU, of the distances d along each
-    axis in points, as sign(d) log2(1 + 8 |d| / (window - 1)) / 3: the same one whatever the size of the grid.
+    and an affine map of all heads together. cos is the cosine of the angle between two vectors (but those shorter
+    than about 1e-6 count for less), s_h a learned scale, at first 10 and never more than 100. B is a perceptron of one
+    hidden layer with ReLU, of the distances d along each axis in points, as sign(d) log2(1 + 8 |d| / (window - 1)) / 3: the same one whatever the size of the grid.
     Called as `attention(u, periodic, shifted=...)`. Shapes `(channel, *space) -> (channel, *space)`.
 
     Windows begin at the first point of each axis; where `shifted`, half a window further. The last window then has
