@@ -27,7 +27,8 @@ class WindowAttention(eqx.Module):
 
     and an affine map of all heads together. cos is the cosine of the angle between two vectors (but those shorter
     than about 1e-6 count for less), s_h a learned scale, at first 10 and never more than 100. B is a perceptron of one
-    hidden layer with ReLU, of the distances d along each axis in points, as sign(d) log2(1 + 8 |d| / (window - 1)) / 3: the same one whatever the size of the grid.
+    hidden layer with ReLU, of the distances d along each axis in points, as
+    sign(d) log2(1 + 8 |d| / (window - 1)) / 3: the same one whatever the size of the grid.
     Called as `attention(u, periodic, shifted=...)`. Shapes `(channel, *space) -> (channel, *space)`.
 
     Windows begin at the first point of each axis; where `shifted`, half a window further. The last window then has
