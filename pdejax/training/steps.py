@@ -84,7 +84,7 @@ def compiled_steps(
     def one_step(carry: Carry, data: DeviceData, key: PRNGKeyArray, step):
         following, rows, finite = updates_of(carry, step_keys(key, rest, step), rest, data, step)
         # A step that fails changes nothing, or its NaN would be met in what the error hands back.
-        following = jax.tree.map(lambda new, old: jnp.where(jnp.all(finite), new, old), following, carry)
+        following = jax.lax.cond(jnp.all(finite), lambda new, _: new, lambda _, old: old, following, carry)
         if devices is not None:
             following = devices.constrain_kept(following)
         return following, rows, finite

@@ -161,7 +161,9 @@ def test_specboost_has_no_more_weights_and_squares_that_sum_to_the_error(run, tm
     found, page = read(tmp_path, "specboost_burgers")
     rows = {(row["arm"], row["seed"]): row for row in found["rows"]}
     took = found["trainings"]
-    assert 0.9 * took["single"]["parameters"] < took["pair"]["parameters"] <= took["single"]["parameters"]
+    # The tiny networks are mostly lifting and projection.
+    for single in ("single", "single, more frequencies"):
+        assert 0.7 * took[single]["parameters"] < took["pair"]["parameters"] <= took[single]["parameters"]
     less = sum(rows["pair", s]["error"] <= 0.8 * rows["single", s]["error"] for s in (0, 1))
     assert found["held"]["errs_less"] == f"{less} of 2"
     for row in found["rows"]:

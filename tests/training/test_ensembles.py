@@ -79,7 +79,7 @@ def test_an_ensemble_goes_on_from_a_checkpoint_bit_for_bit(tmp_path):
 def test_the_member_that_diverged_is_named_and_none_has_moved():
     data = pairs()
     models = seeds(2)
-    huge = eqx.tree_at(lambda model: model.layer.weight, models[1], jnp.full((3, 2), 1e30))
+    huge = eqx.tree_at(lambda model: model.layer.weight, models[1], jnp.full((3, 2), 1e30, jnp.float32))
     with pytest.raises(TrainingDiverged, match="Step 1, member 1 of the ensemble: the loss is inf") as error:
         fit(Ensemble.of([models[0], huge]), Supervised(), data, **options())
     first = members(error.value.fitted.model)[0].model
