@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import jax
+import numpy as np
 
 from pdejax import plotting
 from pdejax.cli.command import Command, refuse_existing, require
+from pdejax.data import Trajectories
 from pdejax.evaluate import Report, RivalFamily, evaluate
 from pdejax.evaluate.writing import plain, write_text
 from pdejax.progress import is_watched
@@ -83,6 +85,16 @@ def scored(models: dict[str, Any], held_out: Any, equation: Any, preset: Any, fa
     )
     assert isinstance(report, Report)  # trajectories give no PairReport
     return report
+
+
+def in_single_precision(made: Trajectories) -> Trajectories:
+    """Data as networks and rivals take them: both compute in single precision, and so do their grids."""
+    return dataclasses.replace(made, grid=made.grid.with_dtype(np.float32))
+
+
+def settings_of(experiment: Any, preset: Any) -> dict[str, Any]:
+    """What the results say of how they were made."""
+    return dataclasses.asdict(preset) | {"seeds": list(experiment.seeds), "preset": experiment.preset}
 
 
 def speed_up(comparison: Any | None) -> dict[str, Any]:

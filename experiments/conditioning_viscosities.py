@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from _experiment import Experiment, Outcome, scored, seeds_of, speed_up, spread
+from _experiment import Experiment, Outcome, in_single_precision, scored, seeds_of, settings_of, speed_up, spread
 
 import pdejax as pj
 from pdejax import plotting
@@ -110,7 +110,7 @@ class ConditioningOnViscosity(Experiment):
         assert isinstance(outside, Report)
         found = rows_and_verdicts(report, outside, preset.arms, self.seeds)
         found["trainings"] = trainings
-        found["settings"] = dataclasses.asdict(preset) | {"seeds": list(self.seeds), "preset": self.preset}
+        found["settings"] = settings_of(self, preset)
         return Outcome(found, in_markdown(found), figure(report, preset.arms, self.seeds), report)
 
 
@@ -144,8 +144,7 @@ def data_of(
             key=jax.random.key(seed),
             progress=is_watched(),
         )
-    # Networks and rivals compute in single precision, and so do their grids.
-    return dataclasses.replace(made, grid=made.grid.with_dtype(np.float32))
+    return in_single_precision(made)
 
 
 def trained_with(arm: str, train: Any, preset: Preset, seeds: tuple[int, ...]) -> tuple[list[Any], dict[str, Any]]:

@@ -26,7 +26,7 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
-from _experiment import Experiment, Outcome
+from _experiment import Experiment, Outcome, in_single_precision, settings_of
 from _fourier_operator import FINER, Training, asked, page, trained, verdicts
 
 import pdejax as pj
@@ -94,7 +94,7 @@ class FNOOnBurgers(Experiment):
         rows, report = asked(models, self.seeds, finer, TIMES_FINER, pj.equations.Burgers(VISCOSITY), preset, family)
         found = {"rows": rows, "held": verdicts(rows, LIMIT), "training": took}
         found |= {"minutes": (time.perf_counter() - began) / 60, "circumstances": report.circumstances}
-        found["settings"] = dataclasses.asdict(preset) | {"seeds": list(self.seeds), "preset": self.preset}
+        found["settings"] = settings_of(self, preset)
         remark = f"Relative L2, means over {preset.held_out} held-out initial states. ![error against cost]({NAME}.png)"
         text = page("An FNO on Burgers' equation", NAME, CLAIMS, found, remark)
         return Outcome(found, text, report.plots()["error_against_cost"], report)
@@ -115,8 +115,7 @@ def data_of(preset: Preset, count: int, *, seed: int, times: int = 1) -> pj.Traj
             progress=is_watched(),
             measure_error=2 if seed == 1 else 0,
         )
-    # Networks and rivals compute in single precision, and so do their grids.
-    return dataclasses.replace(made, grid=made.grid.with_dtype(np.float32))
+    return in_single_precision(made)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
-from _experiment import Experiment, Outcome
+from _experiment import Experiment, Outcome, settings_of
 from _fourier_operator import FINER, Training, page, trained, verdicts
 
 import pdejax as pj
@@ -113,7 +113,7 @@ class FNOOnDarcy(Experiment):
         found = {"rows": rows, "held": verdicts(rows, LIMIT), "training": took}
         found["solvers"] = {name: {"error": errors[name]} for name in solvers}
         found |= {"minutes": (time.perf_counter() - began) / 60, "circumstances": circumstances()}
-        found["settings"] = dataclasses.asdict(preset) | {"seeds": list(self.seeds), "preset": self.preset}
+        found["settings"] = settings_of(self, preset)
         best = min(errors[name] for name in solvers)
         remark = (
             f"Relative L2, means over {preset.held_out} held-out media. The least error of a solver on the network's "

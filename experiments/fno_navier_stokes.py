@@ -28,8 +28,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from _experiment import Experiment, Outcome
+from _experiment import Experiment, Outcome, in_single_precision, settings_of
 from _fourier_operator import FINER, Training, asked, page, trained, verdicts
 
 import pdejax as pj
@@ -108,7 +107,7 @@ class FNOOnNavierStokes(Experiment):
         found = {"rows": rows, "held": verdicts(rows, LIMIT), "training": took}
         found["persistence"] = float(report.results["persistence"].mean("relative_l2")[report.stated])
         found |= {"minutes": (time.perf_counter() - began) / 60, "circumstances": report.circumstances}
-        found["settings"] = dataclasses.asdict(preset) | {"seeds": list(self.seeds), "preset": self.preset}
+        found["settings"] = settings_of(self, preset)
         remark = (
             f"Relative L2 at lead time {preset.at:g}, means over {preset.held_out} held-out flows; holding the first "
             f"state errs {found['persistence']:.3g}. ![error against cost]({NAME}.png)"
@@ -138,8 +137,7 @@ def data_of(preset: Preset, count: int, *, seed: int, times: int = 1) -> pj.Traj
             progress=is_watched(),
             measure_error=2 if seed == 1 else 0,
         )
-    # Networks and rivals compute in single precision, and so do their grids.
-    return dataclasses.replace(made, grid=made.grid.with_dtype(np.float32))
+    return in_single_precision(made)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from _experiment import Experiment, Outcome, seeds_of
+from _experiment import Experiment, Outcome, in_single_precision, seeds_of, settings_of
 
 import pdejax as pj
 from pdejax.cli import run_script
@@ -128,7 +128,7 @@ class GFNOOnSymmetricFlow(Experiment):
                 errors = {"error": error_of(model, held_out), "error_turned": error_of(model, turned(held_out))}
                 rows.append({"arm": arm, "seed": seed} | errors | took)
         found = {"rows": rows, "held": verdicts(rows, self.seeds), "circumstances": circumstances()}
-        found["settings"] = dataclasses.asdict(preset) | {"seeds": list(self.seeds), "preset": self.preset}
+        found["settings"] = settings_of(self, preset)
         found["solver_error_whole"] = train.provenance["solver_error_whole"]
         return Outcome(found, in_markdown(found))
 
@@ -154,8 +154,7 @@ def data_of(preset: Preset) -> tuple[pj.Trajectories, pj.Trajectories]:
             )
             for count, seed in ((preset.trajectories, 0), (preset.held_out, 1))
         ]
-    # Networks compute in single precision, and so do their grids.
-    train, held_out = (dataclasses.replace(each, grid=each.grid.with_dtype(np.float32)) for each in made)
+    train, held_out = (in_single_precision(each) for each in made)
     return train, held_out
 
 

@@ -39,7 +39,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 import optax
-from _experiment import Experiment, Outcome, scored, seeds_of, speed_up, spread
+from _experiment import Experiment, Outcome, in_single_precision, scored, seeds_of, settings_of, speed_up, spread
 
 import pdejax as pj
 from pdejax import plotting
@@ -109,7 +109,7 @@ class KuramotoSivashinskyUnrolled(Experiment):
         report = scored(models, held_out, equation, preset, family)
         found = rows_and_verdicts(report, self.seeds)
         found["trainings"] = trainings
-        found["settings"] = dataclasses.asdict(preset) | {"seeds": list(self.seeds), "preset": self.preset}
+        found["settings"] = settings_of(self, preset)
         found["solver_error_one_interval"] = train.provenance["solver_error_one_interval"]
         return Outcome(found, in_markdown(found), figure(report, self.seeds), report)
 
@@ -134,8 +134,7 @@ def data_of(equation: Any, preset: Preset) -> tuple[pj.Trajectories, pj.Trajecto
             )
             for count, frames, seed in splits
         ]
-    # Networks and rivals compute in single precision, and so do their grids.
-    train, held_out = (dataclasses.replace(each, grid=each.grid.with_dtype(np.float32)) for each in made)
+    train, held_out = (in_single_precision(each) for each in made)
     return train, held_out
 
 

@@ -31,7 +31,7 @@ import equinox as eqx
 import jax
 import numpy as np
 import optax
-from _experiment import Experiment, Outcome, scored, seeds_of
+from _experiment import Experiment, Outcome, scored, seeds_of, settings_of
 
 import pdejax as pj
 from pdejax import plotting
@@ -129,7 +129,7 @@ class LearnedCorrection(Experiment):
         report = scored(models, held_out, equation, preset, family)
         found = rows_and_verdicts(report, self.seeds)
         found |= {"training_seconds_of_all_seeds": seconds}
-        found["settings"] = dataclasses.asdict(preset) | {"seeds": list(self.seeds), "preset": self.preset}
+        found["settings"] = settings_of(self, preset)
         found["solver_error_one_interval"] = held_out.provenance["solver_error_one_interval"]
         drawn = figure(report, self.seeds, found["equal_cost_rival"])
         return Outcome(found, in_markdown(found), drawn, report)

@@ -24,7 +24,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 import optax
-from _experiment import Experiment, Outcome, seeds_of, spread
+from _experiment import Experiment, Outcome, seeds_of, settings_of, spread
 from _fourier_operator import Training, trained
 from fno_darcy import Preset, box, data_of, error_of
 
@@ -77,7 +77,7 @@ class TransformerOnDarcy(Experiment):
                 rows.append({"arm": arm, "seed": seed, "error": error_of(call, held_out)})
         found = {"rows": rows, "held": verdicts(rows, self.seeds), "trainings": trainings}
         found |= {"minutes": (time.perf_counter() - began) / 60, "circumstances": circumstances()}
-        found["settings"] = dataclasses.asdict(preset) | {"seeds": list(self.seeds), "preset": self.preset}
+        found["settings"] = settings_of(self, preset)
         return Outcome(found, in_markdown(found))
 
 
