@@ -70,7 +70,8 @@ def evaluate(
     and the parameters of each trajectory, whatever has a `dt` is used as it is.
 
     `test`: `Trajectories` with one time interval and one box; or a pair `(inputs, targets)` of arrays
-    `(sample, channel, *space)` for operator learning without time, which is scored and not timed (a `PairReport`).
+    `(sample, channel, *space)` for operator learning without time, which is scored and not timed (a `PairReport`), with
+    what the models are told of each sample as a third entry.
 
     - `equation`: what the data solve. Where `test.parameters` varies a coefficient, every trajectory has its own; one
       of a vector is named by its entries, `velocity_x`, `velocity_y` (see `pdejax.data.coefficients.spellings`). A
@@ -82,7 +83,7 @@ def evaluate(
     - `truth_shape`: the resolution that the truth was solved on, where the provenance does not say it.
     - `batch_size`: trajectories advanced together; default all, at most 32. Costs are those of this batch.
     - `timing_seconds`: spent on timing all contestants; half as much again on each surrogate with its closest rivals.
-    - `grid`: where pairs live; default a periodic box of side 1.
+    - `grid`: where pairs live, which the models are told; without it errors are those of a periodic box of side 1.
     - `key`: for surrogates that draw random numbers.
 
     A surrogate that does not stay finite is reported with the time of its failure and is not averaged over the samples

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
+from pdejax.data.pairs import pair_arrays
 from pdejax.evaluate.scores import over_channels, scores
 from pdejax.evaluate.writing import plain, write_text
 from pdejax.grid import Grid
@@ -73,11 +74,13 @@ class PairReport:
 
 
 def evaluate_pairs(
-    models: Mapping[str, Any], pairs: tuple[Any, Any], grid: Grid | None, *, key: PRNGKeyArray | None, batch: int = 64
+    models: Mapping[str, Any], pairs: tuple[Any, ...], grid: Grid | None, *, key: PRNGKeyArray | None, batch: int = 64
 ) -> PairReport:
-    """Scores `model(input)` against the target; inputs and targets are `(sample, channel, *space)`.
+    """Scores `model(input)` against the target; inputs and targets are `(sample, channel, *space)`, and a third entry
+    is what the model is told of each, as for `pdejax.objectives.Supervised`.
 
-    Without a `grid` the points are taken as those of a periodic box of side 1, equally weighted.
+    Without a `grid` errors are those of a periodic box of side 1, with equal weights; models are told a `grid` that is
+    given.
 
     Arrays of whole numbers and of half precision are taken in single precision at least. A channel that is zero in a
     target is measured as in trajectories (`pdejax.evaluate.scores`), against all targets.
@@ -85,17 +88,12 @@ def evaluate_pairs(
     Raises `ValueError` for arrays that do not fit together or are not real and finite, no samples, and outputs of
     another shape.
     """
-    if len(pairs) != 2:
-        raise ValueError(f"A pair is (inputs, targets), got {len(pairs)} entries.")
-    inputs, targets = (_real(name, array) for name, array in zip(("inputs", "targets"), pairs, strict=True))
-    if inputs.ndim < 3 or targets.ndim < 3 or len(inputs) != len(targets):
-        raise ValueError(
-            "Inputs and targets need the shapes (sample, channel, *space) with as many samples, got "
-            f"{inputs.shape} and {targets.shape}."
-        )
+    given = pair_arrays("data", pairs)
+    inputs, targets = (_real(name, array) for name, array in zip(("inputs", "targets"), given[:2], strict=True))
+    parameters = {name: _real(f"parameter {name!r}", values) for name, values in given.parameters.items()}
     if len(inputs) == 0:
         raise ValueError("The test set is empty: give at least one pair.")
-    for name, array in (("inputs", inputs), ("targets", targets)):
+    for name, array in (("inputs", inputs), ("targets", targets), *parameters.items()):
         finite = np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
         if not finite.all():
             raise ValueError(f"The {name} are not finite in sample {int(np.argmin(finite))}: leave that pair out.")
@@ -107,8 +105,11 @@ def evaluate_pairs(
         raise ValueError(f"The targets live on {targets.shape[2:]} points but the grid has {domain.shape}.")
 
     @eqx.filter_jit
-    def apply(model: Any, u: Array, keys: Any) -> Array:
-        return jax.vmap(lambda v, k: model(v, domain=grid, key=k), in_axes=(0, None if keys is None else 0))(u, keys)
+    def apply(model: Any, u: Array, told: Any, keys: Any) -> Array:
+        def one(v: Array, told: Any, k: Any) -> Array:
+            return model(v, told or None, domain=grid, key=k)
+
+        return jax.vmap(one, in_axes=(0, 0, None if keys is None else 0))(u, told, keys)
 
     found: dict[str, dict[str, np.ndarray]] = {}
     for name, model in models.items():
@@ -116,7 +117,8 @@ def evaluate_pairs(
         for first in range(0, len(inputs), batch):
             u = jnp.asarray(inputs[first : first + batch])
             keys = None if key is None else jax.random.split(jax.random.fold_in(key, first), len(u))
-            out = apply(model, u, keys)
+            told = {name: jnp.asarray(values[first : first + batch]) for name, values in parameters.items()}
+            out = apply(model, u, told, keys)
             target = jnp.asarray(targets[first : first + batch])
             if out.shape != target.shape:
                 raise ValueError(f"Model {name!r} gives {out.shape[1:]} where the targets have {target.shape[1:]}.")

@@ -39,6 +39,19 @@ class Boosted(eqx.Module):
                 raise ValueError(f"Boosted takes as `{name}` a model that is built, e.g. FNO(...), got {given}.")
         self.first, self.second = first, second
 
+    @property
+    def input_scale(self) -> Any:
+        """That of the state, as the second model states it, else as the first does; 1 where neither does."""
+        seen, missed = (getattr(self.second, f"{of}put_scale", None) for of in ("in", "out"))
+        if seen is None or missed is None:
+            return getattr(self.first, "input_scale", 1.0)
+        return seen[: seen.size - missed.size]  # behind them are the channels of what the first model made
+
+    @property
+    def output_scale(self) -> Any:
+        """What an error of order one is: that of what the second model learns; 1 where it states none."""
+        return getattr(self.second, "output_scale", 1.0)
+
     def __call__(
         self,
         u: Float[Array, "channel *space"],

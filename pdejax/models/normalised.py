@@ -6,11 +6,13 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.counts import count_of
 from pdejax.nn import Held
+from pdejax.nn.products import at_least_single
 
 
 class Statistics(eqx.Module):
@@ -32,19 +34,25 @@ class Statistics(eqx.Module):
     def remove(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
         """`(u - mean) / std`, per channel."""
         mean, std = self._like(u)
-        return (u - mean) / std
+        return ((u.astype(mean.dtype) - mean) / std).astype(_real(u.dtype))
 
     def restore(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
         """`mean + std z`, per channel."""
         mean, std = self._like(z)
-        return mean + std * z
+        return (mean + std * z.astype(mean.dtype)).astype(_real(z.dtype))
 
     def _like(self, u: Array) -> tuple[Array, Array]:
         shape = self.mean.shape + (1,) * (u.ndim - self.mean.ndim)
-        dtype = u.dtype if jnp.issubdtype(u.dtype, jnp.inexact) else jnp.result_type(float)
+        # Of half precision a deviation of 1e-9 would be zero, one of 1e5 infinite, and 1000.5 the number 1000.
+        dtype = at_least_single(_real(u.dtype))
         # Stopped for loops of one's own that differentiate everything; `fit` does not even see these leaves.
         mean, std = jax.lax.stop_gradient((self.mean, self.std))
         return mean.reshape(shape).astype(dtype), std.reshape(shape).astype(dtype)
+
+
+def _real(dtype: Any) -> np.dtype:
+    """`dtype`, or of whole numbers that of real ones."""
+    return np.dtype(dtype) if jnp.issubdtype(dtype, jnp.inexact) else jnp.result_type(float)
 
 
 class Normalised(eqx.Module):
@@ -117,8 +125,9 @@ class Normalised(eqx.Module):
                 f"The statistics are for {self.input.mean.shape[0]} channels but the state has {u.shape[0]}."
             )
         if parameters is not None and self.parameters:
+            dtype = at_least_single(_real(u.dtype))
             parameters = {
-                name: self.parameters[name].remove(jnp.asarray(value, u.dtype)) if name in self.parameters else value
+                name: self.parameters[name].remove(jnp.asarray(value, dtype)) if name in self.parameters else value
                 for name, value in parameters.items()
             }
         predicted = self.model(self.input.remove(u), parameters, domain=domain, key=key)

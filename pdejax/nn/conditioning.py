@@ -132,7 +132,8 @@ class Conditioning:
             # Guessing would give a model that was trained with walls other inputs when it is used.
             if flags is None:
                 raise ValueError(
-                    f"{what} has to know which axes are periodic: pass domain=grid to the call, or say it once, "
+                    f"{what} has to know which axes are periodic: pass domain=grid to the call (for pairs "
+                    "Supervised(domain=grid), boosted(..., domain=grid) and evaluate(..., grid=grid)), or say it once, "
                     "conditioning=pdejax.nn.Conditioning(periodic=True), or False, or one per axis."
                 )
             return flags
@@ -167,7 +168,10 @@ def _per_axis(value: Any, ndim: int) -> tuple:
 def _given(name: str, parameters: Mapping[str, Any] | None, what: str) -> Any:
     if parameters is None or name not in parameters:
         given = [] if parameters is None else sorted(parameters)
-        raise ValueError(f"{what} needs the parameter {name!r} but the call has {given}; pass parameters={{...}}.")
+        raise ValueError(
+            f"{what} needs the parameter {name!r} but the call has {given}; pass parameters={{...}}, or have "
+            "it in the data: Trajectories.from_arrays(..., parameters={...}), for pairs (inputs, targets, {...})."
+        )
     return parameters[name]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from pdejax.data import Split
+from pdejax.data.pairs import pair_arrays
 from pdejax.models import Normalised
 from pdejax.training.objectives import Pairs, Windows
 
@@ -63,7 +64,7 @@ def batch_at(data: DeviceData, index: Int[Array, " batch"]) -> Windows | Pairs:
     """The windows (or pairs) of the given numbers."""
     if data.frames is None:
         inputs, targets = data.arrays
-        return Pairs(inputs[index], targets[index])
+        return Pairs(inputs[index], targets[index], {name: values[index] for name, values in data.parameters.items()})
     sample, start = index // data.starts, index % data.starts
     (u,) = data.arrays
     frames = start[:, None] + jnp.arange(data.frames)
@@ -124,19 +125,14 @@ def _check_axes(what: str, data: DeviceData, network: Any) -> None:
 def _pairs(what: str, data: Any, frames: int | None) -> DeviceData:
     if frames is not None:
         raise ValueError(f"This objective needs trajectories but `{what}` is a pair of arrays; use Supervised().")
-    if any(np.ndim(array) == 2 for array in data):
-        shapes = [np.shape(array) for array in data]
-        raise ValueError(
-            f"`{what}` of shapes {shapes} lacks the channel axis: pass x[:, None], (sample, channel, *space)."
-        )
-    if len(data) != 2 or np.shape(data[0])[:1] != np.shape(data[1])[:1] or min(np.ndim(a) for a in data) < 3:
-        shapes = [np.shape(a) for a in data]
-        raise ValueError(
-            f"`{what}` must be (inputs, targets), each (sample, channel, *space), but has shapes {shapes}."
-        )
-    for name, array in zip(("inputs", "targets"), data, strict=True):
-        _check_finite(f"The {name} of `{what}`", _as_floats(array), 1)
-    return DeviceData(tuple(_as_floats(a) for a in data), {}, None, None)
+    given = pair_arrays(what, data)
+    arrays = tuple(_as_floats(each) for each in given[:2])
+    parameters = {name: _as_floats(values) for name, values in given.parameters.items()}
+    for name, array in zip(("inputs", "targets"), arrays, strict=True):
+        _check_finite(f"The {name} of `{what}`", array, 1)
+    for name, values in parameters.items():
+        _check_finite(f"The parameter {name!r} of `{what}`", values, 1)
+    return DeviceData(arrays, parameters, None, None)
 
 
 def _trajectories(what: str, data: Any, frames: int | None) -> DeviceData:

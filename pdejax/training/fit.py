@@ -59,9 +59,9 @@ def fit(
       program: each member has batches and an optimiser of its own, and is what `fit` would make of it alone with the
       key `fold_in(key, number)`. It is stopped (`patience`) when all of them have waited long enough.
     - `data`, `valid`: `Trajectories`, or a pair of arrays `(inputs, targets)`, each `(sample, channel, *space)`, for
-      `Supervised`. They are put on the device whole; `valid` is scored on 64 windows (a batch, where that is
-      more), evenly spread, every `valid_every` steps (a tenth of the run by default) and at the end, with the weights
-      that would be returned.
+      `Supervised`, and as a third entry what the model is told of each. They are put on the device whole; `valid` is
+      scored on 64 windows (a batch, where that is more), evenly spread, every `valid_every` steps (a tenth of the run
+      by default) and at the end, with the weights that would be returned.
     - `optimiser`: any of optax, or `soap`. Line searches (`optax.lbfgs()`) are held on the batch of their step; what
       they learn of the curvature holds for the next step if `batch_size` is the number of all windows, of which every
       batch then holds all in the same order, and if the objective draws nothing at random.

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pdejax.models import Corrected, Ensemble, InPrecision, Integrated, LearnedSolver, Normalised, Statistics
+from pdejax.data.pairs import pair_arrays
+from pdejax.models import Boosted, Corrected, Ensemble, InPrecision, Integrated, LearnedSolver, Normalised, Statistics
 
 # Of the pairs of frames on which the error of a solver is measured: more change its deviation by a few per cent.
 _MOST_PAIRS = 512
@@ -50,8 +51,10 @@ def normalised(
     if frames is None:
         if isinstance(model, Corrected | LearnedSolver):
             raise ValueError(f"A {type(model).__name__} steps physical states: for pairs pass normalise=False.")
-        inputs, targets = (np.asarray(array) for array in data)
-        return Normalised(model, statistics(inputs, 1), statistics(targets, 1))
+        inputs, targets, told = pair_arrays("data", data)
+        parameters = {name: statistics(np.asarray(values)) for name, values in told.items()}
+        seen, predicts = (statistics(np.asarray(each), 1) for each in (inputs, targets))
+        return Normalised(model, seen, predicts, parameters=parameters)
     u = np.asarray(data.u[:])
     if u.shape[1] <= bundle:
         raise ValueError(
@@ -80,6 +83,8 @@ def normalised(
 
 def is_normalised(model: Any) -> bool:
     """Whether statistics surround the network already, e.g. those of an earlier fit."""
+    if isinstance(model, Boosted):
+        return is_normalised(model.first) or is_normalised(model.second)
     if isinstance(model, Corrected | Ensemble | InPrecision):
         return is_normalised(model.model)
     return isinstance(model, Normalised)

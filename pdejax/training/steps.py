@@ -117,7 +117,8 @@ def compiled_steps(
 def _cut(batch: Any, devices: Devices) -> Any:
     """The states and the parameters of a batch; its domain is the same for all."""
     if isinstance(batch, Pairs):
-        return devices.cut(batch, channel_axis=1)
+        inputs, targets = devices.cut((batch.inputs, batch.targets), channel_axis=1)
+        return Pairs(inputs, targets, devices.cut(batch.parameters, channel_axis=0))  # fields have no channels
     assert isinstance(batch, Windows)
     return batch._replace(u=devices.cut(batch.u, channel_axis=2), parameters=devices.cut(batch.parameters, 1))
 

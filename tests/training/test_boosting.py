@@ -7,6 +7,7 @@ import pytest
 
 import pdejax as pj
 from pdejax.models import FNO, Boosted, Normalised, load, save
+from pdejax.training.fitted import Fitted
 
 GRID = pj.Grid(16, 1.0, dtype=jnp.float32)
 
@@ -57,9 +58,7 @@ def test_the_second_alone_is_trained_and_learns_what_is_missed():
     first = Damped(jnp.asarray(0.9, jnp.float32))
     model = pj.boosted(first, second(), data)
     options = {"optimiser": optax.adam(1e-2), "num_steps": 200, "batch_size": 9, "key": jax.random.key(0)}
-    fitted = pj.fit(
-        model, pj.objectives.OneStep(), data, frozen=lambda m: m.first, normalise=False, progress=False, **options
-    ).model
+    fitted = pj.fit(model, pj.objectives.OneStep(), data, frozen=lambda m: m.first, progress=False, **options).model
     assert fitted.first.factor == first.factor
     u = jnp.asarray(data.u)[:, :-1].reshape(-1, 1, 16)
     truth = jnp.asarray(data.u)[:, 1:].reshape(-1, 1, 16)
@@ -92,7 +91,68 @@ def test_mistakes_are_named(without_shape_checks):
         pj.boosted(FNO(1, 2, 1, 3, 4, key=jax.random.key(0)), second(), waves())
     with pytest.raises(ValueError, match="have one frame"):
         pj.boosted(Damped(jnp.asarray(1.0)), second(), waves(frames=1))
-    assert isinstance(pj.boosted(Damped(jnp.asarray(1.0)), second(), waves()).second, Normalised)
+    identity, inputs = Damped(jnp.asarray(1.0)), np.ones((4, 1, 16), np.float32)
+    assert isinstance(pj.boosted(identity, second(), waves()).second, Normalised)
+    unknown = np.where(np.arange(4)[:, None, None] == 2, np.nan, inputs)
+    for data in ((inputs, unknown), (unknown, inputs)):
+        with pytest.raises(ValueError, match="data hold values that are not finite"):
+            pj.boosted(identity, second(), data)
+    with pytest.raises(ValueError, match="lacks the channel axis"):
+        pj.boosted(identity, second(), (inputs[:, 0], inputs[:, 0]))
+    with pytest.raises(ValueError, match="must be .inputs, targets., each"):
+        pj.boosted(identity, second(), [inputs, inputs[:3]])
+    with pytest.raises(ValueError, match="There are no pairs"):
+        pj.boosted(identity, second(), (inputs[:0], inputs[:0]))
+    with pytest.raises(ValueError, match="got a ndarray"):
+        pj.boosted(identity, second(), inputs)
+    with pytest.raises(ValueError, match="leave out `domain`"):
+        pj.boosted(identity, second(), waves(), domain=GRID)
+    with pytest.raises(ValueError, match="pass fitted.model"):
+        pj.boosted(Fitted(identity, None, None), second(), waves())
+
+
+def test_a_fit_leaves_the_units_as_they_were_measured():
+    """States of mean 5, targets about 100: standardised ones would be none that the first model knows."""
+    rng = np.random.default_rng(0)
+    inputs = (5 + 3 * rng.normal(size=(12, 1, 16))).astype(np.float32)
+    targets = 2 * inputs + 100
+    options = {"optimiser": optax.adam(1e-3), "num_steps": 2, "batch_size": 4, "key": jax.random.key(0)}
+    options |= {"progress": False}
+    objective = pj.objectives.Supervised()
+    first = pj.fit(FNO(1, 1, 1, 4, 4, num_layers=1, key=jax.random.key(1)), objective, (inputs, targets), **options)
+    start = pj.boosted(first.model, second(), (inputs, targets))
+    for model in (start, pj.models.Ensemble.of([start, pj.boosted(first.model, second(1), (inputs, targets))])):
+        fitted = pj.fit(model, objective, (inputs, targets), frozen=lambda m: _boosted(m).first, **options).model
+        assert type(fitted) is type(model)
+        assert eqx.tree_equal(_boosted(fitted).first, _boosted(model).first)
+
+
+def _boosted(model):
+    return model.model if isinstance(model, pj.models.Ensemble) else model
+
+
+def test_it_states_the_units_of_the_state_and_of_what_is_missed():
+    data = waves()
+    model = pj.boosted(Damped(jnp.asarray(0.9)), second(), data)
+    u = np.asarray(data.u)
+    np.testing.assert_allclose(pj.models.input_scale(model), [u[:, :-1].std()], rtol=1e-3)
+    np.testing.assert_allclose(pj.models.output_scale(model), [(u[:, 1:] - 0.9 * u[:, :-1]).std()], rtol=1e-3)
+    assert pj.models.input_scale(Boosted(Damped(jnp.asarray(0.9)), second())) == 1
+
+
+def test_pairs_are_measured_where_they_live_and_with_what_is_told_of_them():
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(6, 1, 16)).astype(np.float32)
+    told = {"a": np.linspace(0.5, 0.9, 6, dtype=np.float32)}
+    asking = FNO(2, 1, 1, 4, 4, num_layers=1, coordinates=1, key=jax.random.key(0))
+    targets = told["a"][:, None, None] * inputs + np.float32(0.1) * np.sign(inputs)
+    model = pj.boosted(Multiplied(), asking, (inputs, targets, told), domain=GRID)
+    np.testing.assert_allclose(model.second.output.std, [0.1], rtol=1e-2)
+    np.testing.assert_allclose(model.second.parameters["a"].mean, 0.7, rtol=1e-5)
+    first = FNO(1, 1, 1, 4, 4, num_layers=1, coordinates=1, key=jax.random.key(0))
+    with pytest.raises(ValueError, match=r"boosted\(..., domain=grid\)"):
+        pj.boosted(first, second(), (inputs, targets))
+    assert pj.boosted(first, second(), (inputs, targets), domain=GRID)(jnp.ones((1, 16)), domain=GRID).shape == (1, 16)
 
 
 class Noise(eqx.Module):

@@ -32,10 +32,12 @@ class Windows(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """Inputs `(batch, channel, *space)` and the targets that belong to them, `(batch, channel_out, *space)`."""
+    """Inputs `(batch, channel, *space)`, the targets that belong to them, `(batch, channel_out, *space)`, and what the
+    model is told of each: numbers `(batch,)` and fields `(batch, *space)`, by name."""
 
     inputs: Array
     targets: Array
+    parameters: dict[str, Array] = {}
 
 
 class AbstractObjective(eqx.Module):

@@ -17,8 +17,10 @@ class Supervised(AbstractObjective):
 
     - `loss`: that of `OneStep`.
     - `domain`: the grid of inputs and targets, given to the model in every call and to losses that ask for it
-      (`Sobolev`). Without one a model that asks where its points are cannot be trained on pairs. Fields that the model
-      is told, such as masks, are channels of the inputs.
+      (`Sobolev`). Without one a model that asks where its points are cannot be trained on pairs.
+
+    Numbers and fields that the model is told of every sample, such as coefficients and masks, are the third entry of
+    the data, by name: `(inputs, targets, {"mask": masks})`.
     """
 
     loss: Loss = MEAN_SQUARE
@@ -38,8 +40,9 @@ class Supervised(AbstractObjective):
         # A callable that knows nothing of domains is a model, too.
         given = {} if self.domain is None else {"domain": self.domain}
 
-        def one(inputs: Array, target: Array, key: PRNGKeyArray) -> Array:
-            return measure(self.loss, model(inputs, key=key, **given), target, self.domain, model)
+        def one(inputs: Array, target: Array, parameters: dict[str, Array], key: PRNGKeyArray) -> Array:
+            told = {"parameters": parameters} if parameters else {}
+            return measure(self.loss, model(inputs, key=key, **told, **given), target, self.domain, model)
 
         keys = jax.random.split(key, batch.inputs.shape[0])
-        return jax.vmap(one)(batch.inputs, batch.targets, keys)
+        return jax.vmap(one)(batch.inputs, batch.targets, batch.parameters, keys)
