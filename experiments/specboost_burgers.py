@@ -7,7 +7,7 @@ script says for how many seeds each of them held:
 1. On held-out initial states the boosted pair errs at least a fifth less than one network of at least as many weights.
 2. More than half of the fall in the square of the error is above the cut: the frequencies that the layers of the single
    network and of the first of the pair keep, beyond which they reach by their activations alone.
-3. That is not had by layers of more frequencies in one network: the pair errs less than such a one, too.
+3. That is not had by layers of all frequencies in one network: the pair errs less than such a one, too.
 4. At equal error a spectral solver is cheaper than the pair.
 
 What the first network misses is spread over all frequencies, and small: the layers of the second are narrow, and keep
@@ -19,11 +19,12 @@ Data: `u_t + u u_x = nu u_xx`, nu = 0.001, in a periodic box of length 1, from a
 later, when the first fronts stand; 256 points, solved by our own exponential integrator on 1024 points in double
 precision. Error: relative L2. The seeds decide first weights and batches, and are trained side by side.
 
-Time, trajectories, rate and the second network were chosen after other runs, on other seeds too. With 1024 trajectories
-every network learns some of them by heart, and the pair errs 13 % less than the single one; at time 0.5 the error is in
-where the fronts are, which is alike at all frequencies; and a second network with layers like those of the first lowers
-the error by 5 to 26 %, by the seed, at rates up to 6e-3, and for the one seed tried by nothing at 1e-2, which is better
-for all.
+Time, trajectories, rate and the second network were chosen after runs with other seeds and other held-out states, and
+until the hypotheses held there; what is written down is of seeds and states that no choice has seen. With 1024
+trajectories every network learns some of them by heart, and the pair errs 13 % less than the single one; at time 0.5
+the error is in where the fronts are, which is alike at all frequencies; and a second network with layers like those of
+the first lowers the error by 5 to 26 %, by the seed, at rates up to 6e-3, and for the one seed tried by nothing at
+1e-2, which is better for all.
 
     python experiments/specboost_burgers.py                     # some minutes on two cores
     python experiments/specboost_burgers.py --preset gpu        # larger networks for longer
@@ -53,7 +54,7 @@ from pdejax.training import OneStep, RelativeL2, boosted, fit
 NAME = "specboost_burgers"
 POINTS, SOLVED_ON, INTERVAL, VISCOSITY = 256, 1024, 0.1, 1e-3
 SQUARES = ("square_below", "square_above", "square_highest")
-ARMS = ("single", "single, more frequencies", "single, longer", "first of the pair", "pair")
+ARMS = ("single", "single, all frequencies", "single, longer", "first of the pair", "pair")
 LOWER = 0.2
 HIGHEST = 3 * POINTS // 8  # the highest quarter of the frequencies, where products of waves are taken for lower ones
 FAMILY = RivalFamily(fractions=(1.0, 0.5, 0.25), variants=(Variant(), Variant(order=4, dealiasing=None)))
@@ -67,7 +68,7 @@ class Preset:
     trajectories: int
     held_out: int
     single: tuple[int, int]
-    single_of_more: tuple[int, int]
+    single_of_all: tuple[int, int]
     first: tuple[int, int]
     second: tuple[int, int]
     layers: int
@@ -79,9 +80,9 @@ class Preset:
 
 
 PRESETS = {
-    "cpu": Preset(8192, 128, (16, 24), (32, 17), (16, 16), (128, 6), 4, steps=4000, batch=32),
-    "gpu": Preset(32768, 256, (32, 69), (64, 49), (32, 48), (128, 24), 4, steps=20_000, batch=64),
-    "tiny": Preset(4, 2, (4, 6), (8, 4), (4, 4), (16, 2), 2, steps=6, batch=4, timing_seconds=0.1),
+    "cpu": Preset(8192, 128, (16, 24), (128, 9), (16, 16), (128, 6), 4, steps=4000, batch=32),
+    "gpu": Preset(32768, 256, (32, 69), (128, 35), (32, 48), (128, 24), 4, steps=20_000, batch=64),
+    "tiny": Preset(4, 2, (4, 6), (16, 3), (4, 4), (16, 2), 2, steps=6, batch=4, timing_seconds=0.1),
 }
 
 
@@ -91,12 +92,14 @@ class SpecBoostOnBurgers(Experiment):
 
     name = NAME
 
+    seeds: tuple[int, ...] = (20, 21, 22)
+    """Seeds of the first weights; those from 0 to 3 are those that choices were made on."""
     preset: Literal["cpu", "gpu", "tiny"] = "cpu"
     """How large all of it is."""
 
     def outcome(self) -> Outcome:
         preset = PRESETS[self.preset]
-        train, held_out = (data_of(count, seed) for count, seed in ((preset.trajectories, 0), (preset.held_out, 1)))
+        train, held_out = (data_of(count, seed) for count, seed in ((preset.trajectories, 0), (preset.held_out, 11)))
         models, trainings = trained(train, preset, self.seeds)
         equation = pj.equations.Burgers(VISCOSITY)
         named = {f"{arm}, seed {s}": each for arm in ARMS for s, each in zip(self.seeds, models[arm], strict=True)}
@@ -146,15 +149,13 @@ def trained(train: Any, preset: Preset, seeds: tuple[int, ...]) -> tuple[dict[st
 
     singles = networks(preset.single, 0)
     single, seconds = fitted(singles, preset.steps)
-    more, more_seconds = fitted(networks(preset.single_of_more, 0), preset.steps)
+    every, every_seconds = fitted(networks(preset.single_of_all, 0), preset.steps)
     longer, longer_seconds = fitted(singles, 2 * preset.steps)
     first, first_seconds = fitted(networks(preset.first, 1), preset.steps)
     starts = [boosted(one, network(2, preset.second, 2, seed), train) for one, seed in zip(first, seeds, strict=True)]
-    pair, second_seconds = fitted(
-        Ensemble.of(starts), preset.steps, frozen=lambda ensemble: ensemble.model.first, normalise=False
-    )
-    took = (seconds, more_seconds, longer_seconds, first_seconds, first_seconds + second_seconds)
-    models: dict[str, list[Any]] = dict(zip(ARMS, (single, more, longer, first, pair), strict=True))
+    pair, second_seconds = fitted(Ensemble.of(starts), preset.steps, frozen=lambda ensemble: ensemble.model.first)
+    took = (seconds, every_seconds, longer_seconds, first_seconds, first_seconds + second_seconds)
+    models: dict[str, list[Any]] = dict(zip(ARMS, (single, every, longer, first, pair), strict=True))
     numbers = {
         arm: {"parameters": weights(models[arm][0]), "seconds_of_all_seeds": s}
         for arm, s in zip(ARMS, took, strict=True)
@@ -200,9 +201,7 @@ def rows_and_verdicts(
     held = {
         "errs_less": seeds_of([of["pair", s]["error"] <= (1 - LOWER) * of["single", s]["error"] for s in seeds]),
         "less_than_longer": seeds_of([of["pair", s]["error"] < of["single, longer", s]["error"] for s in seeds]),
-        "less_than_more": seeds_of(
-            [of["pair", s]["error"] < of["single, more frequencies", s]["error"] for s in seeds]
-        ),
+        "less_than_all": seeds_of([of["pair", s]["error"] < of["single, all frequencies", s]["error"] for s in seeds]),
         "above_the_cut": seeds_of([f["square_above"] > f["square_below"] and f["square_above"] > 0 for f in falls]),
         "solver_is_cheaper": seeds_of([bool(of["pair", s].get("solver_is_cheaper")) for s in seeds]),
     }
@@ -231,7 +230,7 @@ def in_markdown(found: dict[str, Any]) -> str:
         "| hypothesis | held for |",
         "|---|---|",
         f"| the pair errs at least a fifth less than the single network | {held['errs_less']} |",
-        f"| less than a single network of more frequencies | {held['less_than_more']} |",
+        f"| less than a single network of all frequencies | {held['less_than_all']} |",
         f"| less than the single network after twice as many steps | {held['less_than_longer']} |",
         f"| more than half of the fall of the squares is above the cut | {held['above_the_cut']} |",
         f"| at equal error a spectral solver is cheaper than the pair | {held['solver_is_cheaper']} |",

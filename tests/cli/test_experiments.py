@@ -162,7 +162,7 @@ def test_specboost_has_no_more_weights_and_squares_that_sum_to_the_error(run, tm
     rows = {(row["arm"], row["seed"]): row for row in found["rows"]}
     took = found["trainings"]
     # The tiny networks are mostly lifting and projection.
-    for single in ("single", "single, more frequencies"):
+    for single in ("single", "single, all frequencies"):
         assert 0.7 * took[single]["parameters"] < took["pair"]["parameters"] <= took[single]["parameters"]
     less = sum(rows["pair", s]["error"] <= 0.8 * rows["single", s]["error"] for s in (0, 1))
     assert found["held"]["errs_less"] == f"{less} of 2"
