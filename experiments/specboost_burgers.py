@@ -82,7 +82,7 @@ class Preset:
 PRESETS = {
     "cpu": Preset(8192, 128, (16, 24), (128, 9), (16, 16), (128, 6), 4, steps=4000, batch=32),
     "gpu": Preset(32768, 256, (32, 69), (128, 35), (32, 48), (128, 24), 4, steps=20_000, batch=64),
-    "tiny": Preset(4, 2, (4, 6), (16, 3), (4, 4), (16, 2), 2, steps=6, batch=4, timing_seconds=0.1),
+    "tiny": Preset(4, 2, (4, 6), (17, 3), (4, 4), (16, 2), 2, steps=6, batch=4, timing_seconds=0.1),
 }
 
 

@@ -93,7 +93,8 @@ def evaluate_pairs(
     parameters = {name: _real(f"parameter {name!r}", values) for name, values in given.parameters.items()}
     if len(inputs) == 0:
         raise ValueError("The test set is empty: give at least one pair.")
-    for name, array in (("inputs", inputs), ("targets", targets), *parameters.items()):
+    values = {f"values of the parameter {name!r}": array for name, array in parameters.items()}
+    for name, array in {"inputs": inputs, "targets": targets, **values}.items():
         finite = np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
         if not finite.all():
             raise ValueError(f"The {name} are not finite in sample {int(np.argmin(finite))}: leave that pair out.")
@@ -107,7 +108,8 @@ def evaluate_pairs(
     @eqx.filter_jit
     def apply(model: Any, u: Array, told: Any, keys: Any) -> Array:
         def one(v: Array, told: Any, k: Any) -> Array:
-            return model(v, told or None, domain=grid, key=k)
+            # A callable that knows nothing of parameters is a model, too.
+            return model(v, **({"parameters": told} if told else {}), domain=grid, key=k)
 
         return jax.vmap(one, in_axes=(0, 0, None if keys is None else 0))(u, told, keys)
 

@@ -42,8 +42,8 @@ class FNO(eqx.Module):
 
     K is a `pdejax.nn.SpectralConvolution`, W a matrix of channels at every point; no activation follows the last
     layer; the lift P is affine and the projection Q is affine, activation, affine. On a periodic box this is a map of
-    functions: the same weights give the same function on every grid that resolves it. What else a layer may be is said
-    by `layer`.
+    functions: the same weights give the same function on every grid with more than twice as many points along each axis
+    as the highest frequency that is kept. What else a layer may be is said by `layer`.
 
     `model(u, parameters=None, *, domain=None, key=None)`: `(in_channels, *space) -> (out_channels, *space)`.
 

@@ -69,7 +69,8 @@ class GFNO(eqx.Module):
     Raises `ValueError` for sizes that make no sense, a group that is not of the square, `coordinates` in the
     conditioning of a group with turns, which do not leave them as they are, or a modulation that convolves,
     `pseudoscalar` without reflections, and a seed in place of the key; at trace time for unequal axes, of the state or
-    of the domain, for a wrong number of channels, and frequencies that the grid does not resolve.
+    of the domain (whose sides it cannot see where the domain is an argument of a compiled function), for a wrong number
+    of channels, and frequencies that the grid does not resolve.
     Source: Helwig et al., Group Equivariant Fourier Neural Operators for Partial Differential Equations (ICML 2023).
     Departures: centred first weights, the mean over the group in place of the sum, a radius that counts from the centre
     of the box, and pseudoscalars.

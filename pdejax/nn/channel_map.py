@@ -46,7 +46,10 @@ class ChannelMap(eqx.Module):
         # A plain matrix product over all points: on a CPU its gradient is five times faster than that of a convolution.
         weight = self.weight
         if self.gain is not None:
-            weight = weight * (self.gain / jnp.linalg.norm(weight, axis=1))[:, None]
+            # A row of zeros has no direction, and stays one.
+            square = jnp.sum(weight**2, axis=1)
+            lengths = jax.lax.rsqrt(jnp.where(square > 0, square, 1))
+            weight = weight * (self.gain * lengths)[:, None]
         # For a few points the copies cost more than they save: the samples are then the columns of one product.
         weight = per_sample(weight, u) if u[0].size >= 32 else weight
         mapped = jnp.matmul(weight, u.reshape(u.shape[0], -1), precision=product_precision())

@@ -37,6 +37,8 @@ class LayerNorm(eqx.Module):
         # Once more, or the rounding of a large mean would be what is divided by its own size.
         deviation = deviation - jnp.mean(deviation, axis=1, keepdims=True)
         variance = jnp.mean(deviation**2, axis=1, keepdims=True)
+        # As in `ChannelNorm`: over an infinite root all would be zero.
+        variance = jnp.where(jnp.isfinite(variance), variance, jnp.nan)
         normal = (deviation * jax.lax.rsqrt(variance + self.epsilon)).reshape(u.shape).astype(u.dtype)
         each = (-1, *(1,) * (u.ndim - 1))
         return self.weight.reshape(each) * normal + self.bias.reshape(each)

@@ -49,7 +49,8 @@ class GroupNorm:
 class ChannelNorm(eqx.Module):
     """`y = weight_c (u - mean_g) / sqrt(variance_g + epsilon) + bias_c` of a channel c that belongs to the group g.
 
-    The variance is the mean square of what is left, over all of `channels / groups` channels and all points.
+    The variance is the mean square of what is left, over all of `channels / groups` channels and all points. Where it
+    is no finite number, from states of about 1e19 in single precision, nothing is.
     Shapes `(channel, *space) -> (channel, *space)`.
     """
 
@@ -69,6 +70,8 @@ class ChannelNorm(eqx.Module):
         # Once more, or the rounding of a large mean would be what is divided by its own size.
         deviation = deviation - jnp.mean(deviation, axis=1, keepdims=True)
         variance = jnp.mean(deviation**2, axis=1, keepdims=True)
+        # Squares of 1e20 are infinite in single precision, and over their root all is zero: better none than that.
+        variance = jnp.where(jnp.isfinite(variance), variance, jnp.nan)
         normal = (deviation * jax.lax.rsqrt(variance + self.epsilon)).reshape(u.shape).astype(u.dtype)
         if self.weight is None or self.bias is None:
             return normal

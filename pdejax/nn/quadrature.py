@@ -51,6 +51,7 @@ def standardised(
     for _ in range(2):
         deviation = deviation - mean(deviation, points, every).reshape(each)
     variance = mean(deviation**2, points, every).reshape(each)
+    variance = jnp.where(jnp.isfinite(variance), variance, jnp.nan)  # over an infinite root all would be zero
     return (deviation * jax.lax.rsqrt(variance + epsilon)).astype(u.dtype)
 
 

@@ -23,7 +23,8 @@ class SpectralConvolution(eqx.Module):
 
     and the complex conjugates for the other half of the frequencies, so that v is real: exactly the real inverse
     transform of the zero-padded product, on grids of any size. The transform divides by the number of points, therefore
-    the same weights mean the same function at every resolution.
+    the same weights mean the same function at every resolution. At the limit of `Modes.check_resolved`, where -n/2 of n
+    points is kept, this frequency is also n/2 and stands for both: a finer grid tells them apart.
 
     Shapes `(in_channels, *space) -> (out_channels, *space)`. The weights are a real and an imaginary array, each
     `(*modes.shape, in_channels, out_channels)` with ascending frequencies, so that an optimiser sees real numbers only.

@@ -318,6 +318,24 @@ def test_pairs_are_scored_without_time():
         evaluate({"identity": lambda v, *, domain=None, key=None: v}, (inputs, targets))
 
 
+def test_pairs_come_with_what_models_are_told_of_each():
+    inputs = np.random.default_rng(0).normal(size=(5, 1, 12)).astype(np.float32)
+    told = {"rate": np.linspace(1, 2, 5), "mask": np.arange(60).reshape(5, 12) % 2}
+    targets = (told["rate"][:, None] * told["mask"])[:, None] * inputs
+
+    def model(v, parameters, *, domain=None, key=None):
+        return parameters["rate"] * parameters["mask"] * v
+
+    found = evaluate({"model": model}, (inputs, targets, told), batch_size=2)
+    assert found.scores["model"]["relative_l2"] == pytest.approx(0, abs=1e-6)
+    with pytest.raises(ValueError, match="'rate' of `data` has shape .4,., and there are 5 samples"):
+        evaluate({"model": model}, (inputs, targets, told | {"rate": np.ones(4)}))
+    with pytest.raises(ValueError, match="given by name"):
+        evaluate({"model": model}, (inputs, targets, np.ones(5)))
+    with pytest.raises(ValueError, match="values of the parameter 'rate' are not finite in sample 3"):
+        evaluate({"model": model}, (inputs, targets, told | {"rate": np.array([1, 1, 1, np.nan, 1])}))
+
+
 def test_page_holds_everything_it_shows(report, tmp_path):
     report.save(tmp_path)
     page = (tmp_path / "report.html").read_text()

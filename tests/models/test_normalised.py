@@ -88,3 +88,26 @@ def test_one_predicted_channel_is_not_taken_for_all():
     )
     with pytest.raises(ValueError, match=r"returns shape \(1, 8\) but has to predict 2 channels"):
         model(jnp.ones((2, 8)))
+
+
+@pytest.mark.either
+def test_units_are_changed_in_single_precision_whatever_the_state_is_in(without_shape_checks):
+    """A deviation of 1e-9 is none in half precision, 1e5 infinite, and 1000.5 the number 1000."""
+    zero = jnp.zeros((1, 8), jnp.float16)
+    tiny, large = Statistics([0.0], [1e-9]), Statistics([1e5], [1e5])
+    for statistics in (tiny, large):
+        removed = statistics.remove(zero)
+        assert removed.dtype == jnp.float16 and jnp.all(jnp.isfinite(removed))
+    np.testing.assert_allclose(large.remove(zero), -1, rtol=1e-3)
+    seen = {}
+
+    def model(u, parameters=None, *, domain=None, key=None):
+        seen.update(parameters)
+        return u
+
+    told = Normalised(model, Statistics([0.0], [1.0]), Statistics([0.0], [1.0]), parameters={"a": Statistics(1e3, 1.0)})
+    for state in (jnp.zeros((1, 8), jnp.bfloat16), jnp.arange(8)[None]):
+        told(state, {"a": 1000.5})
+        np.testing.assert_allclose(seen["a"], 0.5, rtol=1e-3)
+    whole = Statistics([0.5], [2.0]).remove(jnp.arange(8)[None])
+    np.testing.assert_allclose(whole, (np.arange(8)[None] - 0.5) / 2)

@@ -115,3 +115,19 @@ def test_what_is_no_kind_of_part_is_refused(make, message):
 def test_a_large_constant_is_nothing_to_a_norm(kind):
     norm = kind.make(2, dtype=jnp.float32)
     assert float(jnp.max(jnp.abs(norm(jnp.full((2, 24, 33), 101325.3, jnp.float32))))) < 1e-3
+
+
+@pytest.mark.either
+def test_where_squares_are_infinite_a_norm_is_no_number_and_not_zero():
+    u = jnp.asarray(1e20 * np.random.default_rng(0).normal(size=(2, 9)), jnp.float32)
+    for norm in (nn.GroupNorm().make(2, dtype=jnp.float32), nn.LayerNorm(2)):
+        assert jnp.all(jnp.isnan(norm(u)))
+        assert jnp.all(jnp.isfinite(norm(1e-3 * u)))
+
+
+@pytest.mark.either
+def test_a_row_of_zeros_with_weight_norm_has_a_gradient():
+    layer = nn.ChannelMap(2, 3, weight_norm=True, key=jax.random.key(0))
+    layer = eqx.tree_at(lambda m: (m.weight, m.gain), layer, (layer.weight.at[1].set(0), layer.gain.at[1].set(0)))
+    gradient = jax.grad(lambda m: jnp.sum(m(jnp.ones((2, 5))) ** 2))(layer)
+    assert all(jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(gradient))

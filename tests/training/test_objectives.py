@@ -2,10 +2,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from pdejax.models import Normalised, Statistics
-from pdejax.training import MeanSquare, OneStep, Pairs, RelativeL1, RelativeL2, Supervised, Windows
+from pdejax.models import FNO, Normalised, Statistics
+from pdejax.nn import Conditioning
+from pdejax.training import MeanSquare, OneStep, Pairs, RelativeL1, RelativeL2, Supervised, Windows, fit
 
 
 def identity(u, parameters=None, *, domain=None, key=None):
@@ -95,3 +97,43 @@ def test_what_is_no_loss_is_refused(loss, message):
     for make in (OneStep, Supervised):
         with pytest.raises(ValueError, match=message):
             make(loss=loss)
+
+
+class Masked(eqx.Module):
+    """The parameter "rate" times a weight, where the field "mask" is one."""
+
+    weight: jax.Array
+
+    def __call__(self, u, parameters=None, *, domain=None, key=None):
+        return self.weight * parameters["rate"] * parameters["mask"] * u
+
+
+def test_pairs_come_with_numbers_and_fields_that_the_model_is_told():
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(12, 1, 8)).astype(np.float32)
+    told = {"rate": rng.uniform(1, 2, 12).astype(np.float32), "mask": rng.integers(0, 2, (12, 8))}
+    targets = 3 * told["rate"][:, None, None] * told["mask"][:, None].astype(np.float32) * inputs
+    options = {"num_steps": 60, "batch_size": 4, "key": jax.random.key(0), "progress": False}
+    model = Masked(jnp.asarray(1.0, jnp.float32))
+    fitted = fit(model, Supervised(), (inputs, targets, told), optimiser=optax.adam(0.1), normalise=False, **options)
+    assert float(fitted.model.weight) == pytest.approx(3, abs=1e-2)
+    # Between statistics, of which the parameters have their own.
+    network = FNO(
+        1, 1, 1, 3, 4, num_layers=1, conditioning=Conditioning(parameters="rate", fields="mask"), key=jax.random.key(1)
+    )
+    options["num_steps"] = 2
+    normed = fit(network, Supervised(), (inputs, targets, told), optimiser=optax.adam(0.1), **options).model
+    np.testing.assert_allclose(normed.parameters["rate"].mean, told["rate"].mean(), rtol=1e-5)
+    np.testing.assert_allclose(normed.parameters["mask"].std, told["mask"].std(), rtol=1e-5)
+    for data, message in (
+        ((inputs, targets), "in the data.*for pairs .inputs, targets, "),
+        ((inputs, targets, told | {"rate": np.ones(3)}), "'rate' of `data` has shape .3,., and there are 12 samples"),
+        (
+            (inputs, targets, told | {"rate": np.full(12, np.nan)}),
+            "'rate' of `data` have a value that is not finite",
+        ),
+        ((inputs, targets, [1]), "given by name"),
+        ((inputs, targets, told, 1), "got 4 entries"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            fit(network, Supervised(), data, optimiser=optax.adam(0.1), **options)
