@@ -143,6 +143,18 @@ def test_with_harmonics_it_is_a_function_of_the_box(periodic):
     assert (abs(across - here) < 1e-5) == flags[0] and (abs(along - here) < 1e-5) == flags[1]
 
 
+def test_its_trunk_reads_the_harmonics_that_it_says():
+    told = Conditioning(coordinates=(1, 2), periodic=(True, False))
+    model = made(1, 1, (4, 5), 3, **SMALL, conditioning=told, key=jax.random.key(0))
+    u, (x, y) = random_state((4, 5), 1), (0.3, 0.8)
+    b = np.tanh(np.asarray(model.branches[0][0].weight) @ u.ravel())
+    b = np.asarray(model.branches[0][1].weight) @ b
+    t = np.array([np.sin(2 * np.pi * x), np.cos(2 * np.pi * x), *np.cos(np.pi * y * np.array([1, 0.5, 2, 1.5]))])
+    for layer in model.trunks[0]:
+        t = np.tanh(np.asarray(layer.weight) @ t)
+    np.testing.assert_allclose(at(model, u, np.array([x, y], np.float32)), [b @ t / 3**0.5], atol=1e-5)
+
+
 @pytest.mark.parametrize("options", [{}, {"points": "centres"}, {"periodic": False, "points": "nodes"}])
 def test_pod_reconstructs_data_of_its_rank(options):
     random, domain = np.random.default_rng(0), grid_of((6, 5), **options)

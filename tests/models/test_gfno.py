@@ -108,6 +108,24 @@ def test_the_radius_channel_turns_about_the_centre_of_the_box(options, turn, oth
     assert gap(applied(model, moved, domain=domain), jnp.roll(result, 3, 1)) > 1e-3
 
 
+def test_the_domain_may_be_an_argument_of_the_compiled_call():
+    # The sides of the box are then not known when it is compiled, nor whether they are equal.
+    model = made(2, 5, 4, 3, group="p4", num_layers=1, radius_channel=True, key=jax.random.key(0))
+    u, traces = jnp.asarray(random_state(9)), []
+
+    @jax.jit
+    def call(u, domain):
+        traces.append(1)
+        return model(u, domain=domain)
+
+    results = [call(u, Grid((9, 9), side, dtype=jnp.float32)) for side in (1.0, 3.0)]
+    held = Grid((9, 9), 3.0, dtype=jnp.float32)
+    expected = eqx.filter_jit(lambda u: model(u, domain=held))(u)
+    for result in results:
+        np.testing.assert_allclose(result, expected, atol=1e-6)
+    assert len(traces) == 1
+
+
 def waves(points):
     """The same few sines on any grid, with frequencies up to 3 along each axis."""
     x, y = np.meshgrid(*(2 * np.pi * np.arange(points) / points,) * 2, indexing="ij")

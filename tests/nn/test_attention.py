@@ -151,6 +151,11 @@ def test_window_attention_in_a_corner_of_two_walls_sees_only_its_own_part():
     seen = np.zeros((4, 8), bool)
     seen[1:3, 2:6] = True
     np.testing.assert_array_equal(reach(layer, (1, 3)), seen)
+    # The corner's window has four parts, and those along its sides are no more neighbours than those across.
+    for place, rows, columns in (((0, 7), 0, slice(6, 8)), ((3, 0), 3, slice(0, 2)), ((3, 7), 3, slice(6, 8))):
+        seen = np.zeros((4, 8), bool)
+        seen[rows, columns] = True
+        np.testing.assert_array_equal(reach(layer, place), seen)
 
 
 @pytest.mark.parametrize(("scale", "factor"), [(np.log(10.0), 10), (7.0, 100)])
@@ -224,6 +229,11 @@ def test_layer_norm_looks_at_one_point_and_one_group():
         LayerNorm(6, 4)
 
 
+def test_a_large_constant_is_nothing_to_a_layer_norm():
+    large = jnp.full((33, 5), 101325.3, jnp.float32)
+    assert float(jnp.max(jnp.abs(applied(LayerNorm(33), large)))) < 1e-3
+
+
 def test_means_are_those_of_the_grid():
     grid = Grid((5, 9, 7), 2.0, False, points=("nodes", Stretched(TowardsWalls(1.0)), "chebyshev"), dtype=jnp.float32)
     u = jax.random.normal(jax.random.key(0), (2, 5, 9, 7), jnp.float32)
@@ -232,6 +242,19 @@ def test_means_are_those_of_the_grid():
     flat = standardised(3 * u + 1, points)
     np.testing.assert_allclose(grid.integrate(flat**2) / 8, 1, atol=1e-4)
     assert mean(u, points, [1]).shape == (2, 5, 7)
+
+
+def test_a_convnext_block_is_the_formula_and_starts_with_a_tenth():
+    block = ConvNeXtBlock(3, 1, points=5, activation=jnp.tanh, key=jax.random.key(0))
+    np.testing.assert_allclose(block.scale, 0.1, rtol=1e-6)
+    block = eqx.tree_at(lambda b: (b.norm.weight, b.scale), block, (single([1, 2, 3]), single([0.5, -1, 2])))
+    u = np.asarray(jax.random.normal(jax.random.key(1), (3, 8), jnp.float32))
+    weight, wide = np.asarray(block.neighbours.weight)[:, 0], np.pad(u, [(0, 0), (2, 2)])
+    v = sum(weight[:, j : j + 1] * wide[:, j : j + 8] for j in range(5))
+    v = np.asarray([[1], [2], [3]]) * (v - v.mean(0)) / np.sqrt(v.var(0) + 1e-5)
+    made = np.asarray(block.perceptron.out.weight) @ np.tanh(np.asarray(block.perceptron.hidden.weight) @ v)
+    assert block.perceptron.hidden.weight.shape == (12, 3)
+    np.testing.assert_allclose(applied(block, u, (False,)), u + np.asarray([[0.5], [-1], [2]]) * made, atol=2e-5)
 
 
 def test_a_convnext_block_is_near_the_identity_and_goes_around_periodic_axes():

@@ -99,6 +99,21 @@ def test_channel_attention_knows_the_ends_of_the_axes():
         model(u, a)
 
 
+def test_the_convolution_of_channel_attention_takes_constants_to_constants_at_walls_too():
+    modulation = ChannelAttention(5).make(3, 2, 2, dtype=jnp.float32, key=jax.random.key(0))
+    h = jnp.broadcast_to(jnp.asarray([1.0, -2.0, 0.5], jnp.float32)[:, None, None], (3, 6, 7))
+    made = np.asarray(modulation(h, jnp.asarray([0.3, 1.0], jnp.float32), (False, True)))
+    np.testing.assert_allclose(made, made[:, 3:4, 3:4] * np.ones((1, 6, 7)), rtol=1e-5)
+
+
+def test_film_is_at_first_a_tenth_of_what_it_could_be():
+    # Of numbers of size one the factors are then 1 + 0.1 z, z standard normal.
+    modulation = FiLM().make(300, 20, 2, dtype=jnp.float32, key=jax.random.key(0))
+    embedded = jnp.asarray(np.tile([1.0, -1.0], 10), jnp.float32)
+    flat, ones = (np.asarray(modulation(jnp.full((300, 1, 1), h, jnp.float32), embedded)) for h in (0.0, 1.0))
+    assert abs(np.std(flat) / 0.1 - 1) < 0.15 and abs(np.std(ones - flat - 1) / 0.1 - 1) < 0.15
+
+
 def test_numbers_reach_their_waves_unrounded_in_half_precision():
     # 1001 and 1003 are 1000 in bfloat16.
     told = Conditioning("step", modulation=FiLM(), embedding=Embedding(8, 6))
@@ -109,6 +124,21 @@ def test_numbers_reach_their_waves_unrounded_in_half_precision():
         rounded = told.embedded(half, {"step": step}, jnp.bfloat16, "Model")
         assert rounded.dtype == jnp.bfloat16
         np.testing.assert_allclose(rounded.astype(jnp.float32), exact, atol=0.03)
+
+
+@pytest.mark.parametrize("kind", ["nodes", "centres"])
+@pytest.mark.parametrize("periodic", [True, False])
+def test_coordinates_are_whole_waves_around_an_axis_and_half_ones_between_walls(periodic, kind):
+    grid = Grid((4, 9), (1.0, 3.0), periodic=periodic, points=kind, dtype=jnp.float32)
+    told = Conditioning(coordinates=(0, 2)).on(2, "FNO")
+    channels = told.channels((4, 9), None, grid, np.dtype("float32"), "FNO")
+    x = np.asarray(grid.axes[1]) / 3
+    if periodic:
+        expected = [np.sin(2 * np.pi * x), np.sin(4 * np.pi * x), np.cos(2 * np.pi * x), np.cos(4 * np.pi * x)]
+    else:
+        expected = [np.cos(np.pi * half * x) for half in (0.5, 1.0, 1.5, 2.0)]
+    expected = np.broadcast_to(np.asarray(expected)[:, None], (4, 4, 9))
+    np.testing.assert_allclose(np.concatenate(channels), expected, atol=2e-6)
 
 
 def test_waves_are_cosines_and_then_sines():

@@ -95,6 +95,53 @@ def test_along_odd_axes_but_the_last_every_frequency_is_lowered_by_one(space, lo
     np.testing.assert_allclose(got, expected, atol=2e-6)
 
 
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("preactivation", [False, True])
+def test_a_layer_is_its_formula(preactivation, last):
+    mlp = nn.LayerMLP(5, activation=jnp.sin, shortcut=nn.LinearShortcut())
+    parts = {"norm": nn.GroupNorm(2), "mlp": mlp, "stabiliser": jnp.arctan, "spectral_bias": True}
+    layer = nn.FourierLayer(preactivation=preactivation, **parts)
+    keys = jax.random.split(jax.random.key(0), 3)
+    made = (
+        nn.SpectralConvolution(4, 4, nn.Modes.classic(3, 1), key=keys[0]),
+        nn.LinearShortcut().make(4, dtype=jnp.float32, key=keys[1]),
+        layer.additions(4, dtype=jnp.float32, key=keys[2]),
+    )
+    # No bias is zero and no weight of a norm is one.
+    made = jax.tree.map(lambda w: w + 0.3 * jnp.cos(3.0 * jnp.arange(w.size).reshape(w.shape)), made)
+    u = 2 * states(4, 9)
+    got = jax.jit(lambda made, u: layer(u, *made, jnp.tanh, last=last, modulated=lambda h: 1.5 * h))(made, u)
+
+    convolution, shortcut, additions = made
+    weight = np.asarray(convolution.real) + 1j * np.asarray(convolution.imaginary)
+
+    def normed(norm, v):
+        groups = v.reshape(2, -1)
+        normal = (groups - groups.mean(1, keepdims=True)) / np.sqrt(groups.var(1, keepdims=True) + 1e-5)
+        return np.asarray(norm.weight)[:, None] * normal.reshape(v.shape) + np.asarray(norm.bias)[:, None]
+
+    def affine(layer, v):
+        return np.asarray(layer.weight) @ v + np.asarray(layer.bias)[:, None]
+
+    def convolved(v):
+        of = np.zeros((4, 5), complex)
+        of[:, :3] = np.einsum("ik,kio->ok", np.fft.rfft(np.arctan(v))[:, :3], weight)
+        return np.fft.irfft(of, 9) + np.asarray(additions.spectral_bias)[:, None]
+
+    def second_half(h, v):
+        return affine(additions.mlp.out, np.sin(affine(additions.mlp.hidden, h))) + affine(additions.mlp_shortcut, v)
+
+    after, v = (lambda h: h) if last else np.tanh, np.asarray(u, float)
+    if preactivation:
+        v = normed(additions.first_norm, np.tanh(v))
+        h = normed(additions.second_norm, after(1.5 * convolved(v) + affine(shortcut, v)))
+        expected = second_half(h, v)
+    else:
+        h = after(1.5 * normed(additions.first_norm, convolved(v)) + affine(shortcut, v))
+        expected = after(normed(additions.second_norm, second_half(h, v)))
+    np.testing.assert_allclose(got, expected, atol=2e-5 * np.max(np.abs(expected)))
+
+
 @pytest.mark.usefixtures("without_shape_checks")
 @pytest.mark.parametrize(
     ("make", "message"),
