@@ -29,11 +29,11 @@ class T1(eqx.Module):
     r"""Transform once: the field is transformed to its kept Fourier coefficients, a network acts on these alone, and
     one inverse transform gives the result.
 
-        z_k = L_k u^_k;    z <- z + B_k a(M z)    num_layers times;    result^_k = Q_k z_k + D_k u^_k
+        z_k = L_k u^_k;    z <- z + B_k a(M sqrt(W) z) / sqrt(W)    num_layers times;    result^_k = Q_k z_k + D_k u^_k
 
     L, B, Q and D are complex matrices of channels, one for every frequency k; the activation a acts on real and
-    imaginary parts; M mixes the frequencies of each channel, a complex matrix along each axis after the other. An FNO
-    transforms back and forth in every layer. A linear equation with constant coefficients multiplies every u^_k, which
+    imaginary parts; M mixes the frequencies of each channel, a complex matrix along each axis after the other; W is how
+    many waves are kept, so that a sees numbers of order one. An FNO transforms back and forth in every layer. A linear equation with constant coefficients multiplies every u^_k, which
     is D alone; products of fields have to be learned as convolutions of coefficients, and nothing above the kept
     frequencies is ever in the result. Translations are not commuted with.
 
