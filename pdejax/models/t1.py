@@ -33,9 +33,10 @@ class T1(eqx.Module):
 
     L, B, Q and D are complex matrices of channels, one for every frequency k; the activation a acts on real and
     imaginary parts; M mixes the frequencies of each channel, a complex matrix along each axis after the other; W is how
-    many waves are kept, so that a sees numbers of order one. An FNO transforms back and forth in every layer. A linear equation with constant coefficients multiplies every u^_k, which
-    is D alone; products of fields have to be learned as convolutions of coefficients, and nothing above the kept
-    frequencies is ever in the result. Translations are not commuted with.
+    many waves are kept, so that a sees numbers of order one. An FNO transforms back and forth in every layer. A linear
+    equation with constant coefficients multiplies every u^_k, which is D alone; products of fields have to be learned
+    as convolutions of coefficients, and nothing above the kept frequencies is ever in the result. Translations are not
+    commuted with.
 
     `model(u, parameters=None, *, domain=None, key=None)`: `(in_channels, *space) -> (out_channels, *space)`.
 
