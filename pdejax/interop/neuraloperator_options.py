@@ -125,6 +125,8 @@ def fno_arguments(given: Mapping[str, Any], modes: nn.Modes, activation: Callabl
         "projection_width": int(given["projection_channel_ratio"] * width),
         "layer": layer,
         "padding": padding(given),
+        # It does not know what is periodic, and these weights were trained on what it made.
+        "pad_periodic": True,
         "coordinates": _embedding(given["positional_embedding"]),
         "activation": _activation(given["non_linearity"]) if activation is None else activation,
     }

@@ -12,9 +12,16 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pdejax.grid import Grid, check_uniform
 from pdejax.keys import checked_key
 from pdejax.nn import AntialiasedActivation, Conditioning, Convolution, GroupNorm
-from pdejax.nn.checks import check_activation, check_sizes, checked_conditioning, checked_dtype, checked_state
+from pdejax.nn.checks import (
+    check_activation,
+    check_norm,
+    check_sizes,
+    checked_conditioning,
+    checked_dtype,
+    checked_state,
+)
 from pdejax.nn.modulation import modulated
-from pdejax.nn.padding import Walls
+from pdejax.nn.padding import Walls, check_walls
 from pdejax.nn.parameter_embedding import ParameterEmbedding
 from pdejax.nn.resampling import placement_of, resampled, scaled_space
 
@@ -107,6 +114,8 @@ class CNO(eqx.Module):
         sizes |= {"num_levels": num_levels, "oversampling": oversampling, "kernel_points": kernel_points}
         check_sizes("CNO", **sizes)
         check_activation(activation, "CNO")
+        check_norm(norm, "CNO")
+        check_walls(walls, "CNO")
         if min(num_residual, num_residual_coarsest) < 0:
             raise ValueError(f"CNO needs numbers of blocks >= 0, got {num_residual} and {num_residual_coarsest}.")
         if kernel_points % 2 == 0:

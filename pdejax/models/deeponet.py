@@ -13,7 +13,14 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pdejax.grid import Grid
 from pdejax.keys import checked_key
 from pdejax.nn import Addition, ChannelMap, Conditioning, FiLM, GridEmbedding, PODBasis
-from pdejax.nn.checks import check_activation, check_sizes, checked_conditioning, checked_dtype, checked_state
+from pdejax.nn.checks import (
+    check_activation,
+    check_sizes,
+    checked_conditioning,
+    checked_dtype,
+    checked_sizes,
+    checked_state,
+)
 from pdejax.nn.modulation import modulated
 from pdejax.nn.products import at_least_single, product_precision
 from pdejax.resample import resample
@@ -99,11 +106,12 @@ class DeepONet(eqx.Module):
         dtype: Any = jnp.float32,
         key: PRNGKeyArray,
     ):
-        self.sensors = (sensors,) if isinstance(sensors, int) else tuple(sensors)
-        self.branch, self.trunk = tuple(branch), tuple(trunk)
-        least = {"in_channels": in_channels, "out_channels": out_channels, "sensors": min(self.sensors, default=0)}
-        least |= {"branch": min(self.branch, default=1), "trunk": min(self.trunk, default=1)}
-        check_sizes("DeepONet", **least)
+        several = isinstance(sensors, Sequence) and not isinstance(sensors, str)
+        self.sensors = checked_sizes("DeepONet", "sensors", sensors if several else (sensors,))
+        self.branch, self.trunk = (
+            checked_sizes("DeepONet", name, given) for name, given in (("branch", branch), ("trunk", trunk))
+        )
+        check_sizes("DeepONet", in_channels=in_channels, out_channels=out_channels, ndim=len(self.sensors))
         check_activation(activation, "DeepONet")
         if num_functions < (pod is None):
             raise ValueError(f"DeepONet needs num_functions >= 1, or 0 and a `pod`, got {num_functions}.")
@@ -116,6 +124,8 @@ class DeepONet(eqx.Module):
         ndim = len(self.sensors)
         one_per_axis = isinstance(sensor_points, Sequence) and not isinstance(sensor_points, str)
         self.sensor_points = tuple(sensor_points) if one_per_axis else sensor_points
+        if sensor_points is not None:
+            _check_sensor_points(self.sensor_points, ndim)
         self.conditioning = checked_conditioning(conditioning, ndim, "DeepONet")
         told = self._told
         if isinstance(told.coordinates, GridEmbedding):
@@ -281,12 +291,23 @@ class DeepONet(eqx.Module):
                 f"This DeepONet reads its input at {points}, its sensors, but got {given}: resample the input with "
                 "pdejax.resample and evaluate with model.at(u, points), or make the model with resampled=True."
             )
+        if not all(domain.periodic) or not all(domain.is_uniform + target.is_uniform):
+            raise ValueError(
+                f"DeepONet(resampled=True) resamples its input to {self.sensors} sensors by Fourier series, on boxes "
+                f"that are periodic along all axes, and got {space} points, {domain.points}, "
+                f"periodic={domain.periodic}: interpolate the input onto the sensors, and evaluate with "
+                "model.at(u, points)."
+            )
         return resample(read, domain, target)
 
     def _checked(self, u: Array, parameters: Any, domain: Any) -> Array:
         return checked_state(u, parameters, domain, self.in_channels, self.ndim, self._computing, "DeepONet")
 
     def _check_pod(self, pod: PODBasis) -> None:
+        if not isinstance(pod, PODBasis):
+            raise ValueError(
+                f"DeepONet takes pod=pdejax.nn.pod_basis(fields, rank, grid), a PODBasis, got a {type(pod).__name__}."
+            )
         if pod.channels != self.out_channels or len(pod.space) != len(self.sensors):
             raise ValueError(
                 f"The POD basis has {pod.channels} channels on {pod.space} points, and the model {self.out_channels} "
@@ -317,6 +338,18 @@ class DeepONet(eqx.Module):
     def _without_coordinates(self) -> Conditioning:
         """For the branch, whose sensors stand where they stand."""
         return dataclasses.replace(self._told, coordinates=(0,) * self.ndim)
+
+
+def _check_sensor_points(points: Any, ndim: int) -> None:
+    """Raises `ValueError` for what no grid takes as its points, whichever of its axes are periodic."""
+    refusals = []
+    for periodic in (False, True):
+        try:
+            Grid((8,) * ndim, 1.0, periodic, points=points, dtype=jnp.float32)
+            return
+        except ValueError as error:
+            refusals.append(error)
+    raise ValueError(f"DeepONet takes sensor_points as a Grid takes points, got {points!r}: {refusals[0]}")
 
 
 def _layers(widths: tuple[int, ...], dtype: Any, key: PRNGKeyArray) -> tuple[ChannelMap, ...]:

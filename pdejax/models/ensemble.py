@@ -1,6 +1,6 @@
 """Several models of one architecture as one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.counts import count_of
+from pdejax.nn.checks import check_is_model
 
 
 class Ensemble(eqx.Module):
@@ -29,6 +30,12 @@ class Ensemble(eqx.Module):
     num_members: int = eqx.field(static=True)
 
     def __init__(self, model: Any, num_members: int):
+        if isinstance(model, list | tuple):
+            raise ValueError(
+                f"Ensemble(model, num_members) holds copies of one model, got {len(model)} of them: "
+                "Ensemble.of([model, ...]) holds the given ones."
+            )
+        check_is_model(model, "Ensemble")
         self.num_members = count_of("num_members", num_members)
         self.model = jax.tree.map(
             lambda leaf: jnp.broadcast_to(leaf, (num_members, *leaf.shape)) if eqx.is_array(leaf) else leaf, model
@@ -37,7 +44,14 @@ class Ensemble(eqx.Module):
     @classmethod
     def of(cls, models: Sequence[Any]) -> "Ensemble":
         """The ensemble of `models`, in this order."""
+        if not isinstance(models, Iterable):
+            raise ValueError(
+                f"Ensemble.of takes a list of models, Ensemble.of([model, ...]), got a {type(models).__name__}; copies "
+                "of one model are Ensemble(model, num_members)."
+            )
         models = list(models)
+        for each in models:
+            check_is_model(each, "Ensemble.of")
         if not models:
             raise ValueError("Ensemble.of needs one model or more, got none.")
         first = _layout(models[0])
@@ -77,7 +91,10 @@ def members(model: Any) -> list[Any]:
     """The members of the ensemble that `model` is or contains, each with all that surrounds it; else `[model]`.
 
     Of a fitted ensemble, `Normalised(Ensemble(...))`, these are `Normalised` models, one for each seed.
+
+    Raises `ValueError` for what is no model, such as what `fit` returns in place of the model in it.
     """
+    check_is_model(model, "pdejax.models.members")
     count = num_members(model)
     return [model] if count is None else [_member(model, number) for number in range(count)]
 

@@ -20,6 +20,7 @@ from pdejax.nn.checks import (
     check_transformable,
     checked_conditioning,
     checked_dtype,
+    checked_sizes,
     checked_state,
 )
 from pdejax.nn.modulation import modulated
@@ -91,7 +92,8 @@ class FFNO(eqx.Module):
         check_sizes("FFNO", **sizes, num_layers=num_layers, factor=factor, projection_width=projection_width)
         check_activation(activation, "FFNO")
         self.in_channels, self.out_channels, self.ndim, self.width = in_channels, out_channels, ndim, width
-        self.modes = (modes,) * ndim if isinstance(modes, int) else tuple(modes)
+        several = isinstance(modes, Sequence) and not isinstance(modes, str)
+        self.modes = checked_sizes("FFNO", "modes", modes if several else (modes,) * ndim)
         if len(self.modes) != ndim:
             raise ValueError(f"FFNO needs `modes`: one number or {ndim}, one per axis, got {modes}.")
         self.num_layers, self.factor, self.shared, self.weight_norm = num_layers, factor, shared, weight_norm

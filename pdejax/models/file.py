@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from pdejax import leaf_file, nn, stretching
-from pdejax.grid import Grid
+from pdejax.grid import Grid, check_is_grid
+from pdejax.nn.checks import check_is_model
 
 _MAGIC = b"pdejax model\n"
 _FORMAT_VERSION = 1
@@ -61,8 +62,11 @@ def save(
 
     Raises `ValueError` for a model that cannot be described: a class outside pdejax, a constructor argument that is not
     kept, an activation that is not from `jax.nn`, `jax.numpy` or `pdejax.nn`; for a number of names that is not that of
-    the channels, a dt that is no interval, and a folder that is not there.
+    the channels, a dt that is no interval, a grid of other axes than the model's, and a folder that is not there.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ValueError(f"The path comes first, save(path, model), got a {type(path).__name__} in its place.")
+    check_is_model(model, "pdejax.models.save")
     names, units = _as_names(names), _as_names(units)
     network: Any = model
     while hasattr(network, "model"):
@@ -73,6 +77,11 @@ def save(
         raise ValueError(f"The model has {channels} channels and there are the names {names}: one for each.")
     if units and len(units) != len(names):
         raise ValueError(f"There are the names {names} and the units {units}: one unit for each name, or none.")
+    if grid is not None:
+        check_is_grid(grid, "pdejax.models.save")
+        ndim = getattr(network, "ndim", grid.ndim)
+        if ndim != grid.ndim:
+            raise ValueError(f"The model has ndim={ndim} but the grid has shape {grid.shape}: pass the model's own.")
     if dt is not None and not (np.isfinite(dt) and dt > 0):
         raise ValueError(f"dt is the interval from call to call, positive and finite, got {dt}.")
     if not Path(path).absolute().parent.is_dir():

@@ -28,8 +28,10 @@ from pdejax.nn.checks import (
     check_transformable,
     checked_conditioning,
     checked_dtype,
+    checked_modes,
     checked_padding,
     checked_state,
+    padding_widths,
 )
 from pdejax.nn.fourier_layer import Additions
 from pdejax.nn.modulation import modulated
@@ -69,7 +71,9 @@ class FNO(eqx.Module):
       the numbers, makes it the tensorised operator (TFNO) of Kossaifi et al. (TMLR 2024).
     - `padding`: what part of an axis is added at each of its ends, as zeros, after P and until Q; one number or one per
       axis. It is `round(padding * points)` points, so the part is the same at every resolution. For axes that are not
-      periodic, whose ends the Fourier series would otherwise join; give 0 for those that are.
+      periodic, whose ends the Fourier series would otherwise join. Axes that the `domain` of the call or `periodic`
+      says are periodic are left as they are; where nothing says so, all are padded.
+    - `pad_periodic`: whether those are padded, too, as neuraloperator does. Only for weights that were trained so.
     - `dtype`: of the weights and of the computation. Input of another precision is cast on entry and on return.
 
     Raises `ValueError` for sizes that make no sense, a `conditioning` beside what stands for it, and a seed in place of
@@ -99,6 +103,7 @@ class FNO(eqx.Module):
     layer: FourierLayer = eqx.field(static=True)
     weights: Any = eqx.field(static=True)
     padding: tuple[float, ...] = eqx.field(static=True)
+    pad_periodic: bool = eqx.field(static=True)
     activation: Callable = eqx.field(static=True)
     coordinates: Any = eqx.field(static=True)
     periodic: Any = eqx.field(static=True)
@@ -120,6 +125,7 @@ class FNO(eqx.Module):
         layer: Any = None,
         weights: Any = None,
         padding: float | int | Sequence[float | int] = 0.0,
+        pad_periodic: bool = False,
         activation: Callable = jax.nn.gelu,
         coordinates: int | Sequence[int] | GridEmbedding = 0,
         periodic: bool | Sequence[bool] | None = None,
@@ -135,14 +141,14 @@ class FNO(eqx.Module):
         self.width, self.num_layers = width, num_layers
         self.projection_width = 2 * width if projection_width is None else projection_width
         self.activation = activation
-        self.modes = modes if isinstance(modes, Modes) else Modes.classic(modes, ndim)
-        if self.modes.ndim != ndim:
-            raise ValueError(f"FNO has ndim={ndim} but `modes` has {self.modes.ndim} axes.")
+        self.modes = checked_modes(modes, ndim, "FNO")
         layer = FourierLayer() if layer is None else layer
         if not isinstance(layer, FourierLayer):
             raise ValueError(f"FNO takes layer=pdejax.nn.FourierLayer(...), got {layer!r}.")
+        if isinstance(weights, str):
+            raise ValueError(f"FNO takes weights=pdejax.nn.Tucker(0.1) or another kind that is built, got {weights!r}.")
         self.lifting_width, self.layer, self.weights = lifting_width, layer, weights
-        self.padding = checked_padding(padding, ndim, "FNO")
+        self.padding, self.pad_periodic = checked_padding(padding, ndim, "FNO"), pad_periodic
         told = Conditioning(parameters=parameters, coordinates=coordinates, periodic=periodic).on(ndim, "FNO")
         if conditioning is not None and told != Conditioning().on(ndim, "FNO"):
             raise ValueError("FNO takes `conditioning` or what stands for it (coordinates, periodic, parameters).")
@@ -186,23 +192,23 @@ class FNO(eqx.Module):
         u = checked_state(u, parameters, domain, self.in_channels, self.ndim, self._computing, "FNO")
         check_transformable(domain, "FNO")
         space = u.shape[1:]
-        ends = [round(fraction * points) for fraction, points in zip(self.padding, space, strict=True)]
-        self.modes.check_resolved(tuple(n + 2 * end for n, end in zip(space, ends, strict=True)), "FNO")
         told, computing = self._told, self._computing
+        periodic = told.periodic_axes_if_told(self.ndim, domain, "FNO")
+        widths = padding_widths(self.padding, space, None if self.pad_periodic else periodic)
+        self.modes.check_resolved(tuple(n + 2 * end for n, (end, _) in zip(space, widths, strict=True)), "FNO")
         v = self.lift(
             jnp.concatenate([u.astype(computing), *told.channels(space, parameters, domain, computing, "FNO")])
         )
         embedded = told.embedded(self.embedding, parameters, computing, "FNO")
-        periodic = told.periodic_axes_if_told(self.ndim, domain, "FNO")
-        if any(ends):
-            v = jnp.pad(v, [(0, 0), *((end, end) for end in ends)])
+        padded = any(end for end, _ in widths)
+        v = jnp.pad(v, [(0, 0), *widths]) if padded else v
         layers = zip(self.convolutions, self.shortcuts, self.additions, self.modulations, strict=True)
         for index, (convolution, shortcut, additions, modulation) in enumerate(layers):
             follow = partial(modulated, modulation, embedding=embedded, periodic=periodic)
             last = index == self.num_layers - 1
             v = self.layer(v, convolution, shortcut, additions, self.activation, last=last, modulated=follow)
-        if any(ends):
-            v = v[:, *(slice(end, end + n) for end, n in zip(ends, space, strict=True))]
+        if padded:
+            v = v[:, *(slice(end, end + n) for (end, _), n in zip(widths, space, strict=True))]
         return self.projection(v).astype(u.dtype)
 
     @property

@@ -27,8 +27,10 @@ from pdejax.nn.checks import (
     check_transformable,
     checked_conditioning,
     checked_dtype,
+    checked_modes,
     checked_padding,
     checked_state,
+    padding_widths,
 )
 from pdejax.nn.modulation import modulated
 from pdejax.nn.padding import padded
@@ -123,10 +125,18 @@ class GalerkinTransformer(eqx.Module):
         self.num_layers, self.heads, self.harmonics = num_layers, heads, harmonics
         self.feed_forward_width = 2 * width if feed_forward_width is None else feed_forward_width
         self.projection_width = 2 * width if projection_width is None else projection_width
-        self.modes = modes if modes is None or isinstance(modes, Modes) else Modes.classic(modes, ndim)
-        if self.modes is not None and self.modes.ndim != ndim:
-            raise ValueError(f"{NAME} has ndim={ndim} but `modes` has {self.modes.ndim} axes.")
+        if width % (2 * heads):
+            raise ValueError(
+                f"{NAME} needs an even number of channels for each of its heads={heads}, got width={width}: take a "
+                f"multiple of {2 * heads}."
+            )
+        self.modes = None if modes is None else checked_modes(modes, ndim, NAME)
         self.spectral_layers, self.padding = spectral_layers, checked_padding(padding, ndim, NAME)
+        if modes is None and any(self.padding):
+            raise ValueError(
+                f"{NAME} pads in front of its spectral layers, and without `modes` has none, got padding={padding}: "
+                "leave it out, or give `modes`."
+            )
         self.activation, self.dtype = activation, checked_dtype(dtype, NAME)
         self.conditioning = checked_conditioning(conditioning, ndim, NAME)
         lift_key, projection_key, embedding_key, *layer_keys = jax.random.split(checked_key(key, NAME), 3 + num_layers)
@@ -193,13 +203,13 @@ class GalerkinTransformer(eqx.Module):
 
     def _decoded(self, v: Array, periodic: tuple[bool, ...], follow: Callable[..., Array]) -> Array:
         space = v.shape[1:]
-        ends = [0 if around else round(part * n) for part, n, around in zip(self.padding, space, periodic, strict=True)]
-        v = padded(v, [(end, end) for end in ends], periodic, "zeros")
+        widths = padding_widths(self.padding, space, periodic)
+        v = padded(v, widths, periodic, "zeros")
         decoder = zip(self.convolutions, self.shortcuts, self.decoder_modulations, strict=True)
         for number, (convolution, shortcut, modulation) in enumerate(decoder, 1):
             v = follow(modulation, convolution(v)) + shortcut(v)
             v = v if number == self.spectral_layers else self.activation(v)
-        return v[:, *(slice(end, end + n) for end, n in zip(ends, space, strict=True))]
+        return v[:, *(slice(end, end + n) for (end, _), n in zip(widths, space, strict=True))]
 
     @property
     def _told(self) -> Conditioning:

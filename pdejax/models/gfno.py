@@ -22,7 +22,16 @@ from pdejax.nn import (
     InstanceNorm,
     SquareGroup,
 )
-from pdejax.nn.checks import check_activation, check_sizes, checked_conditioning, checked_dtype, checked_state
+from pdejax.nn.checks import (
+    check_activation,
+    check_norm,
+    check_sizes,
+    checked_conditioning,
+    checked_dtype,
+    checked_padding,
+    checked_state,
+    padding_widths,
+)
 from pdejax.nn.group_convolution import elements
 from pdejax.nn.group_spectral_convolution import check_turns
 from pdejax.nn.modulation import modulated
@@ -62,7 +71,8 @@ class GFNO(eqx.Module):
       forces that stand still. Needs the `domain` in every call, or `periodic` in the conditioning. Turning an array of
       centres, or of nodes between walls, is a turn about the centre of the box; for nodes of a periodic box it is not.
     - `pseudoscalar`: whether the channels of the state change their sign under reflections.
-    - `padding`: what part of an axis is added at each of its ends, as zeros, after P and until Q, as in `FNO`.
+    - `padding`: what part of an axis is added at each of its ends, as zeros, after P and until Q, as in `FNO`: none
+      where the `domain` or the conditioning says that the box is periodic.
     - `conditioning`: numbers, fields, and how the numbers enter, a `pdejax.nn.Conditioning`.
     - `dtype`: of the weights and of the computation. Input of another precision is cast on entry and on return.
 
@@ -120,6 +130,7 @@ class GFNO(eqx.Module):
         dtype: Any = jnp.float32,
         key: PRNGKeyArray,
     ):
+        modes = int(modes) if isinstance(modes, np.integer) else modes
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "modes": modes, "width": width}
         check_sizes("GFNO", **sizes, num_layers=num_layers)
         check_activation(activation, "GFNO")
@@ -127,12 +138,11 @@ class GFNO(eqx.Module):
         self.group, self.num_layers = group, num_layers
         self.projection_width = 4 * width if projection_width is None else projection_width
         check_sizes("GFNO", projection_width=self.projection_width)
-        if norm is not None and (isinstance(norm, type) or not hasattr(norm, "make")):
-            raise ValueError(f"GFNO takes as norm a kind that is built, e.g. InstanceNorm(), or None, got {norm!r}.")
+        check_norm(norm, "GFNO")
         self.norm, self.radius_channel, self.pseudoscalar = norm, radius_channel, pseudoscalar
-        if not 0 <= padding < np.inf:
-            raise ValueError(f"GFNO needs `padding` >= 0, the same fraction of both axes, got {padding}.")
-        self.padding, self.activation = float(padding), activation
+        if np.ndim(padding) or isinstance(padding, str) or not 0 <= padding < np.inf:
+            raise ValueError(f"GFNO needs `padding` >= 0, the same fraction of both axes, got {padding!r}.")
+        self.padding, self.activation = checked_padding(padding, 2, "GFNO")[0], activation
         self.conditioning = checked_conditioning(conditioning, 2, "GFNO")
         self._check_symmetry()
         self.dtype = checked_dtype(dtype, "GFNO")
@@ -168,16 +178,16 @@ class GFNO(eqx.Module):
     ) -> Float[Array, "out_channels *space"]:
         u = checked_state(u, parameters, domain, self.in_channels, 2, self._computing, "GFNO")
         space, points = u.shape[1:], u.shape[1]
-        end = round(self.padding * points)
-        check_turns(tuple(n + 2 * end for n in space), self.modes, "GFNO")
         if domain is not None:
             _check_square(domain)
         told, computing = self._told, self._computing
+        widths = padding_widths((self.padding,) * 2, space, told.periodic_axes_if_told(2, domain, "GFNO"))
+        end = widths[0][0]
+        check_turns(tuple(n + 2 * side for n, (side, _) in zip(space, widths, strict=True)), self.modes, "GFNO")
         appended = told.channels(space, parameters, domain, computing, "GFNO")
         if self.radius_channel:
             appended = [jnp.asarray(self._radius(points, domain), computing), *appended]
         embedded = told.embedded(self.embedding, parameters, computing, "GFNO")
-        told.periodic_axes_if_told(2, domain, "GFNO")
         v = self._lifted(u.astype(computing), appended)
         v = jnp.pad(v, [(0, 0), (0, 0), (end, end), (end, end)]) if end else v
         for index in range(self.num_layers):

@@ -95,6 +95,8 @@ class IFactFormer(eqx.Module):
         check_activation(activation, NAME)
         if width % heads:
             raise ValueError(f"IFactFormer needs heads that divide its width of {width}, got {heads}.")
+        if rank < 2 or rank % 2:
+            raise ValueError(f"IFactFormer turns pairs of channels and needs an even rank >= 2, got {rank}.")
         self.in_channels, self.out_channels, self.ndim, self.width = in_channels, out_channels, ndim, width
         self.num_layers, self.heads, self.rank, self.harmonics = num_layers, heads, rank, harmonics
         self.projection_width = 2 * width if projection_width is None else projection_width

@@ -20,6 +20,7 @@ from pdejax.nn.checks import (
     check_transformable,
     checked_conditioning,
     checked_dtype,
+    checked_modes,
     checked_state,
 )
 from pdejax.nn.modulation import modulated
@@ -82,9 +83,7 @@ class ImplicitFNO(eqx.Module):
         check_sizes("ImplicitFNO", **sizes, num_layers=num_layers)
         check_activation(activation, "ImplicitFNO")
         self.in_channels, self.out_channels, self.ndim, self.width = in_channels, out_channels, ndim, width
-        self.modes = modes if isinstance(modes, Modes) else Modes.classic(modes, ndim)
-        if self.modes.ndim != ndim:
-            raise ValueError(f"ImplicitFNO has ndim={ndim} but `modes` has {self.modes.ndim} axes.")
+        self.modes = checked_modes(modes, ndim, "ImplicitFNO")
         self.num_layers, self.activation = num_layers, activation
         self.projection_width = 2 * width if projection_width is None else projection_width
         self.conditioning = checked_conditioning(conditioning or Conditioning(), ndim, "ImplicitFNO")

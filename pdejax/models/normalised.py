@@ -122,7 +122,8 @@ class Normalised(eqx.Module):
     ) -> Float[Array, "channel_out *space"]:
         if self.input.mean.shape[0] != u.shape[0]:
             raise ValueError(
-                f"The statistics are for {self.input.mean.shape[0]} channels but the state has {u.shape[0]}."
+                f"The statistics are for {self.input.mean.shape[0]} channels but the state has {u.shape[0]}, shape "
+                f"{u.shape}: a state is (channel, *space), and batches go through jax.vmap(model)."
             )
         if parameters is not None and self.parameters:
             dtype = at_least_single(_real(u.dtype))

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from pdejax.grid import Grid
+from pdejax.grid import Grid, check_is_grid
+from pdejax.nn.checks import check_is_model
 from pdejax.operations import operations_by_name
 
 ELSEWHERE = "between the layers"
@@ -67,8 +68,13 @@ def summary(
 
     - `parameters`: those of a call, where the model needs them. `in_channels`: where the model does not keep it.
 
-    Raises `ValueError` where the number of channels is not known, and what the model raises for this grid.
+    Raises `ValueError` where the number of channels is not known and for what is no model, `TypeError` for what is no
+    grid, and what the model raises for this grid.
     """
+    if isinstance(model, Grid):
+        raise ValueError("The model comes first, summary(model, grid), got a Grid in its place.")
+    check_is_model(model, "summary")
+    check_is_grid(grid, "summary")
     is_ensemble = lambda node: hasattr(node, "num_members")  # noqa: E731
     if any(is_ensemble(node) for node in jax.tree.leaves(model, is_leaf=is_ensemble)):
         raise ValueError("All members of an Ensemble are alike: pass one, pdejax.models.members(model)[0].")

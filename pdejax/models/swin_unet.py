@@ -116,6 +116,8 @@ class SwinUNet(eqx.Module):
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "ndim": ndim, "width": width, "depth": depth}
         check_sizes(NAME, **sizes, num_levels=num_levels, heads=heads, expansion=expansion)
         check_activation(activation, NAME)
+        if width % heads:
+            raise ValueError(f"SwinUNet needs heads that divide its width of {width}, got {heads}.")
         if skip_blocks < 0:
             raise ValueError(f"SwinUNet needs skip_blocks >= 0, got {skip_blocks}.")
         self.patch, self.window = _per_axis("patch", patch, ndim), _per_axis("window", window, ndim)

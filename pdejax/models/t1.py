@@ -18,6 +18,7 @@ from pdejax.nn.checks import (
     check_transformable,
     checked_conditioning,
     checked_dtype,
+    checked_modes,
     checked_state,
 )
 from pdejax.nn.modulation import modulated
@@ -95,12 +96,12 @@ class T1(eqx.Module):
         check_sizes("T1", **sizes, num_layers=num_layers)
         check_activation(activation, "T1")
         self.in_channels, self.out_channels, self.ndim, self.width = in_channels, out_channels, ndim, width
-        self.modes = modes if isinstance(modes, Modes) else Modes.classic(modes, ndim)
-        if self.modes.ndim != ndim:
-            raise ValueError(f"T1 has ndim={ndim} but `modes` has {self.modes.ndim} axes.")
+        self.modes = checked_modes(modes, ndim, "T1")
         self.num_layers, self.activation = num_layers, activation
         self.points = points if points is None or isinstance(points, int) else tuple(points)
-        if (isinstance(self.points, tuple) and len(self.points) != ndim) or np.min(np.asarray(self.points or 1)) < 1:
+        if (isinstance(self.points, tuple) and len(self.points) != ndim) or np.min(
+            np.asarray(1 if points is None else points)
+        ) < 1:
             raise ValueError(f"T1 needs `points` >= 1, one number or {ndim}, one per axis, got {points}.")
         self.conditioning = checked_conditioning(conditioning or Conditioning(), ndim, "T1")
         self.dtype = checked_dtype(dtype, "T1")

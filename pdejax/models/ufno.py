@@ -24,15 +24,18 @@ from pdejax.nn import (
 )
 from pdejax.nn.checks import (
     check_activation,
+    check_norm,
     check_sizes,
     check_transformable,
     checked_conditioning,
     checked_dtype,
+    checked_modes,
     checked_padding,
     checked_state,
+    padding_widths,
 )
 from pdejax.nn.modulation import modulated
-from pdejax.nn.padding import Walls
+from pdejax.nn.padding import Walls, check_walls
 from pdejax.nn.parameter_embedding import ParameterEmbedding
 
 _HALVINGS = 3
@@ -116,14 +119,14 @@ class UFNO(eqx.Module):
         sizes |= {"num_u_layers": num_u_layers, "projection_width": projection_width}
         check_sizes("UFNO", **sizes)
         check_activation(activation, "UFNO")
+        check_norm(norm, "UFNO")
+        check_walls(walls, "UFNO")
         if num_fourier_layers < 0:
             raise ValueError(f"UFNO needs num_fourier_layers >= 0, got {num_fourier_layers}.")
         self.in_channels, self.out_channels, self.ndim, self.width = in_channels, out_channels, ndim, width
         self.num_fourier_layers, self.num_u_layers = num_fourier_layers, num_u_layers
         self.projection_width, self.activation, self.slope, self.walls = projection_width, activation, slope, walls
-        self.modes = modes if isinstance(modes, Modes) else Modes.classic(modes, ndim)
-        if self.modes.ndim != ndim:
-            raise ValueError(f"UFNO has ndim={ndim} but `modes` has {self.modes.ndim} axes.")
+        self.modes = checked_modes(modes, ndim, "UFNO")
         self.norm = GroupNorm() if norm is None else norm
         self.padding = checked_padding(padding, ndim, "UFNO")
         self.conditioning = checked_conditioning(conditioning, ndim, "UFNO")
@@ -163,18 +166,18 @@ class UFNO(eqx.Module):
                 raise ValueError(
                     f"UFNO halves axis {axis} three times, which goes around {points} points: use a multiple of 8."
                 )
-        ends = [0 if around else round(part * n) for part, n, around in zip(self.padding, space, periodic, strict=True)]
-        self.modes.check_resolved(tuple(n + 2 * end for n, end in zip(space, ends, strict=True)), "UFNO")
+        widths = padding_widths(self.padding, space, periodic)
+        self.modes.check_resolved(tuple(n + 2 * end for n, (end, _) in zip(space, widths, strict=True)), "UFNO")
         appended = told.channels(space, parameters, domain, computing, "UFNO")
         v = self.lift(jnp.concatenate([u.astype(computing), *appended]))
         embedded = told.embedded(self.embedding, parameters, computing, "UFNO")
-        v = padded(v, [(end, end) for end in ends], periodic, self.walls)
+        v = padded(v, widths, periodic, self.walls)
         for i, (convolution, shortcut) in enumerate(zip(self.convolutions, self.shortcuts, strict=True)):
             h = convolution(v)
             if i >= self.num_fourier_layers:
                 h = h + self.u_nets[i - self.num_fourier_layers](v, periodic)
             v = self.activation(modulated(self.modulations[i], h, embedded, periodic) + shortcut(v))
-        v = v[:, *(slice(end, end + n) for end, n in zip(ends, space, strict=True))]
+        v = v[:, *(slice(end, end + n) for (end, _), n in zip(widths, space, strict=True))]
         return self.projection(v).astype(u.dtype)
 
     @property

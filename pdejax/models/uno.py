@@ -15,10 +15,13 @@ from pdejax.keys import checked_key
 from pdejax.nn import ChannelMap, ChannelMLP, Conditioning, InstanceNorm, LinearShortcut, Modes, SpectralConvolution
 from pdejax.nn.checks import (
     check_activation,
+    check_norm,
     check_sizes,
     check_transformable,
     checked_conditioning,
     checked_dtype,
+    checked_modes,
+    checked_sizes,
     checked_state,
 )
 from pdejax.nn.modulation import modulated
@@ -110,18 +113,20 @@ class UNO(eqx.Module):
     ):
         self.in_channels, self.out_channels, self.ndim, self.width = in_channels, out_channels, ndim, width
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "ndim": ndim, "width": width}
-        check_sizes("UNO", **(sizes | {"every layer's channels": min(layer_channels, default=0)}))
+        check_sizes("UNO", **sizes)
         check_activation(activation, "UNO")
-        count = len(layer_channels)
+        check_norm(norm, "UNO")
+        self.layer_channels = checked_sizes("UNO", "layer_channels", layer_channels)
+        for name, given in (("layer_modes", layer_modes), ("scalings", scalings)):
+            if not isinstance(given, Sequence):
+                raise ValueError(f"UNO needs `{name}`: a sequence of one entry per layer, got {given!r}.")
+        count = len(self.layer_channels)
         if not len(layer_modes) == len(scalings) == count:
             raise ValueError(
                 f"UNO needs one entry per layer in each of layer_channels, layer_modes and scalings, got {count}, "
                 f"{len(layer_modes)} and {len(scalings)}."
             )
-        self.layer_channels = tuple(layer_channels)
-        self.layer_modes = tuple(m if isinstance(m, Modes) else Modes.classic(m, ndim) for m in layer_modes)
-        if any(modes.ndim != ndim for modes in self.layer_modes):
-            raise ValueError(f"UNO has ndim={ndim} but a layer's modes have another number of axes: {layer_modes}.")
+        self.layer_modes = tuple(checked_modes(m, ndim, f"Layer {i} of UNO") for i, m in enumerate(layer_modes))
         self.scalings = tuple(_per_axis(scaling, ndim) for scaling in scalings)
         whole = [math.prod(each) for each in zip(*self.scalings, strict=True)]
         if not np.allclose(whole, 1.0):

@@ -9,6 +9,7 @@ from jaxtyping import Array, Shaped
 
 from pdejax.grid import Grid, check_is_grid, check_uniform
 from pdejax.nn.conditioning import Conditioning
+from pdejax.nn.modes import Modes
 
 
 def check_sizes(what: str, **sizes: int) -> None:
@@ -29,12 +30,64 @@ def check_activation(activation: Any, what: str) -> None:
         raise ValueError(f"{what} takes as activation a function of arrays, e.g. jax.nn.gelu, got {activation!r}.")
 
 
+def check_norm(norm: Any, what: str) -> None:
+    """Raises `ValueError` for what is neither None nor a kind of norm that is built."""
+    if norm is not None and (isinstance(norm, type) or not hasattr(norm, "make")):
+        raise ValueError(f"{what} takes as norm a kind that is built, e.g. InstanceNorm(), or None, got {norm!r}.")
+
+
+def check_is_model(model: Any, what: str) -> None:
+    """Raises `ValueError` for the class of a model, what `fit` returns, and what cannot be called."""
+    if isinstance(model, type):
+        raise ValueError(f"{what} takes a model that is built, e.g. FNO(...), got the class {model.__name__}.")
+    if not callable(model):
+        inside = "the model in it, fitted.model" if hasattr(model, "model") else "a model, e.g. FNO(...)"
+        raise ValueError(f"{what} takes a model, got a {type(model).__name__}: pass {inside}.")
+
+
+def checked_sizes(what: str, name: str, values: Any) -> tuple[int, ...]:
+    """Some sizes of one kind. Raises `ValueError` for what is no sequence of whole numbers >= 1."""
+    several = isinstance(values, Sequence | np.ndarray) and not isinstance(values, str)
+    given: Any = tuple(values) if several else (None,)
+    if any(not _is_whole(each) or each < 1 for each in given):
+        raise ValueError(f"{what} needs `{name}`: a sequence of whole numbers >= 1, e.g. (32, 32), got {values!r}.")
+    return tuple(int(each) for each in given)
+
+
+def checked_modes(modes: Any, ndim: int, what: str) -> Modes:
+    """The frequencies of a model. Raises `ValueError` for no whole numbers and for another number of axes."""
+    found = modes if isinstance(modes, Modes) else Modes.classic(modes, ndim)
+    if found.ndim != ndim:
+        raise ValueError(f"{what} has ndim={ndim} but `modes` has {found.ndim} axes.")
+    return found
+
+
 def checked_padding(padding: float | int | Sequence[float | int], ndim: int, what: str) -> tuple[float, ...]:
-    """One fraction per axis. Raises `ValueError` for another number of them, and for one below zero or not finite."""
-    fractions = (padding,) * ndim if isinstance(padding, float | int) else tuple(padding)
-    if len(fractions) != ndim or not all(0 <= each < np.inf for each in fractions):
-        raise ValueError(f"{what} needs `padding` >= 0, a fraction of each axis, one number or {ndim}, got {padding}.")
+    """One fraction per axis. Raises `ValueError` for another number of them, and for one that is not in [0, 1]."""
+    numbers = int | float | np.integer | np.floating
+    given: Any = padding
+    fractions = tuple(given) if isinstance(given, Sequence | np.ndarray) else (given,) * ndim
+    fits = len(fractions) == ndim and all(isinstance(each, numbers) for each in fractions)
+    if not fits or not all(0 <= each < np.inf for each in fractions):
+        raise ValueError(
+            f"{what} needs `padding` >= 0, a fraction of each axis, one number or {ndim}, got {padding!r}."
+        )
+    if max(fractions) > 1:
+        points = int(max(fractions))
+        raise ValueError(
+            f"{what} takes `padding` as a fraction of each axis, at most 1, got {padding!r}: {points} points of "
+            f"{8 * points} are 0.125."
+        )
     return tuple(float(each) for each in fractions)
+
+
+def padding_widths(
+    padding: Sequence[float], space: Sequence[int], periodic: Sequence[bool] | None
+) -> list[tuple[int, int]]:
+    """How many points are added at both ends of each axis: none of those that are known to be periodic."""
+    around = (False,) * len(space) if periodic is None else periodic
+    ends = [0 if wraps else round(part * n) for part, n, wraps in zip(padding, space, around, strict=True)]
+    return [(end, end) for end in ends]
 
 
 @overload
@@ -99,3 +152,7 @@ def check_transformable(domain: Grid | None, what: str) -> None:
             "whose layers convolve in space by Fourier transforms",
             "interpolate the states onto a Grid of nodes or centres",
         )
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)

@@ -1,6 +1,6 @@
 """What a model is told beside the state: physical parameters, lead time, masks, geometry, where the points are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.grid import Grid, check_uniform
 from pdejax.nn.modulation import is_kind_of_modulation
+from pdejax.nn.padding import SAY_PERIODIC
 from pdejax.nn.parameter_embedding import Embedding, ParameterEmbedding
 from pdejax.nn.position import GridEmbedding, harmonic_channels, spread
 from pdejax.nn.products import at_least_single
@@ -37,8 +38,9 @@ class Conditioning:
 
     Numbers should be of order one; `pdejax.fit` standardises them.
 
-    Raises `ValueError` for names that appear twice, counts below zero and something that is no kind of modulation; at
-    trace time for values that are missing or are no numbers, and no fields on the points of the state.
+    Raises `ValueError` for names that appear twice, counts below zero, something that is no kind of modulation and an
+    embedding that is none; at trace time for values that are missing or are no numbers, and no fields on the points of
+    the state.
     """
 
     parameters: str | Sequence[str] = ()
@@ -52,16 +54,20 @@ class Conditioning:
         # One text is one name, and not its letters; and a value that decides a program is made of tuples.
         for name in ("parameters", "fields"):
             given = getattr(self, name)
-            object.__setattr__(self, name, (given,) if isinstance(given, str) else tuple(given))
-        for name in ("coordinates", "periodic"):
-            given = getattr(self, name)
-            if not isinstance(given, bool | int | GridEmbedding | None):
-                object.__setattr__(self, name, tuple(given))
+            given = (given,) if isinstance(given, str) else given
+            names = tuple(given) if isinstance(given, Iterable) else (given,)
+            if not all(isinstance(each, str) for each in names):
+                raise ValueError(f"Conditioning takes as `{name}` names, one or several, got {given!r}.")
+            object.__setattr__(self, name, names)
+        object.__setattr__(self, "coordinates", _checked_coordinates(self.coordinates))
+        object.__setattr__(self, "periodic", _checked_periodic(self.periodic))
+        if not isinstance(self.embedding, Embedding):
+            raise ValueError(
+                f"Conditioning takes embedding=pdejax.nn.Embedding(...), e.g. Embedding(16), got {self.embedding!r}."
+            )
         names = (*self.parameters, *self.fields)
         if len(set(names)) < len(names):
             raise ValueError(f"Conditioning names each parameter and field once, got {names}.")
-        if not isinstance(self.coordinates, GridEmbedding) and np.min(np.asarray(self.coordinates), initial=0) < 0:
-            raise ValueError(f"Conditioning needs `coordinates` >= 0, got {self.coordinates}.")
         if self.modulation is not None and not is_kind_of_modulation(self.modulation):
             raise ValueError(
                 "Conditioning takes as modulation a kind that is built, e.g. pdejax.nn.FiLM(), or None, got "
@@ -110,7 +116,10 @@ class Conditioning:
     ) -> list[Float[Array, "_ *space"]]:
         """What is appended to a state: harmonics of the position, then numbers, then fields. `what` names the model."""
         if domain is not None and domain.shape != space:
-            raise ValueError(f"The state has space {space} but the domain has shape {domain.shape}.")
+            raise ValueError(
+                f"{what}: the state has space {space} but the domain has shape {domain.shape}: pass the grid of the "
+                "state, or resample the state to the domain first, pdejax.resample(u, its_grid, domain)."
+            )
         channels = [spread(each, space, dtype) for each in self._position(space, domain, what)]
         for name in () if self.modulation is not None else self.parameters:
             channels.append(jnp.broadcast_to(_number(name, parameters, dtype, what), (1, *space)))
@@ -131,11 +140,7 @@ class Conditioning:
         if domain is None:
             # Guessing would give a model that was trained with walls other inputs when it is used.
             if flags is None:
-                raise ValueError(
-                    f"{what} has to know which axes are periodic: pass domain=grid to the call (for pairs "
-                    "Supervised(domain=grid), boosted(..., domain=grid) and evaluate(..., grid=grid)), or say it once, "
-                    "conditioning=pdejax.nn.Conditioning(periodic=True), or False, or one per axis."
-                )
+                raise ValueError(f"{what} {SAY_PERIODIC}")
             return flags
         if flags not in (None, domain.periodic):
             raise ValueError(
@@ -161,6 +166,31 @@ class Conditioning:
         return _per_axis(self.coordinates, ndim)
 
 
+def _checked_coordinates(given: Any) -> Any:
+    if isinstance(given, GridEmbedding):
+        return given
+    several = isinstance(given, list | tuple | np.ndarray)
+    counts = tuple(given) if several else (given,)
+    if any(not isinstance(each, int | np.integer) for each in counts):
+        raise ValueError(
+            "Conditioning takes as `coordinates` a number of harmonics, one or one per axis, or a position that is "
+            f"built, pdejax.nn.GridEmbedding(), got {given!r}."
+        )
+    if min(counts, default=0) < 0:
+        raise ValueError(f"Conditioning needs `coordinates` >= 0, got {given}.")
+    return tuple(int(each) for each in counts) if several else int(given)
+
+
+def _checked_periodic(given: Any) -> Any:
+    if given is None:
+        return None
+    several = isinstance(given, list | tuple | np.ndarray)
+    flags = tuple(given) if several else (given,)
+    if any(not isinstance(each, bool | np.bool_) for each in flags):
+        raise ValueError(f"Conditioning takes periodic=True, False, one of them per axis, or None, got {given!r}.")
+    return tuple(bool(each) for each in flags) if several else bool(given)
+
+
 def _per_axis(value: Any, ndim: int) -> tuple:
     return value if isinstance(value, tuple) else (value,) * ndim
 
@@ -175,8 +205,16 @@ def _given(name: str, parameters: Mapping[str, Any] | None, what: str) -> Any:
     return parameters[name]
 
 
+def _array(name: str, parameters: Mapping[str, Any] | None, dtype: Any, what: str, kind: str) -> Array:
+    given = _given(name, parameters, what)
+    try:
+        return jnp.asarray(given, dtype)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what} takes the parameter {name!r} as {kind}, got {given!r}.") from error
+
+
 def _number(name: str, parameters: Mapping[str, Any] | None, dtype: Any, what: str) -> Float[Array, ""]:
-    value = jnp.asarray(_given(name, parameters, what), dtype)
+    value = _array(name, parameters, dtype, what, "one number")
     if value.size != 1:
         raise ValueError(
             f"{what} takes the parameter {name!r} as one number, got shape {value.shape}: a field is named in "
@@ -188,7 +226,7 @@ def _number(name: str, parameters: Mapping[str, Any] | None, dtype: Any, what: s
 def _field(
     name: str, parameters: Mapping[str, Any] | None, space: tuple[int, ...], dtype: Any, what: str
 ) -> Float[Array, "1 *space"]:
-    value = jnp.asarray(_given(name, parameters, what), dtype)
+    value = _array(name, parameters, dtype, what, "a field, an array of numbers")
     if value.shape not in (space, (1, *space)):
         raise ValueError(f"{what} takes {name!r} as a field on the points of the state, {space}, got {value.shape}.")
     return value.reshape(1, *space)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.keys import checked_key
-from pdejax.nn.padding import Walls, padded
+from pdejax.nn.padding import Walls, check_walls, padded
 from pdejax.nn.products import product_precision
 
 
@@ -27,7 +27,8 @@ class Convolution(eqx.Module):
     - `groups`: the channels are cut into so many groups, in and out, that do not see each other.
     - Starts with normal weights of variance 1 over the number of terms in the sum, and a bias of zero.
 
-    Raises `ValueError` for sizes below one, groups that do not divide the channels and a seed in place of a key.
+    Raises `ValueError` for sizes below one, groups that do not divide the channels, unknown walls, and a seed in place
+    of a key.
     """
 
     weight: Float[Array, "..."]
@@ -52,6 +53,7 @@ class Convolution(eqx.Module):
         dtype: Any = jnp.float32,
         key: PRNGKeyArray,
     ):
+        check_walls(walls, "Convolution")
         sizes = {"points": points, "stride": stride, "dilation": dilation}
         per_axis = {name: (n,) * ndim if isinstance(n, int) else tuple(n) for name, n in sizes.items()}
         for name, values in per_axis.items():

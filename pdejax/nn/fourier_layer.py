@@ -67,7 +67,8 @@ class FourierLayer:
       by one frequency, `exp(i k x) -> exp(i (k - 1) x)`. This is what neuraloperator 2.0.0 computes; on even numbers of
       points it changes nothing. Only for weights that were trained so.
 
-    Raises `ValueError` for a shortcut, a norm or a second half that is no kind of these.
+    Raises `ValueError` for a shortcut, a norm or a second half that is no kind of these, and a stabiliser that is no
+    function.
     Sources: Li et al. (ICLR 2021), section 4, for the first equation; Kossaifi et al., Multi-Grid Tensorized Fourier
     Neural Operator for High-Resolution PDEs (TMLR 2024), for the second one.
     """
@@ -86,6 +87,10 @@ class FourierLayer:
         _check_kind("FourierLayer", "norm", self.norm)
         if self.mlp is not None and not isinstance(self.mlp, LayerMLP):
             raise ValueError(f"FourierLayer takes mlp=pdejax.nn.LayerMLP(...) or None, got {self.mlp!r}.")
+        if self.stabiliser is not None and (isinstance(self.stabiliser, type) or not callable(self.stabiliser)):
+            raise ValueError(
+                f"FourierLayer takes as stabiliser a function of arrays, e.g. jax.numpy.tanh, got {self.stabiliser!r}."
+            )
 
     def additions(self, channels: int, *, dtype: Any, key: PRNGKeyArray) -> Additions:
         """New weights of one layer, but for those of its convolution and its shortcut.

@@ -90,6 +90,7 @@ class Modes:
 
 
 def _counts(name: str, values: Sequence[int]) -> tuple[int, ...]:
-    if any(not isinstance(value, int | np.integer) or value < 1 for value in values) or not len(values):
-        raise ValueError(f"`{name}` must be positive whole numbers, got {values}.")
+    several = isinstance(values, Sequence | np.ndarray) and not isinstance(values, str) and np.ndim(values) == 1
+    if not several or any(not isinstance(value, int | np.integer) or value < 1 for value in values) or not len(values):
+        raise ValueError(f"`{name}` must be positive whole numbers, one or one per axis, got {values!r}.")
     return tuple(int(value) for value in values)

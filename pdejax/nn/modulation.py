@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pdejax.keys import checked_key
 from pdejax.nn.channel_map import ChannelMap
 from pdejax.nn.convolution import Convolution
+from pdejax.nn.padding import SAY_PERIODIC
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class WeighedTerms(eqx.Module):
 
     def __call__(self, h: Array, embedding: Array, periodic: tuple[bool, ...] | None) -> Array:
         if periodic is None:
-            raise ValueError("ChannelAttention looks at neighbouring points: it has to know which axes are periodic.")
+            raise ValueError(f"ChannelAttention looks at neighbouring points and {SAY_PERIODIC}")
         terms = (self.matrix(h), self.stencil(h, periodic))
         return h + sum(
             _per_channel(weigh(embedding), h) * term for weigh, term in zip(self.weights, terms, strict=True)

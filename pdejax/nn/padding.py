@@ -1,13 +1,29 @@
 """Points beyond the ends of the axes, by what there is: the other end of a periodic axis, or a wall."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 Walls = Literal["zeros", "edge", "reflect"]
 """What stands behind a wall: zeros, the value of the last point, or the points before it mirrored in it."""
+
+SAY_PERIODIC = (
+    "has to know which axes are periodic: pass domain=grid to the call (for pairs Supervised(domain=grid), "
+    "boosted(..., domain=grid) and evaluate(..., grid=grid)), or say it once, "
+    "conditioning=pdejax.nn.Conditioning(periodic=True), or False, or one per axis."
+)
+
+
+def check_walls(walls: Any, what: str) -> None:
+    """Raises `ValueError` for what is none of `Walls`."""
+    if not isinstance(walls, str) or walls not in get_args(Walls):
+        known = ", ".join(f'"{each}"' for each in get_args(Walls))
+        raise ValueError(
+            f"{what} takes walls= one of {known}, what stands behind walls, got {walls!r}; which axes are periodic is "
+            "said by the domain of the call or by Conditioning(periodic=...)."
+        )
 
 
 def padded(

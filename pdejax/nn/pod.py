@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pdejax.grid import Grid
+from pdejax.grid import Grid, check_is_grid
 from pdejax.nn.held import Held
 from pdejax.nn.products import at_least_single, product_precision
 from pdejax.resample import resample
@@ -65,7 +65,14 @@ class PODBasis(eqx.Module):
                 (domain.shape, domain.periodic, domain.points),
             )
         )
-        self._check_periodic(f"a grid of {domain.shape} points, periodic={domain.periodic}")
+        placed = f"a grid of {domain.shape} points, periodic={domain.periodic}, {domain.points}"
+        self._check_periodic(placed)
+        if not all(domain.periodic) or not set(domain.points) <= {"nodes", "centres"}:
+            raise ValueError(
+                f"This POD basis is of a box that is periodic along all axes, {self.space} points, and it cannot be "
+                f"evaluated on {placed}: call the model on equally spaced points of that box, or make a basis of "
+                "fields on this grid, pdejax.nn.pod_basis(fields, rank, grid)."
+            )
         return resample(self.mean, own, asked), resample(self.functions, own, asked)
 
     def at(
@@ -105,10 +112,27 @@ def pod_basis(u: Float[Array | np.ndarray, "sample channel *space"], rank: int, 
     is left has the least mean square; it is zero to rounding where `rank` is that of the data. Channels of different
     units have to be standardised before.
 
-    Raises `ValueError` for fields on another grid and for a rank that the samples do not have.
+    Raises `ValueError` for fields on another grid, complex or not finite, and for a rank that the samples do not have.
     Source: Lu et al., A comprehensive and fair comparison of two neural operators, CMAME 393 (2022), section 3.1.3.
     """
+    check_is_grid(domain, "pod_basis")
+    if not isinstance(u, Array | np.ndarray):
+        raise ValueError(
+            f"pod_basis takes an array of fields (sample, channel, *space), got a {type(u).__name__}: of Trajectories "
+            "pass all frames as samples, numpy.concatenate(trajectories.u)."
+        )
+    if not isinstance(rank, int | np.integer) or isinstance(rank, bool) or rank < 1:
+        raise ValueError(f"pod_basis takes as rank a number of functions, a whole number >= 1, got {rank!r}.")
+    rank = int(rank)
+    if np.issubdtype(u.dtype, np.complexfloating):
+        raise ValueError(f"pod_basis takes real fields, got {u.dtype}: give real and imaginary part as two channels.")
     samples = np.asarray(u, np.float64)
+    if not np.all(np.isfinite(samples)):
+        bad = np.flatnonzero(~np.all(np.isfinite(samples), axis=tuple(range(1, samples.ndim))))
+        raise ValueError(
+            f"pod_basis takes finite fields, and {bad.size} of {len(samples)} samples are not, the first of them "
+            f"number {bad[0]}: leave these out."
+        )
     if samples.shape[2:] != domain.shape:
         raise ValueError(
             f"pod_basis takes fields (sample, channel, *space) on the domain's {domain.shape} points, got {u.shape}."

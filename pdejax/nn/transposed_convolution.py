@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.keys import checked_key
-from pdejax.nn.padding import Walls, padded
+from pdejax.nn.padding import Walls, check_walls, padded
 from pdejax.nn.products import product_precision
 
 
@@ -53,6 +53,7 @@ class TransposedConvolution(eqx.Module):
         dtype: Any = jnp.float32,
         key: PRNGKeyArray,
     ):
+        check_walls(walls, "TransposedConvolution")
         sizes = {"points": points, "stride": stride}
         per_axis = {name: (n,) * ndim if isinstance(n, int) else tuple(n) for name, n in sizes.items()}
         for name, values in per_axis.items():

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pdejax import nn
+from pdejax import Grid, nn
 from pdejax.interop.neuraloperator import fno_from_neuraloperator
 from pdejax.interop.neuraloperator_options import all_options, fno_arguments
 from pdejax.models import FNO
@@ -94,6 +94,14 @@ def test_its_weights_give_its_output_and_its_gradients(name):
         if key in ours:
             assert_close(ours.pop(key), theirs, 1e-5, 1e-11)
     assert not ours
+
+
+def test_a_padded_network_is_padded_on_every_grid():
+    u = jnp.asarray(part(CASES["tanh, padding"], "input")["0"])
+    for periodic in (True, False):
+        domain = Grid(u.shape[1:], 1.0, periodic, dtype=u.dtype)
+        ours = eqx.filter_jit(lambda model, domain: model(u, domain=domain))(loaded("tanh, padding"), domain)
+        assert_close(ours, part(CASES["tanh, padding"], "output")["0"], 1e-5, 1e-12)
 
 
 def test_without_its_shift_of_odd_axes_the_output_is_another():

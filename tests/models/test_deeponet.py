@@ -295,8 +295,8 @@ def test_points_of_other_dimensions_are_refused():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"sensors": (0, 3)}, "sensors >= 1, got 0"),
-        ({"trunk": (8, 0)}, "trunk >= 1, got 0"),
+        ({"sensors": (0, 3)}, r"`sensors`: a sequence of whole numbers >= 1, .*got \(0, 3\)"),
+        ({"trunk": (8, 0)}, r"`trunk`: a sequence of whole numbers >= 1"),
         ({"num_functions": 0}, "num_functions >= 1, or 0 and a `pod`, got 0"),
         ({"outputs": "split"}, "'split both'.*, got 'split'"),
         ({"pod": PODBasis(2, 4, (6, 5), (True, True), ("nodes", "nodes"))}, "4 channels on .*and the model 5 output"),

@@ -30,7 +30,8 @@ def example():
 
 
 def test_a_stretched_grid_is_saved_with_its_model(tmp_path):
-    grid = Grid(12, 1.0, False, points=Stretched(TowardsWall(1.5, "upper"), "centres"), dtype=jnp.float32)
+    points = (Stretched(TowardsWall(1.5, "upper"), "centres"), "nodes")
+    grid = Grid((12, 8), 1.0, (False, True), points=points, dtype=jnp.float32)
     save(tmp_path / "model.pdejax", example(), names=("u", "v"), grid=grid, dt=0.2)
     assert eqx.tree_equal(grid, load(tmp_path / "model.pdejax").grid)
 

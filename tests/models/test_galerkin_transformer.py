@@ -119,7 +119,7 @@ def test_it_lowers_for_every_platform():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"heads": 4}, "an even number of channels each, got harmonics=2 and 6 channels for heads=4"),
+        ({"heads": 4}, "GalerkinTransformer needs an even number of channels for each of its heads=4, got width=6"),
         ({"num_layers": 0}, "num_layers >= 1, got 0"),
         ({"feed_forward_width": 0}, "width >= 1, got 0"),
         ({"key": 7}, r"key=jax.random.key\(7\), got key=7"),

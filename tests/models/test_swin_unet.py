@@ -138,7 +138,7 @@ def test_it_lowers_for_every_platform():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"heads": 4}, "heads that divide 6 channels, got window="),
+        ({"heads": 4}, "SwinUNet needs heads that divide its width of 6, got 4"),
         ({"window": (2, 2)}, r"window >= 1, one number or 1, got \(2, 2\)"),
         ({"patch": 0}, "patch >= 1, one number or 1, got 0"),
         ({"skip_blocks": -1}, "skip_blocks >= 0, got -1"),

@@ -163,7 +163,7 @@ def test_it_is_saved_and_loaded(tmp_path):
         ({"skips": {1: 2}}, r"UNO has 4 layers, and skips .* lead to later ones, got \{1: 2\}"),
         ({"skip": "linear"}, "got 'linear'"),
         ({"layer_modes": (2, 2, (2, 2, 2), 2)}, "`modes` has 3 entries"),
-        ({"layer_channels": (6, 7, 0, 5)}, "every layer's channels >= 1, got 0"),
+        ({"layer_channels": (6, 7, 0, 5)}, "`layer_channels`: a sequence of whole numbers >= 1"),
         ({"resampling": "linear"}, "got 'linear'"),
     ],
 )

@@ -39,7 +39,11 @@ def residuals(loss: Loss, prediction: Array, target: Array, domain: Any, model: 
 def _check_shape(prediction: Array, target: Array) -> None:
     if prediction.shape != target.shape:
         # Without this check the difference would broadcast, and a model would train on nonsense.
-        raise ValueError(
-            f"The model returns shape {prediction.shape} but the target has shape {target.shape}; match the model's "
-            "out_channels to the data."
-        )
+        same_channels = prediction.ndim == target.ndim and prediction.shape[:1] == target.shape[:1]
+        fix = "match the model's out_channels to the data."
+        if same_channels:
+            fix = (
+                "the channels agree and the points do not, and a model returns the points of its input: bring inputs "
+                "and targets onto one grid, e.g. by pdejax.resample(u, grid, target_grid)."
+            )
+        raise ValueError(f"The model returns shape {prediction.shape} but the target has shape {target.shape}; {fix}")
