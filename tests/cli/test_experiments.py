@@ -176,20 +176,21 @@ def test_specboost_has_no_more_weights_and_squares_that_sum_to_the_error(run, tm
 def test_gfno_symmetric_compares_networks_of_one_size(run, tmp_path):
     assert run("gfno_symmetric", f"--preset tiny --seeds 0 1 --out {tmp_path}") == 0
     found, page = read(tmp_path, "gfno_symmetric")
-    gfno, fno, without = (
-        [row for row in found["rows"] if row["arm"] == arm] for arm in ("G-FNO p4", "FNO", "G-FNO p1, without turns")
-    )
-    assert [row["seed"] for row in gfno] == [row["seed"] for row in fno] == [row["seed"] for row in without] == [0, 1]
+    arms = ("G-FNO p4", "FNO", "G-FNO p1, without turns", "FNO, twice the steps")
+    gfno, fno, without, longer = ([row for row in found["rows"] if row["arm"] == arm] for arm in arms)
+    for rows in (gfno, fno, without, longer):
+        assert [row["seed"] for row in rows] == [0, 1]
     for row in gfno:
         assert row["error_turned"] == pytest.approx(row["error"], rel=1e-4)
-    for row in (*fno, *without):
+    for row in (*fno, *without, *longer):
         assert row["error_turned"] != pytest.approx(row["error"], rel=1e-4)
-    errors = [[row["error"] for row in rows] for rows in (gfno, fno, without)]
-    assert len({error for own in errors for error in own}) == 6
+    errors = [[row["error"] for row in rows] for rows in (gfno, fno, without, longer)]
+    assert len({error for own in errors for error in own}) == 8
     for kind, rival, share in (
         ("below_fno", 1, 1),
         ("two_thirds_of_fno", 1, 2 / 3),
         ("below_same_without_turns", 2, 1),
+        ("below_fno_longer", 3, 1),
     ):
         held = sum(a < share * b for a, b in zip(errors[0], errors[rival], strict=True))
         assert found["held"][kind] == f"{held} of 2"
