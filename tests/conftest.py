@@ -75,6 +75,8 @@ def pytest_collection_modifyitems(config, items):
     if deselected:
         config.hook.pytest_deselected(items=deselected)
         items[:] = [item for item in items if item not in set(deselected)]
+    # The processes of `make test` start with equal parts of the list: in front of it a module is in one of these.
+    items.sort(key=lambda item: item.get_closest_marker("first") is None)
 
 
 _unexpected_skips: list[str] = []

@@ -43,6 +43,7 @@ def one_by_one(blocks: list[str], name: str) -> str:
     return "\n".join(runs)
 
 
+@pytest.mark.first
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/scaling.md"])
 def test_document_runs(name, tmp_path):
     blocks = toy_blocks((REPOSITORY / name).read_text(encoding="utf-8"))

@@ -18,6 +18,8 @@ import pytest
 import pdejax as pj
 from pdejax.boundary import AntiPeriodic, Outflow
 
+pytestmark = pytest.mark.first
+
 ROOT = Path(__file__).resolve().parents[2]
 SETTING = """
 import json, sys

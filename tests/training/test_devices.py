@@ -19,6 +19,8 @@ import pytest
 from pdejax.models import FNO
 from pdejax.training import Devices, Supervised, fit
 
+pytestmark = pytest.mark.first
+
 SETTING = """
 import json, re, sys
 import equinox as eqx, jax, numpy as np, optax
