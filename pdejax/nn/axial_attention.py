@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pdejax.keys import checked_key
 from pdejax.nn.channel_map import ChannelMap
 from pdejax.nn.channel_mlp import ChannelMLP
+from pdejax.nn.drawn import normal
 from pdejax.nn.products import product_precision
 from pdejax.nn.quadrature import AxisPoints, mean
 from pdejax.nn.rotary import angles, rotated
@@ -58,7 +59,7 @@ class AxialKernel(eqx.Module):
             eqx.tree_at(
                 lambda m: m.bias,
                 ChannelMap(channels, heads * rank, dtype=dtype, key=of_weight),
-                jax.random.normal(of_bias, (heads * rank,), dtype),
+                normal(of_bias, (heads * rank,), dtype),
             )
             for of_weight, of_bias in ((keys[1], keys[2]), (keys[3], keys[4]))
         )

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.keys import checked_key
+from pdejax.nn.drawn import normal
 from pdejax.nn.per_sample import per_sample
 from pdejax.nn.products import product_precision
 
@@ -38,7 +39,7 @@ class ChannelMap(eqx.Module):
         key: PRNGKeyArray,
     ):
         key = checked_key(key, "ChannelMap")
-        self.weight = jax.random.normal(key, (out_channels, in_channels), dtype) / in_channels**0.5
+        self.weight = normal(key, (out_channels, in_channels), dtype, in_channels**0.5)
         self.bias = jnp.zeros(out_channels, dtype) if use_bias else None
         self.gain = jnp.linalg.norm(self.weight, axis=1) if weight_norm else None
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.keys import checked_key
+from pdejax.nn.drawn import normal
 from pdejax.nn.padding import Walls, check_walls, padded
 from pdejax.nn.products import product_precision
 
@@ -64,8 +65,7 @@ class Convolution(eqx.Module):
         self.stride, self.dilation = per_axis["stride"], per_axis["dilation"]
         self.groups, self.walls = groups, walls
         shape = (out_channels, in_channels // groups, *per_axis["points"])
-        weight = jax.random.normal(checked_key(key, "Convolution"), shape, dtype)
-        self.weight = weight / math.prod(shape[1:]) ** 0.5
+        self.weight = normal(checked_key(key, "Convolution"), shape, dtype, math.prod(shape[1:]) ** 0.5)
         self.bias = jnp.zeros(out_channels, dtype) if use_bias else None
 
     def __call__(

@@ -3,12 +3,12 @@
 from typing import Any, Literal, get_args
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.keys import checked_key
+from pdejax.nn.drawn import normal
 from pdejax.nn.per_sample import per_sample
 from pdejax.nn.products import product_precision
 
@@ -71,8 +71,7 @@ class GroupChannelMap(eqx.Module):
         key: PRNGKeyArray,
     ):
         shape = (out_channels, in_channels, len(elements(group)))
-        weight = jax.random.normal(checked_key(key, "GroupChannelMap"), shape, dtype)
-        self.weight = weight / (shape[1] * shape[2]) ** 0.5
+        self.weight = normal(checked_key(key, "GroupChannelMap"), shape, dtype, (shape[1] * shape[2]) ** 0.5)
         self.bias = jnp.zeros(out_channels, dtype)
         self.group = group
 

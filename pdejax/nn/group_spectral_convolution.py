@@ -1,6 +1,5 @@
 """Convolution over the plane and the rotations of a square, with a kernel that is learned in Fourier space."""
 
-import math
 from typing import Any
 
 import equinox as eqx
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.keys import checked_key
+from pdejax.nn.drawn import normal
 from pdejax.nn.group_convolution import SquareGroup, elements, relative, turned
 from pdejax.nn.modes import Modes
 from pdejax.nn.products import at_least_single, product_precision
@@ -54,9 +54,8 @@ class GroupSpectralConvolution(eqx.Module):
             raise ValueError(f"GroupSpectralConvolution needs modes >= 1, got {modes}.")
         order = len(elements(group))
         shape = (2 * modes - 1, 2 * modes - 1, order, in_channels, out_channels)
-        # The same numbers as for the shape itself, and a generator of a vector compiles five times faster.
-        numbers = jax.random.normal(checked_key(key, "GroupSpectralConvolution"), (math.prod(shape),), dtype)
-        self.weight = numbers.reshape(shape) * scale / (2 * order * in_channels) ** 0.5
+        numbers = normal(checked_key(key, "GroupSpectralConvolution"), shape, dtype)
+        self.weight = numbers * scale / (2 * order * in_channels) ** 0.5
         self.group = group
 
     @property

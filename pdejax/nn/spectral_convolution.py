@@ -1,6 +1,5 @@
 """Convolution with a kernel that is learned in Fourier space, on the lowest frequencies only."""
 
-import math
 from typing import Any
 
 import equinox as eqx
@@ -10,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.keys import checked_key
+from pdejax.nn.drawn import normal
 from pdejax.nn.modes import Modes
 from pdejax.nn.products import at_least_single, product_precision
 from pdejax.nn.spectral_weights import Dense, entry_deviation, is_kind_of_weights
@@ -71,7 +71,7 @@ class SpectralConvolution(eqx.Module):
         deviation = scale if self.weights.separable else scale / in_channels**0.5
         deviation = entry_deviation(self.weights, shapes, deviation) / 2**0.5
         keys = [key] if len(shapes) == 1 else jax.random.split(key, len(shapes))
-        parts = [deviation * _normal(each, (2, *shape), dtype) for each, shape in zip(keys, shapes, strict=True)]
+        parts = [deviation * normal(each, (2, *shape), dtype) for each, shape in zip(keys, shapes, strict=True)]
         self.real, self.imaginary = (tuple(part[i] for part in parts) for i in range(2))
         if len(shapes) == 1:
             self.real, self.imaginary = self.real[0], self.imaginary[0]
@@ -105,8 +105,3 @@ class SpectralConvolution(eqx.Module):
         # One factor of a product is enough.
         new = [jax.tree.unflatten(structure, each) for each in ([imaginary, *reals], [-real, *imaginaries])]
         return eqx.tree_at(lambda c: (c.real, c.imaginary), self, tuple(new))
-
-
-def _normal(key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any) -> Array:
-    """The same numbers as for the shape itself, and a generator of a vector compiles five times faster."""
-    return jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.keys import checked_key
+from pdejax.nn.drawn import normal
 from pdejax.nn.padding import Walls, check_walls, padded
 from pdejax.nn.products import product_precision
 
@@ -63,8 +64,9 @@ class TransposedConvolution(eqx.Module):
         if any(p < s for p, s in zip(per_axis["points"], self.stride, strict=True)):
             raise ValueError(f"{points} points leave gaps at stride {stride}: use points >= stride.")
         shape = (out_channels, in_channels, *per_axis["points"])
-        weight = jax.random.normal(checked_key(key, "TransposedConvolution"), shape, dtype)
-        self.weight = weight * (math.prod(self.stride) / math.prod(shape[1:])) ** 0.5
+        # As many terms as there are in the sum at a point.
+        terms = math.prod(shape[1:]) / math.prod(self.stride)
+        self.weight = normal(checked_key(key, "TransposedConvolution"), shape, dtype, terms**0.5)
         self.bias = jnp.zeros(out_channels, dtype) if use_bias else None
 
     def __call__(
