@@ -51,16 +51,16 @@ def test_first_and_second_derivatives_are_those_of_the_formula(kind):
     def ours(u, weight, bias):
         return jax.tree.unflatten(jax.tree.structure(norm), [a for a in (weight, bias) if a is not None])(u)
 
-    def squares(function):
-        return lambda *inputs: jnp.sum(t * function(*inputs) ** 2)
+    def derivatives(function):
+        def squares(*inputs):
+            return jnp.sum(t * function(*inputs) ** 2)
+
+        return jax.jit(lambda *a: (jax.grad(squares, which)(*a), jax.hessian(squares)(*a), jax.jvp(squares, a, along)))
 
     inputs = tuple(a for a in (u, *first) if a is not None)
     both = [lambda *a, f=f: f(*a, *(None,) * (3 - len(a))) for f in (ours, lambda *a: by_formula(kind, *a))]
     which, along = tuple(range(len(inputs))), tuple(jnp.cos(3 * a) for a in inputs)
-    compared = [
-        jax.jit(lambda *a, f=squares(f): (jax.grad(f, which)(*a), jax.hessian(f)(*a), jax.jvp(f, a, along)))(*inputs)
-        for f in both
-    ]
+    compared = [derivatives(f)(*inputs) for f in both]
     for mine, its in zip(*map(jax.tree.leaves, compared), strict=True):
         np.testing.assert_allclose(mine, its, atol=3e-5 * float(jnp.max(jnp.abs(its))) + 1e-6)
 
