@@ -121,6 +121,7 @@ class UNO(eqx.Module):
             if not isinstance(given, Sequence):
                 raise ValueError(f"UNO needs `{name}`: a sequence of one entry per layer, got {given!r}.")
         count = len(self.layer_channels)
+        check_sizes("UNO", **{"len(layer_channels)": count})
         if not len(layer_modes) == len(scalings) == count:
             raise ValueError(
                 f"UNO needs one entry per layer in each of layer_channels, layer_modes and scalings, got {count}, "

@@ -176,7 +176,7 @@ def test_specboost_has_no_more_weights_and_squares_that_sum_to_the_error(run, tm
 def test_gfno_symmetric_compares_networks_of_one_size(run, tmp_path):
     assert run("gfno_symmetric", f"--preset tiny --seeds 0 1 --out {tmp_path}") == 0
     found, page = read(tmp_path, "gfno_symmetric")
-    arms = ("G-FNO p4", "FNO", "G-FNO p1, without turns", "FNO, twice the steps")
+    arms = ("G-FNO p4", "FNO", "G-FNO p1, without turns", "FNO, four times the steps")
     gfno, fno, without, longer = ([row for row in found["rows"] if row["arm"] == arm] for arm in arms)
     for rows in (gfno, fno, without, longer):
         assert [row["seed"] for row in rows] == [0, 1]

@@ -78,6 +78,7 @@ def fitted():
         (lambda: gfno(norm="group"), "GFNO takes as norm a kind that is built"),
         (lambda: uno(norm=InstanceNorm), "UNO takes as norm a kind that is built"),
         (lambda: uno(layer_channels=4), r"UNO needs `layer_channels`: a sequence of whole numbers >= 1.* got 4"),
+        (lambda: uno(layer_channels=()), r"UNO needs len\(layer_channels\) >= 1, got 0"),
         (lambda: uno(scalings=1), "UNO needs `scalings`: a sequence of one entry per layer, got 1"),
         (lambda: onet(branch=8), "DeepONet needs `branch`: a sequence of whole numbers >= 1.* got 8"),
         (lambda: onet(sensor_points="gauss"), "sensor_points as a Grid takes points, got 'gauss'"),
