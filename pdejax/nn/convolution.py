@@ -74,11 +74,14 @@ class Convolution(eqx.Module):
         reach = [d * (p - 1) for d, p in zip(self.dilation, self.weight.shape[2:], strict=True)]
         before = [d * ((p - 1) // 2) for d, p in zip(self.dilation, self.weight.shape[2:], strict=True)]
         widths = [(b, r - b) for b, r in zip(before, reach, strict=True)]
+        # Zeros behind walls that XLA knows of are no points in memory: a third less time on a CPU.
+        known = [self.walls == "zeros" and not around for around in periodic]
+        outside = [(0, 0) if zeros else width for width, zeros in zip(widths, known, strict=True)]
         convolved = jax.lax.conv_general_dilated(
-            padded(u, widths, periodic, self.walls)[None],
+            padded(u, outside, periodic, self.walls)[None],
             self.weight,
             self.stride,
-            "VALID",
+            [width if zeros else (0, 0) for width, zeros in zip(widths, known, strict=True)],
             rhs_dilation=self.dilation,
             feature_group_count=self.groups,
             precision=product_precision(),
