@@ -33,5 +33,6 @@ from pdejax.models.summary import summary as summary
 from pdejax.models.swin_unet import SwinUNet as SwinUNet
 from pdejax.models.t1 import T1 as T1
 from pdejax.models.ufno import UFNO as UFNO
+from pdejax.models.unet import UNet as UNet
 from pdejax.models.uno import UNO as UNO
 from pdejax.nn import Held as Held

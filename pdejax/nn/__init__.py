@@ -9,8 +9,10 @@ from pdejax.nn.channel_mlp import ChannelMLP as ChannelMLP
 from pdejax.nn.conditioning import Conditioning as Conditioning
 from pdejax.nn.convnext import ConvNeXtBlock as ConvNeXtBlock
 from pdejax.nn.convolution import Convolution as Convolution
+from pdejax.nn.fitted_space import fitted_space as fitted_space
 from pdejax.nn.fourier_layer import FourierLayer as FourierLayer
 from pdejax.nn.fourier_layer import LayerMLP as LayerMLP
+from pdejax.nn.global_attention import GlobalAttention as GlobalAttention
 from pdejax.nn.group_convolution import GroupChannelMap as GroupChannelMap
 from pdejax.nn.group_convolution import SquareGroup as SquareGroup
 from pdejax.nn.group_spectral_convolution import GroupSpectralConvolution as GroupSpectralConvolution
@@ -30,6 +32,7 @@ from pdejax.nn.pod import PODBasis as PODBasis
 from pdejax.nn.pod import pod_basis as pod_basis
 from pdejax.nn.position import GridEmbedding as GridEmbedding
 from pdejax.nn.resampling import resampled as resampled
+from pdejax.nn.residual_block import ResidualBlock as ResidualBlock
 from pdejax.nn.shortcuts import GatedShortcut as GatedShortcut
 from pdejax.nn.shortcuts import IdentityShortcut as IdentityShortcut
 from pdejax.nn.shortcuts import LinearShortcut as LinearShortcut
