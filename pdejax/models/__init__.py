@@ -7,6 +7,7 @@ from pdejax.models.bundles import unbundled as unbundled
 from pdejax.models.cno import CNO as CNO
 from pdejax.models.corrected import Corrected as Corrected
 from pdejax.models.deeponet import DeepONet as DeepONet
+from pdejax.models.dilated_resnet import DilatedResNet as DilatedResNet
 from pdejax.models.ensemble import Ensemble as Ensemble
 from pdejax.models.ensemble import members as members
 from pdejax.models.ffno import FFNO as FFNO
@@ -27,6 +28,7 @@ from pdejax.models.normalised import Statistics as Statistics
 from pdejax.models.normalised import input_scale as input_scale
 from pdejax.models.normalised import output_scale as output_scale
 from pdejax.models.normalised import trainable as trainable
+from pdejax.models.sinenet import SineNet as SineNet
 from pdejax.models.stepper import NeuralStepper as NeuralStepper
 from pdejax.models.summary import Summary as Summary
 from pdejax.models.summary import summary as summary

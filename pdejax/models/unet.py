@@ -1,5 +1,6 @@
 """The modern U-Net: residual blocks on coarser and coarser grids and back."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,15 +15,18 @@ from pdejax.keys import checked_key
 from pdejax.nn import Conditioning, Convolution, GroupNorm, Modes, ParameterEmbedding, TransposedConvolution
 from pdejax.nn.checks import (
     check_activation,
+    check_neighbours,
+    check_norm,
     check_sizes,
-    check_transformable,
     checked_conditioning,
     checked_dtype,
+    checked_modes,
+    checked_sizes,
     checked_state,
 )
 from pdejax.nn.fitted_space import fitted_space
 from pdejax.nn.global_attention import GlobalAttention
-from pdejax.nn.padding import Walls
+from pdejax.nn.padding import Walls, check_walls
 from pdejax.nn.resampling import placement_of
 from pdejax.nn.residual_block import ResidualBlock
 
@@ -116,36 +120,34 @@ class UNet(eqx.Module):
         key: PRNGKeyArray,
     ):
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "ndim": ndim, "width": width}
-        check_sizes(NAME, **sizes, depth=depth, norm_groups=norm_groups, levels=len(multipliers))
-        check_sizes(NAME, **{f"multipliers[{i}]": each for i, each in enumerate(multipliers)})
+        check_sizes(NAME, **sizes, depth=depth, norm_groups=norm_groups)
         check_activation(activation, NAME)
-        if len(fourier_modes) > len(multipliers):
-            raise ValueError(
-                f"UNet has {len(multipliers)} levels, but `fourier_modes` has {len(fourier_modes)} entries."
-            )
+        check_norm(norm, NAME)
+        check_walls(walls, NAME)
         self.in_channels, self.out_channels, self.ndim, self.width = in_channels, out_channels, ndim, width
-        self.multipliers, self.depth, self.attention = tuple(multipliers), depth, attention
-        self.fourier_modes = tuple(m if isinstance(m, Modes) else Modes.classic(m, ndim) for m in fourier_modes)
-        for modes in self.fourier_modes:
-            if modes.ndim != ndim:
-                raise ValueError(f"UNet has ndim={ndim} but its `fourier_modes` {modes} have {modes.ndim} axes.")
-        self.norm = GroupNorm() if norm is None else norm
-        self.norm_groups, self.activation, self.starts_at_zero, self.walls = (
-            norm_groups,
-            activation,
-            starts_at_zero,
-            walls,
-        )
+        self.multipliers, self.depth, self.attention = checked_sizes(NAME, "multipliers", multipliers), depth, attention
+        check_sizes(NAME, **{"len(multipliers)": len(self.multipliers)})
+        if not isinstance(fourier_modes, Sequence):
+            raise ValueError(
+                f"UNet takes `fourier_modes`: one entry for each of the first levels, got {fourier_modes!r}."
+            )
+        if len(fourier_modes) > len(self.multipliers):
+            raise ValueError(
+                f"UNet has {len(self.multipliers)} levels, but `fourier_modes` has {len(fourier_modes)} entries."
+            )
+        self.fourier_modes = tuple(checked_modes(m, ndim, f"Level {i} of UNet") for i, m in enumerate(fourier_modes))
+        self.norm, self.norm_groups = GroupNorm() if norm is None else norm, norm_groups
+        self.activation, self.starts_at_zero, self.walls = activation, starts_at_zero, walls
         self.conditioning = checked_conditioning(conditioning, ndim, NAME)
         self.dtype = checked_dtype(dtype, NAME)
 
         told = self._told
         first_key, last_key, middle_key, embedding_key, *keys = jax.random.split(
-            checked_key(key, NAME), 4 + len(multipliers)
+            checked_key(key, NAME), 4 + len(self.multipliers)
         )
         local = {"walls": walls, "dtype": dtype}
         self.first = Convolution(in_channels + told.num_channels(ndim), width, ndim, 3, **local, key=first_key)
-        channels = [width * int(np.prod(multipliers[:level])) for level in range(len(multipliers) + 1)]
+        channels = [width * math.prod(self.multipliers[:level]) for level in range(len(self.multipliers) + 1)]
         self.levels = tuple(self._level(level, channels, each) for level, each in enumerate(keys))
         before, asked, behind = jax.random.split(middle_key, 3)
         self.middle = (
@@ -200,7 +202,7 @@ class UNet(eqx.Module):
         # `InPrecision` hands on other weights than the model was made with.
         told, computing = self._told, self.last.weight.dtype
         u = checked_state(u, parameters, domain, self.in_channels, self.ndim, computing, NAME)
-        check_transformable(domain, NAME)
+        check_neighbours(domain, NAME)
         space, periodic = u.shape[1:], told.periodic_axes(self.ndim, domain, NAME)
         channels = told.channels(space, parameters, domain, computing, NAME)
         embedded = told.embedded(self.embedding, parameters, computing, NAME)

@@ -154,5 +154,16 @@ def check_transformable(domain: Grid | None, what: str) -> None:
         )
 
 
+def check_neighbours(domain: Grid | None, what: str) -> None:
+    """Raises `ValueError` for points at unequal distances, for layers that take so many of them to either side."""
+    if domain is not None:
+        check_uniform(
+            domain,
+            what,
+            "whose convolutions count points",
+            "interpolate the states onto a Grid of nodes or centres",
+        )
+
+
 def _is_whole(value: Any) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
