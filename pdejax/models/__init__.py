@@ -4,6 +4,7 @@ from pdejax.models.boosted import Boosted as Boosted
 from pdejax.models.bundles import LastFrames as LastFrames
 from pdejax.models.bundles import bundled as bundled
 from pdejax.models.bundles import unbundled as unbundled
+from pdejax.models.classic_unet import ClassicUNet as ClassicUNet
 from pdejax.models.cno import CNO as CNO
 from pdejax.models.corrected import Corrected as Corrected
 from pdejax.models.deeponet import DeepONet as DeepONet
@@ -28,6 +29,7 @@ from pdejax.models.normalised import Statistics as Statistics
 from pdejax.models.normalised import input_scale as input_scale
 from pdejax.models.normalised import output_scale as output_scale
 from pdejax.models.normalised import trainable as trainable
+from pdejax.models.refiner import PDERefiner as PDERefiner
 from pdejax.models.sinenet import SineNet as SineNet
 from pdejax.models.stepper import NeuralStepper as NeuralStepper
 from pdejax.models.summary import Summary as Summary

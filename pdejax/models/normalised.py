@@ -120,18 +120,8 @@ class Normalised(eqx.Module):
         domain: Any = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "channel_out *space"]:
-        if self.input.mean.shape[0] != u.shape[0]:
-            raise ValueError(
-                f"The statistics are for {self.input.mean.shape[0]} channels but the state has {u.shape[0]}, shape "
-                f"{u.shape}: a state is (channel, *space), and batches go through jax.vmap(model)."
-            )
-        if parameters is not None and self.parameters:
-            dtype = at_least_single(_real(u.dtype))
-            parameters = {
-                name: self.parameters[name].remove(jnp.asarray(value, dtype)) if name in self.parameters else value
-                for name, value in parameters.items()
-            }
-        predicted = self.model(self.input.remove(u), parameters, domain=domain, key=key)
+        seen, told = self.seen(u, parameters)
+        predicted = self.model(seen, told, domain=domain, key=key)
         if predicted.shape[:1] != self.output.mean.shape:
             # One channel would be broadcast to all of them, and trained so.
             raise ValueError(
@@ -146,6 +136,30 @@ class Normalised(eqx.Module):
                 f"A residual model returns the shape of its input, {u.shape}, but this gives {change.shape}."
             )
         return _last_frame_repeated(u, self.frames) + change
+
+    def seen(
+        self, u: Float[Array, "channel *space"], parameters: Mapping[str, Any] | None = None
+    ) -> tuple[Float[Array, "channel *space"], Mapping[str, Any] | None]:
+        """The state and the parameters in the units of the model inside."""
+        if self.input.mean.shape[0] != u.shape[0]:
+            raise ValueError(
+                f"The statistics are for {self.input.mean.shape[0]} channels but the state has {u.shape[0]}, shape "
+                f"{u.shape}: a state is (channel, *space), and batches go through jax.vmap(model)."
+            )
+        if parameters is None or not self.parameters:
+            return self.input.remove(u), parameters
+        dtype = at_least_single(_real(u.dtype))
+        told = {
+            name: self.parameters[name].remove(jnp.asarray(value, dtype)) if name in self.parameters else value
+            for name, value in parameters.items()
+        }
+        return self.input.remove(u), told
+
+    def sought(
+        self, u: Float[Array, "channel *space"], result: Float[Array, "channel_out *space"]
+    ) -> Float[Array, "channel_out *space"]:
+        """What the model inside has to return, in its units, for this to return `result`."""
+        return self.output.remove(result - _last_frame_repeated(u, self.frames) if self.residual else result)
 
 
 def _last_frame_repeated(u: Array, frames: int) -> Array:

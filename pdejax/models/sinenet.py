@@ -140,9 +140,7 @@ class SineNet(eqx.Module):
         check_norm(norm, NAME)
         check_walls(walls, NAME)
         if not 1 <= width * multiplier**num_levels < np.inf or not multiplier > 0:
-            raise ValueError(
-                f"SineNet needs a `multiplier` that leaves channels on every level, got {multiplier}."
-            )
+            raise ValueError(f"SineNet needs a `multiplier` that leaves channels on every level, got {multiplier}.")
         self.in_channels, self.out_channels, self.ndim, self.width = in_channels, out_channels, ndim, width
         self.num_waves, self.multiplier, self.num_levels = num_waves, float(multiplier), num_levels
         self.num_blocks, self.disentangled = num_blocks, disentangled

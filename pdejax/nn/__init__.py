@@ -31,6 +31,7 @@ from pdejax.nn.parameter_embedding import ParameterEmbedding as ParameterEmbeddi
 from pdejax.nn.pod import PODBasis as PODBasis
 from pdejax.nn.pod import pod_basis as pod_basis
 from pdejax.nn.position import GridEmbedding as GridEmbedding
+from pdejax.nn.refinement_schedule import RefinementSchedule as RefinementSchedule
 from pdejax.nn.resampling import resampled as resampled
 from pdejax.nn.residual_block import ResidualBlock as ResidualBlock
 from pdejax.nn.shortcuts import GatedShortcut as GatedShortcut

@@ -13,6 +13,7 @@ from pdejax.training.objectives.objective import Windows as Windows
 from pdejax.training.objectives.one_step import OneStep as OneStep
 from pdejax.training.objectives.physics_residual import PhysicsResidual as PhysicsResidual
 from pdejax.training.objectives.pushforward import Pushforward as Pushforward
+from pdejax.training.objectives.refined import Refined as Refined
 from pdejax.training.objectives.sum import Sum as Sum
 from pdejax.training.objectives.supervised import Supervised as Supervised
 from pdejax.training.objectives.unrolled import Unrolled as Unrolled
