@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pdejax.grid import Grid
 from pdejax.keys import checked_key
 from pdejax.nn import Conditioning, Convolution, GroupNorm, ParameterEmbedding, TransposedConvolution
+from pdejax.nn.channels import channels_first, channels_last
 from pdejax.nn.checks import (
     check_activation,
     check_neighbours,
@@ -23,7 +24,7 @@ from pdejax.nn.checks import (
     checked_state,
 )
 from pdejax.nn.fitted_space import fitted_space
-from pdejax.nn.modulation import modulated
+from pdejax.nn.modulation import modulated_last
 from pdejax.nn.padding import Walls, check_walls
 from pdejax.nn.resampling import placement_of
 
@@ -39,9 +40,9 @@ class Pair(eqx.Module):
     activation: Callable = eqx.field(static=True)
 
     def __call__(self, u: Array, periodic: tuple[bool, ...], embedded: Array | None) -> Array:
-        h = self.activation(self.norms[0](self.convolutions[0](u, periodic)))
-        h = modulated(self.modulation, self.norms[1](self.convolutions[1](h, periodic)), embedded, periodic)
-        return self.activation(h)
+        h = self.activation(self.norms[0].last(self.convolutions[0].last(u, periodic)))
+        h = self.norms[1].last(self.convolutions[1].last(h, periodic))
+        return self.activation(modulated_last(self.modulation, h, embedded, periodic))
 
 
 class ClassicUNet(eqx.Module):
@@ -163,13 +164,13 @@ class ClassicUNet(eqx.Module):
         embedded = told.embedded(self.embedding, parameters, computing, NAME)
         v = jnp.concatenate([u.astype(computing), *channels])
         v, restore = fitted_space(v, 2**self.num_levels, periodic, placement_of(domain, self.ndim))
-        made = [self.down[0](v, periodic, embedded)]
+        made = [self.down[0](channels_last(v), periodic, embedded)]
         for pair in self.down[1:]:
             made.append(pair(_largest_of_pairs(made[-1]), periodic, embedded))
         w = made.pop()
         for finer, pair in zip(reversed(self.finer), reversed(self.up), strict=True):
-            w = pair(jnp.concatenate([made.pop(), finer(w, periodic)]), periodic, embedded)
-        return restore(self.last(w, periodic)).astype(u.dtype)
+            w = pair(jnp.concatenate([made.pop(), finer.last(w, periodic)], axis=-1), periodic, embedded)
+        return restore(channels_first(self.last.last(w, periodic))).astype(u.dtype)
 
     @property
     def _told(self) -> Conditioning:
@@ -177,5 +178,5 @@ class ClassicUNet(eqx.Module):
 
 
 def _largest_of_pairs(u: Array) -> Array:
-    pairs = u.reshape(len(u), *(each for n in u.shape[1:] for each in (n // 2, 2)))
-    return jnp.max(pairs, axis=tuple(range(2, pairs.ndim, 2)))
+    pairs = u.reshape(*(each for n in u.shape[:-1] for each in (n // 2, 2)), u.shape[-1])
+    return jnp.max(pairs, axis=tuple(range(1, pairs.ndim, 2)))

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pdejax.grid import Grid
 from pdejax.keys import checked_key
 from pdejax.nn import ChannelMLP, Conditioning, Convolution, ParameterEmbedding
+from pdejax.nn.channels import channels_first, channels_last
 from pdejax.nn.checks import (
     check_activation,
     check_neighbours,
@@ -22,7 +23,7 @@ from pdejax.nn.checks import (
     checked_sizes,
     checked_state,
 )
-from pdejax.nn.modulation import modulated
+from pdejax.nn.modulation import modulated_last
 from pdejax.nn.padding import Walls, check_walls
 
 NAME = "DilatedResNet"
@@ -142,14 +143,14 @@ class DilatedResNet(eqx.Module):
         space, periodic = u.shape[1:], told.periodic_axes(self.ndim, domain, NAME)
         channels = told.channels(space, parameters, domain, computing, NAME)
         embedded = told.embedded(self.embedding, parameters, computing, NAME)
-        v = self.activation(self.lift(jnp.concatenate([u.astype(computing), *channels])))
+        v = self.activation(self.lift.last(channels_last(jnp.concatenate([u.astype(computing), *channels]))))
         for block in self.blocks:
             w = v
             for layer in block:
-                w = layer.convolution(w if layer.norm is None else layer.norm(w), periodic)
-                w = self.activation(modulated(layer.modulation, w, embedded, periodic))
+                w = layer.convolution.last(w if layer.norm is None else layer.norm.last(w), periodic)
+                w = self.activation(modulated_last(layer.modulation, w, embedded, periodic))
             v = v + w
-        return self.projection(v).astype(u.dtype)
+        return channels_first(self.projection.last(v)).astype(u.dtype)
 
     @property
     def _told(self) -> Conditioning:

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pdejax.grid import Grid
 from pdejax.keys import checked_key
 from pdejax.nn import ChannelMap, Conditioning, Convolution, GroupNorm, ParameterEmbedding
+from pdejax.nn.channels import channels_first, channels_last
 from pdejax.nn.checks import (
     check_activation,
     check_neighbours,
@@ -23,7 +24,7 @@ from pdejax.nn.checks import (
     checked_state,
 )
 from pdejax.nn.fitted_space import fitted_space
-from pdejax.nn.modulation import modulated
+from pdejax.nn.modulation import modulated_last
 from pdejax.nn.padding import Walls, check_walls
 from pdejax.nn.resampling import placement_of, resampled
 
@@ -39,9 +40,9 @@ class ConvolutionBlock(eqx.Module):
     activation: Callable = eqx.field(static=True)
 
     def __call__(self, u: Array, periodic: tuple[bool, ...], embedded: Array | None) -> Array:
-        h = self.activation(self.norms[0](self.convolutions[0](u, periodic)))
-        h = modulated(self.modulation, h, embedded, periodic)
-        return self.activation(self.norms[1](self.convolutions[1](h, periodic)))
+        h = self.activation(self.norms[0].last(self.convolutions[0].last(u, periodic)))
+        h = modulated_last(self.modulation, h, embedded, periodic)
+        return self.activation(self.norms[1].last(self.convolutions[1].last(h, periodic)))
 
 
 class Step(eqx.Module):
@@ -51,10 +52,10 @@ class Step(eqx.Module):
     shortcut: ChannelMap
 
     def __call__(self, u: Array, beside: Array | None, periodic: tuple[bool, ...], embedded: Array | None) -> Array:
-        h = u if beside is None else jnp.concatenate([beside, u])
+        h = u if beside is None else jnp.concatenate([beside, u], axis=-1)
         for block in self.blocks:
             h = block(h, periodic, embedded)
-        return h + self.shortcut(u)
+        return h + self.shortcut.last(u)
 
 
 class Wave(eqx.Module):
@@ -208,10 +209,10 @@ class SineNet(eqx.Module):
         embedded = told.embedded(self.embedding, parameters, computing, NAME)
         v = jnp.concatenate([u.astype(computing), *channels])
         v, restore = fitted_space(v, 2**self.num_levels, periodic, placement_of(domain, self.ndim))
-        v = self.first(v, periodic)
+        v = self.first.last(channels_last(v), periodic)
         for wave in self.waves:
             v = v + self._waved(wave, v, periodic, embedded)
-        return restore(self.last(v, periodic)).astype(u.dtype)
+        return restore(channels_first(self.last.last(v, periodic))).astype(u.dtype)
 
     def _waved(self, wave: Wave, v: Array, periodic: tuple[bool, ...], embedded: Array | None) -> Array:
         across, means = [], v
@@ -222,8 +223,8 @@ class SineNet(eqx.Module):
         for step in wave.up:
             beside = across.pop()
             # The mean of a pair stands in its middle, as the centre of a cell twice as wide.
-            finer = resampled(v, beside.shape[1:], periodic, ("centres",) * self.ndim, "bicubic")
-            v = step(finer, beside, periodic, embedded)
+            finer = resampled(channels_first(v), beside.shape[:-1], periodic, ("centres",) * self.ndim, "bicubic")
+            v = step(channels_last(finer), beside, periodic, embedded)
         return v
 
     @property
@@ -233,5 +234,5 @@ class SineNet(eqx.Module):
 
 def _halved(u: Array) -> Array:
     """The means of pairs of points along each axis."""
-    pairs = u.reshape(len(u), *(each for n in u.shape[1:] for each in (n // 2, 2)))
-    return jnp.mean(pairs, axis=tuple(range(2, pairs.ndim, 2)))
+    pairs = u.reshape(*(each for n in u.shape[:-1] for each in (n // 2, 2)), u.shape[-1])
+    return jnp.mean(pairs, axis=tuple(range(1, pairs.ndim, 2)))

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pdejax.grid import Grid
 from pdejax.keys import checked_key
 from pdejax.nn import Conditioning, Convolution, GroupNorm, Modes, ParameterEmbedding, TransposedConvolution
+from pdejax.nn.channels import channels_first, channels_last
 from pdejax.nn.checks import (
     check_activation,
     check_neighbours,
@@ -210,9 +211,9 @@ class UNet(eqx.Module):
         v, restore = fitted_space(
             v, 2 ** (len(self.levels) - 1), periodic, placement_of(domain, self.ndim), walls="edge"
         )
-        v = self._below(self.first(v, periodic), 0, periodic, embedded)
-        v = self.last(self.activation(self.norm_at_end(v)), periodic)
-        return restore(v).astype(u.dtype)
+        v = self._below(self.first.last(channels_last(v), periodic), 0, periodic, embedded)
+        v = self.last.last(self.activation(self.norm_at_end.last(v)), periodic)
+        return restore(channels_first(v)).astype(u.dtype)
 
     def _below(self, v: Array, index: int, periodic: tuple[bool, ...], embedded: Array | None) -> Array:
         """What a level and all below it make of `v`."""
@@ -221,14 +222,15 @@ class UNet(eqx.Module):
             v = block(v, periodic, embedded)
             made.append(v)
         if level.coarser is not None and level.finer is not None:
-            v = level.finer(self._below(level.coarser(v, periodic), index + 1, periodic, embedded), periodic)
+            coarse = self._below(level.coarser.last(v, periodic), index + 1, periodic, embedded)
+            v = level.finer.last(coarse, periodic)
         else:
             before, attention, behind = self.middle
             v = before(v, periodic, embedded)
-            v = v if attention is None else attention(v)
+            v = v if attention is None else channels_last(attention(channels_first(v)))
             v = behind(v, periodic, embedded)
         for block in level.up:
-            v = block(jnp.concatenate([v, made.pop()]), periodic, embedded)
+            v = block(jnp.concatenate([v, made.pop()], axis=-1), periodic, embedded)
         return v
 
     @property

@@ -45,14 +45,22 @@ class ChannelMap(eqx.Module):
 
     def __call__(self, u: Float[Array, "in_channels *space"]) -> Float[Array, "out_channels *space"]:
         # A plain matrix product over all points: on a CPU its gradient is five times faster than that of a convolution.
-        weight = self.weight
-        if self.gain is not None:
-            # A row of zeros has no direction, and stays one.
-            square = jnp.sum(weight**2, axis=1)
-            lengths = jax.lax.rsqrt(jnp.where(square > 0, square, 1))
-            weight = weight * (self.gain * lengths)[:, None]
+        weight = self._scaled()
         # For a few points the copies cost more than they save: the samples are then the columns of one product.
         weight = per_sample(weight, u) if u[0].size >= 32 else weight
         mapped = jnp.matmul(weight, u.reshape(u.shape[0], -1), precision=product_precision())
         mapped = mapped if self.bias is None else mapped + self.bias[:, None]
         return mapped.reshape(-1, *u.shape[1:])
+
+    def last(self, u: Float[Array, "*space in_channels"]) -> Float[Array, "*space out_channels"]:
+        """The same of features whose channels lie behind the axes of space (`pdejax.nn.channels`)."""
+        mapped = jnp.matmul(u, self._scaled().T, precision=product_precision())
+        return mapped if self.bias is None else mapped + self.bias
+
+    def _scaled(self) -> Array:
+        if self.gain is None:
+            return self.weight
+        # A row of zeros has no direction, and stays one.
+        square = jnp.sum(self.weight**2, axis=1)
+        lengths = jax.lax.rsqrt(jnp.where(square > 0, square, 1))
+        return self.weight * (self.gain * lengths)[:, None]

@@ -45,3 +45,7 @@ class ChannelMLP(eqx.Module):
 
     def __call__(self, u: Float[Array, "in_channels *space"]) -> Float[Array, "out_channels *space"]:
         return self.out(self.activation(self.hidden(u)))
+
+    def last(self, u: Float[Array, "*space in_channels"]) -> Float[Array, "*space out_channels"]:
+        """The same of features whose channels lie behind the axes of space (`pdejax.nn.channels`)."""
+        return self.out.last(self.activation(self.hidden.last(u)))

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.keys import checked_key
+from pdejax.nn.channels import behind_space, channels_first, channels_last
 from pdejax.nn.drawn import normal
 from pdejax.nn.padding import Walls, check_walls, padded
 from pdejax.nn.products import product_precision
@@ -71,6 +72,12 @@ class Convolution(eqx.Module):
     def __call__(
         self, u: Float[Array, "in_channels *space"], periodic: Sequence[bool]
     ) -> Float[Array, "out_channels *coarser"]:
+        return channels_first(self.last(channels_last(u), periodic))
+
+    def last(
+        self, u: Float[Array, "*space in_channels"], periodic: Sequence[bool]
+    ) -> Float[Array, "*coarser out_channels"]:
+        """The same of features whose channels lie behind the axes of space (`pdejax.nn.channels`)."""
         reach = [d * (p - 1) for d, p in zip(self.dilation, self.weight.shape[2:], strict=True)]
         before = [d * ((p - 1) // 2) for d, p in zip(self.dilation, self.weight.shape[2:], strict=True)]
         widths = [(b, r - b) for b, r in zip(before, reach, strict=True)]
@@ -78,12 +85,13 @@ class Convolution(eqx.Module):
         known = [self.walls == "zeros" and not around for around in periodic]
         outside = [(0, 0) if zeros else width for width, zeros in zip(widths, known, strict=True)]
         convolved = jax.lax.conv_general_dilated(
-            padded(u, outside, periodic, self.walls)[None],
+            padded(u, outside, periodic, self.walls, first=0)[None],
             self.weight,
             self.stride,
             [width if zeros else (0, 0) for width, zeros in zip(widths, known, strict=True)],
             rhs_dilation=self.dilation,
+            dimension_numbers=behind_space(len(widths)),
             feature_group_count=self.groups,
             precision=product_precision(),
         )[0]
-        return convolved if self.bias is None else convolved + self.bias.reshape(-1, *(1,) * (u.ndim - 1))
+        return convolved if self.bias is None else convolved + self.bias

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.keys import checked_key
 from pdejax.nn.channel_map import ChannelMap
+from pdejax.nn.channels import channels_first, channels_last
 from pdejax.nn.convolution import Convolution
 from pdejax.nn.padding import SAY_PERIODIC
 
@@ -75,6 +76,18 @@ def modulated(
 ) -> Float[Array, "channel *space"]:
     """What a layer made, after its modulation; as it is where there is none."""
     return h if modulation is None else modulation(h, embedding, periodic)
+
+
+def modulated_last(
+    modulation: Any,
+    h: Float[Array, "*space channel"],
+    embedding: Float[Array, " embedding"] | None,
+    periodic: tuple[bool, ...] | None,
+) -> Float[Array, "*space channel"]:
+    """`modulated` of features whose channels lie behind the axes of space (`pdejax.nn.channels`)."""
+    if modulation is None:
+        return h
+    return channels_last(modulation(channels_first(h), embedding, periodic))
 
 
 class Shift(eqx.Module):

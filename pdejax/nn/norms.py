@@ -66,46 +66,63 @@ class ChannelNorm(eqx.Module):
         self.bias = jnp.zeros(channels, dtype) if affine else None
 
     def __call__(self, u: Float[Array, "channel *space"]) -> Float[Array, "channel *space"]:
-        computing = at_least_single(u.dtype)
+        weight, bias, computing = *self._affine(len(u), u.dtype), at_least_single(u.dtype)
         each = (self.groups, -1, *(1,) * (u.ndim - 1))
-        weight = jnp.ones(len(u), computing) if self.weight is None else self.weight.astype(computing)
-        bias = jnp.zeros(len(u), computing) if self.bias is None else self.bias.astype(computing)
         grouped = u.reshape(self.groups, -1, *u.shape[1:]).astype(computing)
-        return _normal(grouped, weight.reshape(each), bias.reshape(each), self.epsilon).reshape(u.shape).astype(u.dtype)
+        axes = (1, tuple(range(2, u.ndim + 1)))
+        made = _normal(grouped, weight.reshape(each), bias.reshape(each), self.epsilon, axes)
+        return made.reshape(u.shape).astype(u.dtype)
+
+    def last(self, u: Float[Array, "*space channel"]) -> Float[Array, "*space channel"]:
+        """The same of features whose channels lie behind the axes of space (`pdejax.nn.channels`)."""
+        weight, bias, computing = *self._affine(u.shape[-1], u.dtype), at_least_single(u.dtype)
+        grouped = u.reshape(*u.shape[:-1], self.groups, -1).astype(computing)
+        axes = (u.ndim, tuple(range(u.ndim - 1)))
+        each = grouped.shape[-2:]
+        made = _normal(grouped, weight.reshape(each), bias.reshape(each), self.epsilon, axes)
+        return made.reshape(u.shape).astype(u.dtype)
+
+    def _affine(self, channels: int, dtype: Any) -> tuple[Array, Array]:
+        computing = at_least_single(dtype)
+        weight = jnp.ones(channels, computing) if self.weight is None else self.weight.astype(computing)
+        return weight, jnp.zeros(channels, computing) if self.bias is None else self.bias.astype(computing)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(3,))
-def _normal(u: Array, weight: Array, bias: Array, epsilon: float) -> Array:
-    deviation, rescaling = _moments(u, epsilon)
+# The axis of the channels of a group, and those of space.
+Axes = tuple[int, tuple[int, ...]]
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(3, 4))
+def _normal(u: Array, weight: Array, bias: Array, epsilon: float, axes: Axes) -> Array:
+    deviation, rescaling = _moments(u, epsilon, axes)
     return deviation * (weight * rescaling) + bias
 
 
 @_normal.defjvp
-def _tangent_of_normal(epsilon: float, primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
+def _tangent_of_normal(
+    epsilon: float, axes: Axes, primals: tuple[Array, ...], tangents: tuple[Array, ...]
+) -> tuple[Array, Array]:
     # By hand, for what differentiation alone would make of `_moments` takes twice as long, to compile and to run. In
     # this order the gradient has two sums over the points, of t and of t y for every channel.
     (u, weight, bias), (du, dweight, dbias) = primals, tangents
-    deviation, rescaling = _moments(u, epsilon)
+    deviation, rescaling = _moments(u, epsilon, axes)
     y, scale = deviation * rescaling, weight * rescaling
-    common, along = (jnp.mean(_mean_of_points(each), axis=1, keepdims=True) for each in (du, y * du))
+    by_channel = (jnp.mean(each, axis=axes[1], keepdims=True) for each in (du, y * du))
+    common, along = (jnp.mean(each, axis=axes[0], keepdims=True) for each in by_channel)
     value = deviation * scale + bias
     return value, scale * du + y * (dweight - scale * along) + (dbias - scale * common)
 
 
-def _moments(u: Array, epsilon: float) -> tuple[Array, Array]:
-    """`u - mean` and `1 / sqrt(variance + epsilon)` of fields `(group, channel, *space)`."""
-    deviation = u - _mean(u)
+def _moments(u: Array, epsilon: float, axes: Axes) -> tuple[Array, Array]:
+    """`u - mean` and `1 / sqrt(variance + epsilon)` of the groups of u."""
+
+    def mean(v: Array) -> Array:
+        return jnp.mean(v, axis=(axes[0], *axes[1]), keepdims=True)
+
+    deviation = u - mean(u)
     # Once more, or the rounding of a large mean would be what is divided by its own size.
-    rest = _mean(deviation)
-    variance = jnp.maximum(_mean(deviation**2) - rest**2, 0)
+    rest = mean(deviation)
+    variance = jnp.maximum(mean(deviation**2) - rest**2, 0)
     # Squares of 1e20 are infinite in single precision, and over their root all is zero: better none than that.
     variance = jnp.where(jnp.isfinite(variance), variance, jnp.nan)
     return deviation - rest, jax.lax.rsqrt(variance + epsilon)
-
-
-def _mean(u: Array) -> Array:
-    return jnp.mean(u, axis=tuple(range(1, u.ndim)), keepdims=True)
-
-
-def _mean_of_points(u: Array) -> Array:
-    return jnp.mean(u, axis=tuple(range(2, u.ndim)), keepdims=True)

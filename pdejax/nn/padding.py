@@ -27,20 +27,24 @@ def check_walls(walls: Any, what: str) -> None:
 
 
 def padded(
-    u: Float[Array, "channel *space"],
+    u: Float[Array, "..."],
     widths: Sequence[tuple[int, int]],
     periodic: Sequence[bool],
     walls: Walls = "zeros",
-) -> Float[Array, "channel *padded"]:
-    """`u` with `widths[a] = (before, behind)` more points along axis a: those of the other end where the axis is
-    periodic, as many times around as they ask for, and behind walls what `walls` says.
+    *,
+    first: int = 1,
+) -> Float[Array, "..."]:
+    """`u`, `(channel, *space)`, with `widths[a] = (before, behind)` more points along axis a: those of the other end
+    where the axis is periodic, as many times around as they ask for, and behind walls what `walls` says.
+
+    `first`: the first axis of space; 0 for `(*space, channel)`.
 
     Raises `ValueError` for other numbers of axes and for a mirror image of more points than there are.
     """
     if not len(widths) == len(periodic) == u.ndim - 1:
         raise ValueError(f"A state of {u.ndim - 1} axes needs as many widths and flags, got {widths} and {periodic}.")
     behind_walls = {"zeros": "constant", "edge": "edge", "reflect": "reflect"}[walls]
-    for axis, (width, around) in enumerate(zip(widths, periodic, strict=True), start=1):
+    for axis, (width, around) in enumerate(zip(widths, periodic, strict=True), start=first):
         if walls == "reflect" and not around and max(width) >= u.shape[axis]:
             raise ValueError(
                 f"A wall mirrors up to {u.shape[axis] - 1} of {u.shape[axis]} points, asked for {max(width)}."

@@ -10,10 +10,11 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.keys import checked_key
 from pdejax.nn.channel_map import ChannelMap
+from pdejax.nn.channels import channels_first, channels_last
 from pdejax.nn.conditioning import Conditioning
 from pdejax.nn.convolution import Convolution
 from pdejax.nn.modes import Modes
-from pdejax.nn.modulation import modulated
+from pdejax.nn.modulation import modulated_last
 from pdejax.nn.padding import Walls
 from pdejax.nn.spectral_convolution import SpectralConvolution
 
@@ -25,7 +26,8 @@ class ResidualBlock(eqx.Module):
     changes. With `modes` they are Fourier layers in their place: a `pdejax.nn.SpectralConvolution` and a convolution
     with one point, added.
 
-    Called as `block(u, periodic, embedded)`. Shapes `(in_channels, *space) -> (out_channels, *space)`.
+    Called as `block(u, periodic, embedded)`. Shapes `(*space, in_channels) -> (*space, out_channels)`: it is a part of
+    networks that have their channels behind (`pdejax.nn.channels`).
 
     `starts_as_shortcut`: C_2 is zero at first, and the block S.
     Source: He et al., Identity Mappings in Deep Residual Networks (ECCV 2016); with `modes` Gupta & Brandstetter,
@@ -73,18 +75,20 @@ class ResidualBlock(eqx.Module):
 
     def __call__(
         self,
-        u: Float[Array, "in_channels *space"],
+        u: Float[Array, "*space in_channels"],
         periodic: Sequence[bool],
         embedded: Float[Array, " embedding"] | None = None,
-    ) -> Float[Array, "out_channels *space"]:
-        h = self._convolved(0, self.activation(self.norms[0](u)), periodic)
-        h = modulated(self.modulation, self.norms[1](h), embedded, tuple(periodic))
+    ) -> Float[Array, "*space out_channels"]:
+        h = self._convolved(0, self.activation(self.norms[0].last(u)), periodic)
+        h = modulated_last(self.modulation, self.norms[1].last(h), embedded, tuple(periodic))
         h = self._convolved(1, self.activation(h), periodic)
-        return h + (u if self.shortcut is None else self.shortcut(u))
+        return h + (u if self.shortcut is None else self.shortcut.last(u))
 
     def _convolved(self, number: int, h: Array, periodic: Sequence[bool]) -> Array:
-        local = self.convolutions[number](h, periodic)
-        return local if self.spectral is None else local + self.spectral[number](h)
+        local = self.convolutions[number].last(h, periodic)
+        if self.spectral is None:
+            return local
+        return local + channels_last(self.spectral[number](channels_first(h)))
 
 
 def _silent(module: Any) -> Any:

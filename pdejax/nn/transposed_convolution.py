@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.keys import checked_key
+from pdejax.nn.channels import behind_space, channels_first, channels_last
 from pdejax.nn.drawn import normal
 from pdejax.nn.padding import Walls, check_walls, padded
 from pdejax.nn.products import product_precision
@@ -72,6 +73,12 @@ class TransposedConvolution(eqx.Module):
     def __call__(
         self, u: Float[Array, "in_channels *space"], periodic: Sequence[bool]
     ) -> Float[Array, "out_channels *finer"]:
+        return channels_first(self.last(channels_last(u), periodic))
+
+    def last(
+        self, u: Float[Array, "*space in_channels"], periodic: Sequence[bool]
+    ) -> Float[Array, "*finer out_channels"]:
+        """The same of features whose channels lie behind the axes of space (`pdejax.nn.channels`)."""
         around, zeros = [], []
         for points, stride in zip(self.weight.shape[2:], self.stride, strict=True):
             before = (points + stride - 2) // 2
@@ -81,11 +88,12 @@ class TransposedConvolution(eqx.Module):
             around.append((before // stride, ahead // stride))
             zeros.append((before % stride, ahead % stride))
         result = jax.lax.conv_general_dilated(
-            padded(u, around, periodic, self.walls)[None],
+            padded(u, around, periodic, self.walls, first=0)[None],
             self.weight,
             (1,) * len(self.stride),
             zeros,
             lhs_dilation=self.stride,
+            dimension_numbers=behind_space(len(self.stride)),
             precision=product_precision(),
         )[0]
-        return result if self.bias is None else result + self.bias.reshape(-1, *(1,) * (u.ndim - 1))
+        return result if self.bias is None else result + self.bias

@@ -32,6 +32,10 @@ MAKE = {
     "IFactFormer": lambda **o: models.IFactFormer(2, 3, 2, 8, heads=2, rank=4, harmonics=2, **o),
     "GalerkinTransformer": lambda **o: models.GalerkinTransformer(2, 3, 2, 8, heads=2, num_layers=2, **o),
     "SwinUNet": lambda **o: models.SwinUNet(2, 3, 2, 8, patch=2, window=2, num_levels=2, depth=2, **o),
+    "UNet": lambda **o: models.UNet(2, 3, 2, 4, multipliers=(1, 2), depth=1, norm_groups=2, **o),
+    "ClassicUNet": lambda **o: models.ClassicUNet(2, 3, 2, 4, num_levels=1, **o),
+    "DilatedResNet": lambda **o: models.DilatedResNet(2, 3, 2, 4, num_blocks=1, dilations=(1, 2), **o),
+    "SineNet": lambda **o: models.SineNet(2, 3, 2, 4, num_waves=2, num_levels=1, **o),
     "DeepONet": lambda **o: models.DeepONet(2, 3, (16, 16), 8, **o),
 }
 
@@ -51,7 +55,15 @@ every = pytest.mark.parametrize("model", list(MAKE), indirect=True, ids=str)
 def test_none_is_left_out():
     """Of what is exported as a model; what surrounds models and what is none is named here."""
     around = {"Boosted", "Corrected", "Ensemble", "Held", "InPrecision", "Integrated", "LastFrames", "NeuralStepper"}
-    around |= {"LearnedReconstruction", "LearnedSolver", "Normalised", "SavedModel", "Statistics", "Summary"}
+    around |= {
+        "LearnedReconstruction",
+        "LearnedSolver",
+        "Normalised",
+        "PDERefiner",
+        "SavedModel",
+        "Statistics",
+        "Summary",
+    }
     kinds = {name for name, value in vars(models).items() if isinstance(value, type)}
     assert kinds - around == set(MAKE)
 
