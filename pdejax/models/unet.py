@@ -64,7 +64,8 @@ class UNet(eqx.Module):
     - `width`: channels behind the first convolution. `multipliers`: one for each level.
     - `fourier_modes`: one entry for each of the first levels, frequencies as of `FNO`: their blocks on the way down are
       Fourier layers (U-FNet).
-    - `norm`: a kind of `pdejax.nn`; that of the end has `norm_groups` groups of channels.
+    - `norm`: a kind of `pdejax.nn`; that of the end has `norm_groups` groups of channels, by default eight, or as many
+      of eight as divide the width.
     - `starts_at_zero`: the second convolution of every block and the last one of all are zero at first.
     - `walls`: what the convolutions see behind walls, "edge", "zeros" or "reflect".
     - `conditioning`: a `pdejax.nn.Conditioning`; its modulation acts between the convolutions of every block, behind
@@ -112,7 +113,7 @@ class UNet(eqx.Module):
         attention: bool = False,
         fourier_modes: Sequence[int | Sequence[int] | Modes] = (),
         norm: Any = None,
-        norm_groups: int = 8,
+        norm_groups: int | None = None,
         activation: Callable = jax.nn.gelu,
         starts_at_zero: bool = False,
         walls: Walls = "zeros",
@@ -121,7 +122,9 @@ class UNet(eqx.Module):
         key: PRNGKeyArray,
     ):
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "ndim": ndim, "width": width}
-        check_sizes(NAME, **sizes, depth=depth, norm_groups=norm_groups)
+        check_sizes(NAME, **sizes, depth=depth)
+        norm_groups = math.gcd(8, width) if norm_groups is None else norm_groups
+        check_sizes(NAME, norm_groups=norm_groups)
         check_activation(activation, NAME)
         check_norm(norm, NAME)
         check_walls(walls, NAME)

@@ -45,14 +45,15 @@ def test_the_published_networks_have_as_many_weights(width, options, count):
 
 @pytest.mark.float64
 def test_the_contract_in_one_dimension_with_walls():
-    model = network(1, conditioning=Conditioning(periodic=False), dtype=jnp.float64)
+    layers = {"num_waves": 1, "num_levels": 1}
+    model = network(1, conditioning=Conditioning(periodic=False), **layers, dtype=jnp.float64)
     check_model(model, random_state((13,), np.float64), out_channels=3)
 
 
 @pytest.mark.float64
 def test_the_contract_in_two_with_numbers_and_a_field():
     told = Conditioning(parameters="rate", fields="permeability", modulation=FiLM(), coordinates=(1, 2))
-    model = network(2, conditioning=told, walls="edge", num_waves=1, dtype=jnp.float64)
+    model = network(2, conditioning=told, walls="edge", num_waves=1, width=2, dtype=jnp.float64)
     u, grid = random_state((9, 6), np.float64), Grid((9, 6), 2.0, periodic=(False, True))
     check_model(model, u, out_channels=3, domain=grid, parameters={"rate": 0.3, "permeability": u[0] ** 2})
 

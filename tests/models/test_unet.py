@@ -41,14 +41,15 @@ def test_the_published_networks_have_as_many_weights():
 
 @pytest.mark.float64
 def test_the_contract_in_one_dimension():
-    model = network(1, multipliers=(1, 2, 2), attention=True, dtype=jnp.float64)
-    check_model(model, random_state((13,), np.float64), out_channels=3)
+    model = network(1, width=2, attention=True, dtype=jnp.float64)
+    check_model(model, random_state((7,), np.float64), out_channels=3)
 
 
 @pytest.mark.float64
 def test_the_contract_in_two_with_numbers_and_a_field_and_walls():
     told = Conditioning(parameters="rate", fields="permeability", modulation=FiLM(), coordinates=(1, 2))
-    model = network(2, conditioning=told, walls="reflect", fourier_modes=(2,), dtype=jnp.float64)
+    layers = {"multipliers": (1,), "fourier_modes": (2,), "walls": "reflect"}
+    model = network(2, width=2, conditioning=told, **layers, dtype=jnp.float64)
     u, grid = random_state((9, 6), np.float64), Grid((9, 6), 2.0, periodic=(False, True))
     check_model(model, u, out_channels=3, domain=grid, parameters={"rate": 0.3, "permeability": u[0] ** 2})
 
