@@ -7,6 +7,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.keys import checked_key
@@ -79,21 +80,42 @@ class TransposedConvolution(eqx.Module):
         self, u: Float[Array, "*space in_channels"], periodic: Sequence[bool]
     ) -> Float[Array, "*finer out_channels"]:
         """The same of features whose channels lie behind the axes of space (`pdejax.nn.channels`)."""
-        around, zeros = [], []
-        for points, stride in zip(self.weight.shape[2:], self.stride, strict=True):
-            before = (points + stride - 2) // 2
-            behind = points - 1 - before  # how far the sum of the first of `stride` results looks ahead
-            ahead = behind + stride - 1
-            # Values of u stand at every `stride`-th place: as many as are seen, and zeros up to the last place seen.
-            around.append((before // stride, ahead // stride))
-            zeros.append((before % stride, ahead % stride))
+        around, weight = [], self.weight
+        for axis, (points, stride) in enumerate(zip(self.weight.shape[2:], self.stride, strict=True)):
+            tap, first, last = _phases(points, stride)
+            around.append((-first, last))
+            # Axes so far: out, in, and of every axis before this one its phases and its taps.
+            at = 2 + 2 * axis
+            weight = jnp.pad(weight, [(0, int(a == at)) for a in range(weight.ndim)])
+            weight = jnp.take(weight, tap.ravel(), axis=at, mode="clip")
+            weight = weight.reshape(*weight.shape[:at], *tap.shape, *weight.shape[at + 1 :])
+        ndim = len(self.stride)
+        phases, taps = range(2, 2 + 2 * ndim, 2), range(3, 3 + 2 * ndim, 2)
+        weight = weight.transpose(*phases, 0, 1, *taps).reshape(-1, weight.shape[1], *(weight.shape[a] for a in taps))
         result = jax.lax.conv_general_dilated(
             padded(u, around, periodic, self.walls, first=0)[None],
-            self.weight,
-            (1,) * len(self.stride),
-            zeros,
-            lhs_dilation=self.stride,
-            dimension_numbers=behind_space(len(self.stride)),
+            weight,
+            (1,) * ndim,
+            "VALID",
+            dimension_numbers=behind_space(ndim),
             precision=product_precision(),
         )[0]
+        # What the phases have made of a point lies side by side: (*space, *stride, channel).
+        space = result.shape[:-1]
+        result = result.reshape(*space, *self.stride, -1)
+        result = result.transpose(*(a for axis in range(ndim) for a in (axis, ndim + axis)), 2 * ndim)
+        result = result.reshape(*(n * s for n, s in zip(space, self.stride, strict=True)), -1)
         return result if self.bias is None else result + self.bias
+
+
+def _phases(points: int, stride: int) -> tuple[np.ndarray, int, int]:
+    """Which weight the result k = stride m + r takes of the old point m + o: `(phase r, tap o)`, and the first and the
+    last o. `points`, one beyond the last weight, stands for none.
+
+    As one convolution of the old points with all phases as channels, for XLA takes a hundred times as long for the
+    gradient of weights of a convolution between whose points there are zeros.
+    """
+    before = (points + stride - 2) // 2
+    first, last = -(before // stride), (points - 1 - before + stride - 1) // stride
+    tap = before - np.arange(stride)[:, None] + stride * np.arange(first, last + 1)
+    return np.where((tap >= 0) & (tap < points), tap, points), first, last
