@@ -1,13 +1,10 @@
 """Where the channels are: in front of the axes of space, as everywhere in pdejax, or behind them.
 
-Inside of networks of convolutions they are behind. That is how XLA computes convolutions on a CPU; with the channels in
-front it turns every one of them, features and gradients, and a third of a training step and of its compilation is that.
+Inside of networks of convolutions they are behind. That is how XLA computes convolutions on a CPU (see `convolved`);
+with the channels in front every one would be turned before and after.
 Modules that such networks are made of have a method `last` beside their call.
 """
 
-from typing import Any
-
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Shaped
 
@@ -20,10 +17,3 @@ def channels_last(u: Shaped[Array, "channel *space"]) -> Shaped[Array, "*space c
 def channels_first(u: Shaped[Array, "*space channel"]) -> Shaped[Array, "channel *space"]:
     """The same numbers with the last axis in front of the others."""
     return jnp.moveaxis(u, -1, 0)
-
-
-def behind_space(ndim: int) -> Any:
-    """`dimension_numbers` of a convolution of features (1, *space, channel) with weights (out, in, *points)."""
-    space = tuple(range(1, ndim + 1))
-    behind = (0, ndim + 1, *space)
-    return jax.lax.ConvDimensionNumbers(lhs_spec=behind, rhs_spec=(0, 1, *(a + 1 for a in space)), out_spec=behind)

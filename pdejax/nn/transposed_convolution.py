@@ -5,16 +5,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.keys import checked_key
-from pdejax.nn.channels import behind_space, channels_first, channels_last
+from pdejax.nn.channels import channels_first, channels_last
+from pdejax.nn.convolved import convolved
 from pdejax.nn.drawn import normal
 from pdejax.nn.padding import Walls, check_walls, padded
-from pdejax.nn.products import product_precision
 
 
 class TransposedConvolution(eqx.Module):
@@ -92,14 +91,7 @@ class TransposedConvolution(eqx.Module):
         ndim = len(self.stride)
         phases, taps = range(2, 2 + 2 * ndim, 2), range(3, 3 + 2 * ndim, 2)
         weight = weight.transpose(*phases, 0, 1, *taps).reshape(-1, weight.shape[1], *(weight.shape[a] for a in taps))
-        result = jax.lax.conv_general_dilated(
-            padded(u, around, periodic, self.walls, first=0)[None],
-            weight,
-            (1,) * ndim,
-            "VALID",
-            dimension_numbers=behind_space(ndim),
-            precision=product_precision(),
-        )[0]
+        result = convolved(padded(u, around, periodic, self.walls, first=0), weight, [(0, 0)] * ndim)
         # What the phases have made of a point lies side by side: (*space, *stride, channel).
         space = result.shape[:-1]
         result = result.reshape(*space, *self.stride, -1)
