@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -18,11 +19,14 @@ from pdejax.progress import is_watched
 
 
 class Outcome(NamedTuple):
-    """`found` for a program to read, the page for people, and what is drawn and scored where there is such."""
+    """`found` for a program to read, the page for people, and what is drawn and scored where there is such.
+
+    `figures` are by what their files' names have behind that of the script.
+    """
 
     found: dict[str, Any]
     page: str
-    figure: Any | None = None
+    figures: Mapping[str, Any] = {}
     report: Report | None = None
 
 
@@ -35,7 +39,7 @@ class Experiment(Command):
     out: Path | None = None
     """Folder for models and reports; default out/experiments/ and the name of the script."""
     results: Path | None = None
-    """Folder for the results: a JSON file, a page in Markdown, and a figure where there is one; default OUT."""
+    """Folder for the results: a JSON file, a page in Markdown, and figures where there are such; default OUT."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of the first weights and of the order of the data: one model of every kind for each."""
     overwrite: bool = False
@@ -60,9 +64,9 @@ class Experiment(Command):
         written = [".md", ".json"]
         if outcome.report is not None:
             outcome.report.save(self.folder)
-        if outcome.figure is not None:
-            plotting.save(outcome.figure, path.with_suffix(".png"))
-            written.append(".png")
+        for behind, figure in outcome.figures.items():
+            plotting.save(figure, path.with_name(f"{self.name}{behind}.png"))
+            written.append(f"{behind}.png")
         write_text(path.with_suffix(".md"), outcome.page)
         # Last, for it is what a later run takes as the sign that there are results.
         write_text(path.with_suffix(".json"), json.dumps(plain(outcome.found), indent=1, allow_nan=False) + "\n")
@@ -72,8 +76,13 @@ class Experiment(Command):
             print(f"the report is {self.folder / 'report.html'}")
 
 
-def scored(models: dict[str, Any], held_out: Any, equation: Any, preset: Any, family: RivalFamily) -> Report:
-    """The report on trajectories, at the lead time `preset.at`, with `preset.timing_seconds` for every cost."""
+def scored(
+    models: dict[str, Any], held_out: Any, equation: Any, preset: Any, family: RivalFamily, *, key: Any = None
+) -> Report:
+    """The report on trajectories, at the lead time `preset.at`, with `preset.timing_seconds` for every cost.
+
+    `key` is for models that draw.
+    """
     report = evaluate(
         models,
         held_out,
@@ -81,6 +90,7 @@ def scored(models: dict[str, Any], held_out: Any, equation: Any, preset: Any, fa
         at=preset.at,
         family=family,
         timing_seconds=preset.timing_seconds,
+        key=key,
         progress=is_watched(),
     )
     assert isinstance(report, Report)  # trajectories give no PairReport

@@ -111,7 +111,7 @@ class ConditioningOnViscosity(Experiment):
         found = rows_and_verdicts(report, outside, preset.arms, self.seeds)
         found["trainings"] = trainings
         found["settings"] = settings_of(self, preset)
-        return Outcome(found, in_markdown(found), figure(report, preset.arms, self.seeds), report)
+        return Outcome(found, in_markdown(found), {"": figure(report, preset.arms, self.seeds)}, report)
 
 
 def data_of(

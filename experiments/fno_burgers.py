@@ -97,7 +97,7 @@ class FNOOnBurgers(Experiment):
         found["settings"] = settings_of(self, preset)
         remark = f"Relative L2, means over {preset.held_out} held-out initial states. ![error against cost]({NAME}.png)"
         text = page("An FNO on Burgers' equation", NAME, CLAIMS, found, remark)
-        return Outcome(found, text, report.plots()["error_against_cost"], report)
+        return Outcome(found, text, {"": report.plots()["error_against_cost"]}, report)
 
 
 def data_of(preset: Preset, count: int, *, seed: int, times: int = 1) -> pj.Trajectories:

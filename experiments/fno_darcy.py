@@ -120,7 +120,7 @@ class FNOOnDarcy(Experiment):
             f"cells is {best:.3g}. ![pressures]({NAME}.png)"
         )
         text = page("An FNO on steady flow through a medium of two materials", NAME, CLAIMS, found, remark)
-        return Outcome(found, text, figure(next(iter(calls.values())), held_out))
+        return Outcome(found, text, {"": figure(next(iter(calls.values())), held_out)})
 
 
 def box(points: int, dtype: Any = np.float32) -> pj.Grid:

@@ -113,7 +113,7 @@ class FNOOnKolmogorovFlow(Experiment):
         found["settings"] = dataclasses.asdict(preset.training) | {"seed": list(self.seeds), "preset": self.preset}
         found["data"] = {"train": described(self.data, train), "valid": described(self.valid, valid)}
         drawn = report.plots()["correlation_against_time"]
-        return Outcome(found, in_markdown(found), drawn, report)
+        return Outcome(found, in_markdown(found), {"": drawn}, report)
 
 
 def rows_and_verdicts(report: Report, training_seconds: dict[str, float]) -> dict[str, Any]:

@@ -113,7 +113,7 @@ class FNOOnNavierStokes(Experiment):
             f"state errs {found['persistence']:.3g}. ![error against cost]({NAME}.png)"
         )
         text = page("An FNO on a driven flow in the plane", NAME, CLAIMS, found, remark)
-        return Outcome(found, text, report.plots()["error_against_cost"], report)
+        return Outcome(found, text, {"": report.plots()["error_against_cost"]}, report)
 
 
 def equation() -> DiagonallyForced:

@@ -39,23 +39,19 @@ from typing import Any, Literal
 import jax
 import numpy as np
 import optax
-from _experiment import Experiment, Outcome, in_single_precision, scored, seeds_of, settings_of, speed_up, spread
+from _experiment import Experiment, Outcome, scored, seeds_of, settings_of, speed_up, spread
+from _kuramoto_sivashinsky import FAMILY, TINY_FAMILY, on_the_attractor
 
 import pdejax as pj
 from pdejax import plotting
 from pdejax.cli import run_script
-from pdejax.evaluate import Report, RivalFamily, Variant
+from pdejax.evaluate import Report
 from pdejax.models import FNO, Ensemble, members
 from pdejax.progress import is_watched
 from pdejax.training import Curriculum, OneStep, Pushforward, Unrolled, fit
 
 NAME = "ks_unrolled"
-PERIOD, POINTS, INTERVAL = 64.0, 256, 1.0
-# The flow needs few points: half the usual resolutions, and fewer variants of each.
-FAMILY = RivalFamily(
-    fractions=(1.0, 0.5, 0.375, 0.25), variants=(Variant(), Variant(order=4, dealiasing=None), Variant(2, "auto", 4.0))
-)
-TINY_FAMILY = RivalFamily(fractions=(0.5,), variants=(Variant(),))
+POINTS, INTERVAL = 256, 1.0
 ARMS = ("one step", "unrolled", "pushforward", "one step, longer")
 
 
@@ -99,7 +95,8 @@ class KuramotoSivashinskyUnrolled(Experiment):
     def outcome(self) -> Outcome:
         preset = PRESETS[self.preset]
         equation = pj.equations.KuramotoSivashinsky()
-        train, held_out = data_of(equation, preset)
+        splits = ((preset.trajectories, preset.frames, 0), (preset.held_out, preset.held_out_frames, 2))
+        train, held_out = on_the_attractor(POINTS, INTERVAL, splits)
         models: dict[str, Any] = {}
         trainings: dict[str, Any] = {}
         for arm in ARMS:
@@ -111,31 +108,7 @@ class KuramotoSivashinskyUnrolled(Experiment):
         found["trainings"] = trainings
         found["settings"] = settings_of(self, preset)
         found["solver_error_one_interval"] = train.provenance["solver_error_one_interval"]
-        return Outcome(found, in_markdown(found), figure(report, self.seeds), report)
-
-
-def data_of(equation: Any, preset: Preset) -> tuple[pj.Trajectories, pj.Trajectories]:
-    """Trajectories to train on, and held-out ones: other initial states, and longer."""
-    with jax.enable_x64(True):
-        solved, stored = (pj.Grid((n,), PERIOD, dtype="float64") for n in (2 * POINTS, POINTS))
-        stepper = pj.TimeStepper(equation, pj.Spectral(solved), dt=INTERVAL, substeps=20)
-        splits = ((preset.trajectories, preset.frames, 0), (preset.held_out, preset.held_out_frames, 2))
-        made = [
-            pj.generate(
-                stepper,
-                pj.initial.BandLimited(peak=6),
-                num_samples=count,
-                num_steps=frames,
-                burn_in=150,
-                store=stored,
-                chunk_size=min(count, 64),
-                key=jax.random.key(seed),
-                progress=is_watched(),
-            )
-            for count, frames, seed in splits
-        ]
-    train, held_out = (in_single_precision(each) for each in made)
-    return train, held_out
+        return Outcome(found, in_markdown(found), {"": figure(report, self.seeds)}, report)
 
 
 def trained_with(arm: str, train: Any, preset: Preset, seeds: tuple[int, ...]) -> tuple[list[Any], dict[str, float]]:

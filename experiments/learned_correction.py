@@ -132,7 +132,7 @@ class LearnedCorrection(Experiment):
         found["settings"] = settings_of(self, preset)
         found["solver_error_one_interval"] = held_out.provenance["solver_error_one_interval"]
         drawn = figure(report, self.seeds, found["equal_cost_rival"])
-        return Outcome(found, in_markdown(found), drawn, report)
+        return Outcome(found, in_markdown(found), {"": drawn}, report)
 
 
 def data_of(equation: Any, grid: pj.Grid, preset: Preset) -> tuple[pj.Trajectories, pj.Trajectories]:

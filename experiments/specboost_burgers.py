@@ -111,7 +111,7 @@ class SpecBoostOnBurgers(Experiment):
         found = rows_and_verdicts(report, spectra, self.seeds, cut)
         found["trainings"] = trainings
         found["settings"] = settings_of(self, preset)
-        return Outcome(found, in_markdown(found), figure(spectra, cut), report)
+        return Outcome(found, in_markdown(found), {"": figure(spectra, cut)}, report)
 
 
 def data_of(count: int, seed: int) -> pj.Trajectories:

@@ -51,8 +51,10 @@ class Contestant(eqx.Module):
         return self.stepper
 
 
-def surrogate(name: str, given: Any, data: Trajectories, dt: float) -> Contestant:
+def surrogate(name: str, given: Any, data: Trajectories, dt: float, key: PRNGKeyArray | None = None) -> Contestant:
     """A model is wrapped with the interval of the data; what has a `dt` is a stepper and must have that interval.
+
+    `key` is for one that draws random numbers.
 
     Raises `ValueError` for another interval, something that cannot be called, and another number of channels.
     """
@@ -72,7 +74,9 @@ def surrogate(name: str, given: Any, data: Trajectories, dt: float) -> Contestan
     parameters = {key: jnp.zeros((), jnp.result_type(float)) for key in data.parameters}
     try:
         state = jax.ShapeDtypeStruct(shape, _precision(data))
-        out = eqx.filter_eval_shape(lambda c, p, u: c.for_trajectory(p)(u), contestant, parameters, state)
+        # As a rollout calls it: what draws nothing need not take a key.
+        drawn = {} if key is None else {"key": key}
+        out = eqx.filter_eval_shape(lambda c, p, u: c.for_trajectory(p)(u, **drawn), contestant, parameters, state)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"Surrogate {name!r} cannot be applied to a state of the test data, (channel, *space) = {shape} with "

@@ -116,7 +116,7 @@ def evaluate(
 
     entries: dict[str, tuple[Kind, Contestant]] = {PERSISTENCE: ("baseline", contestants.baseline(dt))}
     for name, given in surrogates.items():
-        entries[name] = ("surrogate", contestants.surrogate(name, given, test, dt))
+        entries[name] = ("surrogate", contestants.surrogate(name, given, test, dt, key))
     rivals, left_out, common = rivals_of_data(test, equation, dt, family, truth_shape)
     if clash := sorted(set(rivals) & set(surrogates)):
         raise ValueError(f"The surrogate name {clash[0]!r} is also that of a classical rival: choose another.")
