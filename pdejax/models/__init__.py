@@ -6,6 +6,7 @@ from pdejax.models.bundles import bundled as bundled
 from pdejax.models.bundles import unbundled as unbundled
 from pdejax.models.classic_unet import ClassicUNet as ClassicUNet
 from pdejax.models.cno import CNO as CNO
+from pdejax.models.convnext_unet import ConvNeXtUNet as ConvNeXtUNet
 from pdejax.models.corrected import Corrected as Corrected
 from pdejax.models.deeponet import DeepONet as DeepONet
 from pdejax.models.dilated_resnet import DilatedResNet as DilatedResNet

@@ -12,37 +12,19 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.grid import Grid
 from pdejax.keys import checked_key
-from pdejax.nn import Conditioning, Convolution, GroupNorm, ParameterEmbedding, TransposedConvolution
-from pdejax.nn.channels import channels_first, channels_last
+from pdejax.nn import Conditioning, Convolution, ConvolutionPair, GroupNorm, ParameterEmbedding, TransposedConvolution
 from pdejax.nn.checks import (
     check_activation,
-    check_neighbours,
     check_norm,
     check_sizes,
     checked_conditioning,
     checked_dtype,
-    checked_state,
 )
-from pdejax.nn.fitted_space import fitted_space
-from pdejax.nn.modulation import modulated_last
+from pdejax.nn.interior import interior
 from pdejax.nn.padding import Walls, check_walls
-from pdejax.nn.resampling import placement_of
+from pdejax.nn.pairs_of_points import largest_of_pairs
 
 NAME = "ClassicUNet"
-
-
-class Pair(eqx.Module):
-    """`a(modulation(norm_2(C_2 a(norm_1(C_1 u)))))`."""
-
-    convolutions: tuple[Convolution, Convolution]
-    norms: tuple[Any, Any]
-    modulation: Any
-    activation: Callable = eqx.field(static=True)
-
-    def __call__(self, u: Array, periodic: tuple[bool, ...], embedded: Array | None) -> Array:
-        h = self.activation(self.norms[0].last(self.convolutions[0].last(u, periodic)))
-        h = self.norms[1].last(self.convolutions[1].last(h, periodic))
-        return self.activation(modulated_last(self.modulation, h, embedded, periodic))
 
 
 class ClassicUNet(eqx.Module):
@@ -73,9 +55,9 @@ class ClassicUNet(eqx.Module):
     `last_points=1` as their "Unet2015", whose norms are of batches, which ours are not.
     """
 
-    down: tuple[Pair, ...]
+    down: tuple[ConvolutionPair, ...]
     finer: tuple[TransposedConvolution, ...]
-    up: tuple[Pair, ...]
+    up: tuple[ConvolutionPair, ...]
     last: Convolution
     embedding: ParameterEmbedding | None
     in_channels: int = eqx.field(static=True)
@@ -134,17 +116,19 @@ class ClassicUNet(eqx.Module):
         self.last = Convolution(width, out_channels, ndim, last_points, **local, key=last_key)
         self.embedding = told.make_embedding(dtype=dtype, key=embedding_key)
 
-    def _pair(self, inputs: int, outputs: int, key: PRNGKeyArray) -> Pair:
-        one, two, of_modulation = jax.random.split(key, 3)
-        local = {"use_bias": self.use_bias, "walls": self.walls, "dtype": self.dtype}
-        return Pair(
-            convolutions=(
-                Convolution(inputs, outputs, self.ndim, 3, **local, key=one),
-                Convolution(outputs, outputs, self.ndim, 3, **local, key=two),
-            ),
-            norms=(self.norm.make(outputs, dtype=self.dtype), self.norm.make(outputs, dtype=self.dtype)),
-            modulation=self._told.make_modulation(outputs, self.ndim, dtype=self.dtype, key=of_modulation),
+    def _pair(self, inputs: int, outputs: int, key: PRNGKeyArray) -> ConvolutionPair:
+        return ConvolutionPair(
+            inputs,
+            outputs,
+            self.ndim,
+            norm=self.norm,
             activation=self.activation,
+            modulated="behind",
+            use_bias=self.use_bias,
+            walls=self.walls,
+            conditioning=self._told,
+            dtype=self.dtype,
+            key=key,
         )
 
     def __call__(
@@ -155,28 +139,17 @@ class ClassicUNet(eqx.Module):
         domain: Grid | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "out_channels *space"]:
-        # `InPrecision` hands on other weights than the model was made with.
-        told, computing = self._told, self.last.weight.dtype
-        u = checked_state(u, parameters, domain, self.in_channels, self.ndim, computing, NAME)
-        check_neighbours(domain, NAME)
-        space, periodic = u.shape[1:], told.periodic_axes(self.ndim, domain, NAME)
-        channels = told.channels(space, parameters, domain, computing, NAME)
-        embedded = told.embedded(self.embedding, parameters, computing, NAME)
-        v = jnp.concatenate([u.astype(computing), *channels])
-        v, restore = fitted_space(v, 2**self.num_levels, periodic, placement_of(domain, self.ndim))
-        made = [self.down[0](channels_last(v), periodic, embedded)]
+        v, periodic, embedded, leave = interior(
+            self, u, parameters, domain, multiple=2**self.num_levels, computing=self.last.weight.dtype
+        )
+        made = [self.down[0](v, periodic, embedded)]
         for pair in self.down[1:]:
-            made.append(pair(_largest_of_pairs(made[-1]), periodic, embedded))
+            made.append(pair(largest_of_pairs(made[-1]), periodic, embedded))
         w = made.pop()
         for finer, pair in zip(reversed(self.finer), reversed(self.up), strict=True):
             w = pair(jnp.concatenate([made.pop(), finer.last(w, periodic)], axis=-1), periodic, embedded)
-        return restore(channels_first(self.last.last(w, periodic))).astype(u.dtype)
+        return leave(self.last.last(w, periodic))
 
     @property
     def _told(self) -> Conditioning:
         return Conditioning() if self.conditioning is None else self.conditioning
-
-
-def _largest_of_pairs(u: Array) -> Array:
-    pairs = u.reshape(*(each for n in u.shape[:-1] for each in (n // 2, 2)), u.shape[-1])
-    return jnp.max(pairs, axis=tuple(range(1, pairs.ndim, 2)))

@@ -12,17 +12,15 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pdejax.grid import Grid
 from pdejax.keys import checked_key
 from pdejax.nn import ChannelMLP, Conditioning, Convolution, ParameterEmbedding
-from pdejax.nn.channels import channels_first, channels_last
 from pdejax.nn.checks import (
     check_activation,
-    check_neighbours,
     check_norm,
     check_sizes,
     checked_conditioning,
     checked_dtype,
     checked_sizes,
-    checked_state,
 )
+from pdejax.nn.interior import interior
 from pdejax.nn.modulation import modulated_last
 from pdejax.nn.padding import Walls, check_walls
 
@@ -136,21 +134,15 @@ class DilatedResNet(eqx.Module):
         domain: Grid | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "out_channels *space"]:
-        # `InPrecision` hands on other weights than the model was made with.
-        told, computing = self._told, self.projection.out.weight.dtype
-        u = checked_state(u, parameters, domain, self.in_channels, self.ndim, computing, NAME)
-        check_neighbours(domain, NAME)
-        space, periodic = u.shape[1:], told.periodic_axes(self.ndim, domain, NAME)
-        channels = told.channels(space, parameters, domain, computing, NAME)
-        embedded = told.embedded(self.embedding, parameters, computing, NAME)
-        v = self.activation(self.lift.last(channels_last(jnp.concatenate([u.astype(computing), *channels]))))
+        v, periodic, embedded, leave = interior(self, u, parameters, domain, computing=self.projection.out.weight.dtype)
+        v = self.activation(self.lift.last(v))
         for block in self.blocks:
             w = v
             for layer in block:
                 w = layer.convolution.last(w if layer.norm is None else layer.norm.last(w), periodic)
                 w = self.activation(modulated_last(layer.modulation, w, embedded, periodic))
             v = v + w
-        return channels_first(self.projection.last(v)).astype(u.dtype)
+        return leave(self.projection.last(v))
 
     @property
     def _told(self) -> Conditioning:

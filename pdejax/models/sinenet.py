@@ -12,43 +12,27 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.grid import Grid
 from pdejax.keys import checked_key
-from pdejax.nn import ChannelMap, Conditioning, Convolution, GroupNorm, ParameterEmbedding
+from pdejax.nn import ChannelMap, Conditioning, Convolution, ConvolutionPair, GroupNorm, ParameterEmbedding
 from pdejax.nn.channels import channels_first, channels_last
 from pdejax.nn.checks import (
     check_activation,
-    check_neighbours,
     check_norm,
     check_sizes,
     checked_conditioning,
     checked_dtype,
-    checked_state,
 )
-from pdejax.nn.fitted_space import fitted_space
-from pdejax.nn.modulation import modulated_last
+from pdejax.nn.interior import interior
 from pdejax.nn.padding import Walls, check_walls
-from pdejax.nn.resampling import placement_of, resampled
+from pdejax.nn.pairs_of_points import means_of_pairs
+from pdejax.nn.resampling import resampled
 
 NAME = "SineNet"
-
-
-class ConvolutionBlock(eqx.Module):
-    """`a(norm_2(C_2 modulation(a(norm_1(C_1 u)))))`, with convolutions C of three points along each axis."""
-
-    convolutions: tuple[Convolution, Convolution]
-    norms: tuple[Any, Any]
-    modulation: Any
-    activation: Callable = eqx.field(static=True)
-
-    def __call__(self, u: Array, periodic: tuple[bool, ...], embedded: Array | None) -> Array:
-        h = self.activation(self.norms[0].last(self.convolutions[0].last(u, periodic)))
-        h = modulated_last(self.modulation, h, embedded, periodic)
-        return self.activation(self.norms[1].last(self.convolutions[1].last(h, periodic)))
 
 
 class Step(eqx.Module):
     """From one level to the next: blocks in a row, and a matrix of channels beside all of them."""
 
-    blocks: tuple[ConvolutionBlock, ...]
+    blocks: tuple[ConvolutionPair, ...]
     shortcut: ChannelMap
 
     def __call__(self, u: Array, beside: Array | None, periodic: tuple[bool, ...], embedded: Array | None) -> Array:
@@ -179,17 +163,18 @@ class SineNet(eqx.Module):
             shortcut=ChannelMap(inputs, outputs, dtype=self.dtype, key=of_shortcut),
         )
 
-    def _block(self, inputs: int, outputs: int, key: PRNGKeyArray) -> ConvolutionBlock:
-        one, two, of_modulation = jax.random.split(key, 3)
-        local = {"walls": self.walls, "dtype": self.dtype}
-        return ConvolutionBlock(
-            convolutions=(
-                Convolution(inputs, outputs, self.ndim, 3, **local, key=one),
-                Convolution(outputs, outputs, self.ndim, 3, **local, key=two),
-            ),
-            norms=(self.norm.make(outputs, dtype=self.dtype), self.norm.make(outputs, dtype=self.dtype)),
-            modulation=self._told.make_modulation(outputs, self.ndim, dtype=self.dtype, key=of_modulation),
+    def _block(self, inputs: int, outputs: int, key: PRNGKeyArray) -> ConvolutionPair:
+        return ConvolutionPair(
+            inputs,
+            outputs,
+            self.ndim,
+            norm=self.norm,
             activation=self.activation,
+            modulated="between",
+            walls=self.walls,
+            conditioning=self._told,
+            dtype=self.dtype,
+            key=key,
         )
 
     def __call__(
@@ -200,26 +185,20 @@ class SineNet(eqx.Module):
         domain: Grid | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "out_channels *space"]:
-        # `InPrecision` hands on other weights than the model was made with.
-        told, computing = self._told, self.last.weight.dtype
-        u = checked_state(u, parameters, domain, self.in_channels, self.ndim, computing, NAME)
-        check_neighbours(domain, NAME)
-        space, periodic = u.shape[1:], told.periodic_axes(self.ndim, domain, NAME)
-        channels = told.channels(space, parameters, domain, computing, NAME)
-        embedded = told.embedded(self.embedding, parameters, computing, NAME)
-        v = jnp.concatenate([u.astype(computing), *channels])
-        v, restore = fitted_space(v, 2**self.num_levels, periodic, placement_of(domain, self.ndim))
-        v = self.first.last(channels_last(v), periodic)
+        v, periodic, embedded, leave = interior(
+            self, u, parameters, domain, multiple=2**self.num_levels, computing=self.last.weight.dtype
+        )
+        v = self.first.last(v, periodic)
         for wave in self.waves:
             v = v + self._waved(wave, v, periodic, embedded)
-        return restore(channels_first(self.last.last(v, periodic))).astype(u.dtype)
+        return leave(self.last.last(v, periodic))
 
     def _waved(self, wave: Wave, v: Array, periodic: tuple[bool, ...], embedded: Array | None) -> Array:
         across, means = [], v
         for level, step in enumerate(wave.down):
             across.append(v)
-            means = _halved(means)
-            v = step(_halved(v), means if self.disentangled and level else None, periodic, embedded)
+            means = means_of_pairs(means)
+            v = step(means_of_pairs(v), means if self.disentangled and level else None, periodic, embedded)
         for step in wave.up:
             beside = across.pop()
             # The mean of a pair stands in its middle, as the centre of a cell twice as wide.
@@ -230,9 +209,3 @@ class SineNet(eqx.Module):
     @property
     def _told(self) -> Conditioning:
         return Conditioning() if self.conditioning is None else self.conditioning
-
-
-def _halved(u: Array) -> Array:
-    """The means of pairs of points along each axis."""
-    pairs = u.reshape(*(each for n in u.shape[:-1] for each in (n // 2, 2)), u.shape[-1])
-    return jnp.mean(pairs, axis=tuple(range(1, pairs.ndim, 2)))

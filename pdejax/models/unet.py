@@ -16,19 +16,16 @@ from pdejax.nn import Conditioning, Convolution, GroupNorm, Modes, ParameterEmbe
 from pdejax.nn.channels import channels_first, channels_last
 from pdejax.nn.checks import (
     check_activation,
-    check_neighbours,
     check_norm,
     check_sizes,
     checked_conditioning,
     checked_dtype,
     checked_modes,
     checked_sizes,
-    checked_state,
 )
-from pdejax.nn.fitted_space import fitted_space
 from pdejax.nn.global_attention import GlobalAttention
+from pdejax.nn.interior import interior
 from pdejax.nn.padding import Walls, check_walls
-from pdejax.nn.resampling import placement_of
 from pdejax.nn.residual_block import ResidualBlock
 
 NAME = "UNet"
@@ -203,20 +200,11 @@ class UNet(eqx.Module):
         domain: Grid | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "out_channels *space"]:
-        # `InPrecision` hands on other weights than the model was made with.
-        told, computing = self._told, self.last.weight.dtype
-        u = checked_state(u, parameters, domain, self.in_channels, self.ndim, computing, NAME)
-        check_neighbours(domain, NAME)
-        space, periodic = u.shape[1:], told.periodic_axes(self.ndim, domain, NAME)
-        channels = told.channels(space, parameters, domain, computing, NAME)
-        embedded = told.embedded(self.embedding, parameters, computing, NAME)
-        v = jnp.concatenate([u.astype(computing), *channels])
-        v, restore = fitted_space(
-            v, 2 ** (len(self.levels) - 1), periodic, placement_of(domain, self.ndim), walls="edge"
+        v, periodic, embedded, leave = interior(
+            self, u, parameters, domain, multiple=2 ** (len(self.levels) - 1), computing=self.last.weight.dtype
         )
-        v = self._below(self.first.last(channels_last(v), periodic), 0, periodic, embedded)
-        v = self.last.last(self.activation(self.norm_at_end.last(v)), periodic)
-        return restore(channels_first(v)).astype(u.dtype)
+        v = self._below(self.first.last(v, periodic), 0, periodic, embedded)
+        return leave(self.last.last(self.activation(self.norm_at_end.last(v)), periodic))
 
     def _below(self, v: Array, index: int, periodic: tuple[bool, ...], embedded: Array | None) -> Array:
         """What a level and all below it make of `v`."""

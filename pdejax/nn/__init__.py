@@ -9,6 +9,7 @@ from pdejax.nn.channel_mlp import ChannelMLP as ChannelMLP
 from pdejax.nn.conditioning import Conditioning as Conditioning
 from pdejax.nn.convnext import ConvNeXtBlock as ConvNeXtBlock
 from pdejax.nn.convolution import Convolution as Convolution
+from pdejax.nn.convolution_pair import ConvolutionPair as ConvolutionPair
 from pdejax.nn.fitted_space import fitted_space as fitted_space
 from pdejax.nn.fourier_layer import FourierLayer as FourierLayer
 from pdejax.nn.fourier_layer import LayerMLP as LayerMLP

@@ -32,13 +32,21 @@ class LayerNorm(eqx.Module):
         self.weight, self.bias = jnp.ones(channels, dtype), jnp.zeros(channels, dtype)
 
     def __call__(self, u: Float[Array, "channel *space"]) -> Float[Array, "channel *space"]:
-        grouped = u.reshape(self.groups, -1, *u.shape[1:]).astype(at_least_single(u.dtype))
-        deviation = grouped - jnp.mean(grouped, axis=1, keepdims=True)
-        # Once more, or the rounding of a large mean would be what is divided by its own size.
-        deviation = deviation - jnp.mean(deviation, axis=1, keepdims=True)
-        variance = jnp.mean(deviation**2, axis=1, keepdims=True)
-        # As in `ChannelNorm`: over an infinite root all would be zero.
-        variance = jnp.where(jnp.isfinite(variance), variance, jnp.nan)
-        normal = (deviation * jax.lax.rsqrt(variance + self.epsilon)).reshape(u.shape).astype(u.dtype)
+        normal = self._normal(u.reshape(self.groups, -1, *u.shape[1:]), 1).reshape(u.shape)
         each = (-1, *(1,) * (u.ndim - 1))
         return self.weight.reshape(each) * normal + self.bias.reshape(each)
+
+    def last(self, u: Float[Array, "*space channel"]) -> Float[Array, "*space channel"]:
+        """The same of features whose channels lie behind the axes of space (`pdejax.nn.channels`)."""
+        normal = self._normal(u.reshape(*u.shape[:-1], self.groups, -1), -1).reshape(u.shape)
+        return self.weight * normal + self.bias
+
+    def _normal(self, grouped: Array, axis: int) -> Array:
+        computed = grouped.astype(at_least_single(grouped.dtype))
+        deviation = computed - jnp.mean(computed, axis=axis, keepdims=True)
+        # Once more, or the rounding of a large mean would be what is divided by its own size.
+        deviation = deviation - jnp.mean(deviation, axis=axis, keepdims=True)
+        variance = jnp.mean(deviation**2, axis=axis, keepdims=True)
+        # As in `ChannelNorm`: over an infinite root all would be zero.
+        variance = jnp.where(jnp.isfinite(variance), variance, jnp.nan)
+        return (deviation * jax.lax.rsqrt(variance + self.epsilon)).astype(grouped.dtype)

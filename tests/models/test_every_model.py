@@ -34,6 +34,7 @@ MAKE = {
     "SwinUNet": lambda **o: models.SwinUNet(2, 3, 2, 8, patch=2, window=2, num_levels=2, depth=2, **o),
     "UNet": lambda **o: models.UNet(2, 3, 2, 4, multipliers=(1, 2), depth=1, norm_groups=2, **o),
     "ClassicUNet": lambda **o: models.ClassicUNet(2, 3, 2, 4, num_levels=1, **o),
+    "ConvNeXtUNet": lambda **o: models.ConvNeXtUNet(2, 3, 2, 4, num_levels=1, depth=1, points=3, scale=0.5, **o),
     "DilatedResNet": lambda **o: models.DilatedResNet(2, 3, 2, 4, num_blocks=1, dilations=(1, 2), **o),
     "SineNet": lambda **o: models.SineNet(2, 3, 2, 4, num_waves=2, num_levels=1, **o),
     "DeepONet": lambda **o: models.DeepONet(2, 3, (16, 16), 8, **o),

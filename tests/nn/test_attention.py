@@ -223,6 +223,8 @@ def test_patches_and_back():
 def test_layer_norm_looks_at_one_point_and_one_group():
     u = np.asarray(jax.random.normal(jax.random.key(0), (6, 5)), np.float32)
     made = np.asarray(LayerNorm(6, 2)(jnp.asarray(u))).reshape(2, 3, 5)
+    behind = LayerNorm(6, 2).last(jnp.asarray(u.T))
+    np.testing.assert_allclose(behind.T.reshape(2, 3, 5), made, atol=1e-6)
     np.testing.assert_allclose(made.mean(1), 0, atol=1e-6)
     np.testing.assert_allclose((made**2).mean(1), 1, atol=1e-3)
     with pytest.raises(ValueError, match="divide 6 channels, got 4"):
