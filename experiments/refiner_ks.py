@@ -84,7 +84,7 @@ PRESETS = {
     "gpu": Preset(
         256, 2048, 140, 128, 160, 64, (1, 2, 2, 4), 2, 256, 3, 6.3e-4, 200_000, batch=128, at=64.0, learning_rate=1e-4
     ),
-    "tiny": Preset(32, 4, 12, 6, 8, 4, (1, 2), 1, 8, 1, 1e-2, 12, batch=4, at=1.6, members=2, timing_seconds=0.1),
+    "tiny": Preset(64, 4, 12, 6, 8, 4, (1,), 1, 8, 1, 1e-2, 12, batch=4, at=1.6, members=2, timing_seconds=0.1),
 }
 
 

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from pdejax.data import Trajectories
 from pdejax.evaluate.coefficients import stated_by_data, with_coefficients
@@ -108,7 +108,7 @@ def advance(
     parameters: dict[str, Any],
     u: Float[Array, "sample channel *space"],
     t: Any,
-    keys: PRNGKeyArray | None,
+    keys: Shaped[Array, "sample ..."] | None,
     num_steps: int,
 ) -> Float[Array, "sample time channel *space"]:
     """The next `num_steps` states of a batch of trajectories, on the points of the data."""

@@ -86,6 +86,25 @@ def test_ks_unrolled_compares_like_with_like(run, tmp_path):
     assert (tmp_path / "report.html").exists()
 
 
+def test_refiner_ks_says_what_the_spread_is_worth(run, tmp_path):
+    assert run("refiner_ks", f"--preset tiny --seeds 3 --out {tmp_path}") == 0
+    found, page = read(tmp_path, "refiner_ks")
+    rows = {row["arm"]: row for row in found["rows"]}
+    assert list(rows) == ["U-Net", "refiner", "refiner, first prediction"]
+    for threshold in (0.8, 0.9):
+        column = f"above_{threshold}_until"
+        longer = rows["refiner"][column] > rows["U-Net"][column]
+        assert found["held"][f"longer_{threshold}"] == f"{int(longer)} of 1"
+    # Three steppers: what is refined is not what was predicted first.
+    assert len({row["error_of_one_step"] for row in found["rows"]}) == 3
+    assert all(row["tail_error"] > 0 for row in found["rows"])
+    (trust,) = found["trust"]
+    for name in ("spread_and_error", "time_said_and_time"):
+        assert -1 <= trust[name] <= 1 and found["held"][name] == f"{int(trust[name] > 0.6)} of 1"
+    assert "| refiner, first prediction |" in page
+    assert {path.name for path in tmp_path.glob("*.png")} >= {"refiner_ks.png", "refiner_ks_spectra.png"}
+
+
 def test_learned_correction_is_held_against_the_best_solver_of_its_cost(run, tmp_path):
     assert run("learned_correction", f"--preset tiny --seeds 0 --out {tmp_path}") == 0
     found, page = read(tmp_path, "learned_correction")

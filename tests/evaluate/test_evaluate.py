@@ -54,6 +54,31 @@ class Explodes(eqx.Module):
         return jnp.where(t > 1.35, jnp.inf, 1.0) * u
 
 
+class Draws(eqx.Module):
+    """The state, on which it puts a constant that it draws: it needs a key, as `PDERefiner` does."""
+
+    def __call__(self, u, parameters=None, *, domain=None, key=None):
+        if key is None:
+            raise ValueError("Draws needs a key.")
+        return u + jax.random.normal(key, (), u.dtype)
+
+
+def test_every_trajectory_and_step_of_a_surrogate_that_draws_has_a_key_of_its_own():
+    grid = pj.Grid((12,), 1.0, dtype="float32")
+    data = pj.Trajectories.from_arrays(np.ones((3, 9, 1, 12), np.float32), grid, ("u",), 0.2 * np.arange(9))
+    options = {"timing_seconds": 0.01, "progress": False}
+    with pytest.raises(ValueError, match=r"cannot be applied .* Draws needs a key"):
+        evaluate({"s": Draws()}, data, **options)
+    found, again, other = (
+        evaluate({"s": Draws()}, data, key=jax.random.key(k), **options).results["s"].scores["relative_l2"]
+        for k in (0, 0, 1)
+    )
+    assert found.shape == (3, 9, 1) and np.all(found == again) and not np.any(found[:, 1:] == other[:, 1:])
+    # The error is what was drawn so far; no two draws are alike, beyond a segment of the rollout neither.
+    drawn = np.abs(np.diff(found[..., 0], axis=1)).ravel()
+    assert len(np.unique(np.round(drawn, 5))) == drawn.size == 24
+
+
 @pytest.fixture(scope="module")
 def flow():
     """Six trajectories, solved on 64 x 96 points and stored on 32 x 48, from absolute time 0.8 on."""
