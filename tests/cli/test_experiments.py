@@ -105,6 +105,34 @@ def test_refiner_ks_says_what_the_spread_is_worth(run, tmp_path):
     assert {path.name for path in tmp_path.glob("*.png")} >= {"refiner_ks.png", "refiner_ks_spectra.png"}
 
 
+def test_sinenet_waves_compares_networks_of_as_many_weights(monkeypatch):
+    # Not run whole: eleven networks are compiled.
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
+    script = runpy.run_path(str(EXPERIMENTS / "sinenet_waves.py"))
+    preset, arms, zeros = script["PRESETS"]["cpu"], script["ARMS"], "4 waves, zeros around"
+
+    def weights(arm: str) -> int:
+        return script["weights_of"](lambda key: script["network"](arm, 3, preset, key), jax.random.key(0))
+
+    assert {arm: abs(weights(arm) / preset.weights - 1) < 0.1 for arm in arms} == dict.fromkeys(arms, True)
+    tiny = script["PRESETS"]["tiny"]
+    train, held_out = script["data_of"]("shallow water", tiny)
+    assert train.num_channels == 3 and not np.array_equal(train.u[:2], held_out.u[:2])
+    rows = {arm: script["scored"](arm, train, held_out, tiny, 3) for arm in ("4 waves", zeros)}
+    # The same first weights and batches, and another function: the padding is.
+    assert rows["4 waves"]["weights"] == rows[zeros]["weights"]
+    assert rows["4 waves"]["error"] != rows[zeros]["error"]
+    errors = {arm: (0.4, 0.2) if arm == "1 wave" else (0.3, 0.3) for arm in arms} | {zeros: (0.46, 0.44)}
+    made = [
+        rows["4 waves"] | {"flow": flow, "arm": arm, "seed": seed, "error": error}
+        for flow in script["FLOWS"]
+        for arm, both in errors.items()
+        for seed, error in enumerate(both)
+    ]
+    held = script["verdicts"](made, (0, 1))["vorticity"]
+    assert list(held.values()) == ["1 of 2", "0 of 2", "0 of 2", "1 of 2"]
+
+
 def test_learned_correction_is_held_against_the_best_solver_of_its_cost(run, tmp_path):
     assert run("learned_correction", f"--preset tiny --seeds 0 --out {tmp_path}") == 0
     found, page = read(tmp_path, "learned_correction")
