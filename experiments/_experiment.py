@@ -77,11 +77,18 @@ class Experiment(Command):
 
 
 def scored(
-    models: dict[str, Any], held_out: Any, equation: Any, preset: Any, family: RivalFamily, *, key: Any = None
+    models: dict[str, Any],
+    held_out: Any,
+    equation: Any,
+    preset: Any,
+    family: RivalFamily,
+    *,
+    key: Any = None,
+    truth: tuple[int, ...] | None = None,
 ) -> Report:
     """The report on trajectories, at the lead time `preset.at`, with `preset.timing_seconds` for every cost.
 
-    `key` is for models that draw.
+    `key` is for models that draw; `truth`, the points per axis that the data were solved on, where they do not say it.
     """
     report = evaluate(
         models,
@@ -89,6 +96,7 @@ def scored(
         equation,
         at=preset.at,
         family=family,
+        truth_shape=truth,
         timing_seconds=preset.timing_seconds,
         key=key,
         progress=is_watched(),

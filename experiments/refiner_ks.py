@@ -80,7 +80,7 @@ class Preset:
 
 
 PRESETS = {
-    "cpu": Preset(128, 64, 240, 64, 90, 16, (1, 2, 2), 1, 64, 3, 6.3e-4, optimiser_steps=6000, batch=32, at=24.0),
+    "cpu": Preset(128, 64, 240, 64, 90, 16, (1, 2, 2), 1, 64, 3, 5e-3, optimiser_steps=4000, batch=32, at=24.0),
     "gpu": Preset(
         256, 2048, 140, 128, 160, 64, (1, 2, 2, 4), 2, 256, 3, 6.3e-4, 200_000, batch=128, at=64.0, learning_rate=1e-4
     ),
