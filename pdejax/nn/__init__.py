@@ -18,6 +18,7 @@ from pdejax.nn.group_convolution import GroupChannelMap as GroupChannelMap
 from pdejax.nn.group_convolution import SquareGroup as SquareGroup
 from pdejax.nn.group_spectral_convolution import GroupSpectralConvolution as GroupSpectralConvolution
 from pdejax.nn.held import Held as Held
+from pdejax.nn.latent_mlp import LatentMLP as LatentMLP
 from pdejax.nn.layer_norm import LayerNorm as LayerNorm
 from pdejax.nn.linear_attention import LinearAttention as LinearAttention
 from pdejax.nn.modes import Modes as Modes
@@ -43,6 +44,8 @@ from pdejax.nn.spectral_weights import CP as CP
 from pdejax.nn.spectral_weights import Dense as Dense
 from pdejax.nn.spectral_weights import TensorTrain as TensorTrain
 from pdejax.nn.spectral_weights import Tucker as Tucker
+from pdejax.nn.strided_decoder import StridedDecoder as StridedDecoder
+from pdejax.nn.strided_encoder import StridedEncoder as StridedEncoder
 from pdejax.nn.swin_block import SwinBlock as SwinBlock
 from pdejax.nn.transposed_convolution import TransposedConvolution as TransposedConvolution
 from pdejax.nn.window_attention import WindowAttention as WindowAttention

@@ -70,7 +70,8 @@ def fit(
       comes twice in a batch, all are equally likely, a batch spreads over all trajectories, and a step depends on
       nothing but `key` and its own number: no epoch, no shuffled order to store.
     - `normalise`: wraps the model in `Normalised` with the statistics of `data`. For an objective in time the network
-      then predicts the increment from frame to frame (`residual=True`), for pairs the target itself. The network of a
+      then predicts the increment from frame to frame (`residual=True`), a `LatentEvolution` the next frame itself, as
+      every network does the target of a pair. The network of a
       `Corrected` solver gets the statistics of what the solver misses; nothing is put around a `LearnedSolver`. A
       model that is `Normalised` already, e.g. by an earlier fit, stays as it is; give `normalise=False` for any other
       that is in physical units.

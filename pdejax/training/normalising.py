@@ -9,7 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from pdejax.data.pairs import pair_arrays
-from pdejax.models import Boosted, Corrected, Ensemble, InPrecision, Integrated, LearnedSolver, Normalised, Statistics
+from pdejax.models import (
+    Boosted,
+    Corrected,
+    Ensemble,
+    InPrecision,
+    Integrated,
+    LatentEvolution,
+    LearnedSolver,
+    Normalised,
+    Statistics,
+)
 
 # Of the pairs of frames on which the error of a solver is measured: more change its deviation by a few per cent.
 _MOST_PAIRS = 512
@@ -20,12 +30,13 @@ def normalised(
 ) -> Any:
     """`model` between the statistics of `data`: those of the inputs, and of what the network predicts.
 
-    That is the target for pairs, the increment from frame to frame for trajectories, and what the solver misses of the
-    next frame for the network of a `Corrected` one. A `LearnedSolver` works in physical units: what it misses before
-    training only becomes its unit of errors. What never varies, a channel or a parameter, gets standard
-    deviation 1, so that it stays what it is; so do the increments of a channel that stands still, which are the
-    rounding of its values. Where a state is a `bundle` of frames, increments are those from its last frame, the ones of
-    each lead by their own deviation. `predicted(u, parameters=)` is what the network predicts where that is another.
+    That is the target for pairs, the increment from frame to frame for trajectories, the next frame itself for a
+    `LatentEvolution`, and what the solver misses of it for the network of a `Corrected` one. A `LearnedSolver` works in
+    physical units: what it misses before training only becomes its unit of errors. What never varies, a channel or a
+    parameter, gets standard deviation 1, so that it stays what it is; so do the increments of a channel that stands
+    still, which are the rounding of its values. Where a state is a `bundle` of frames, increments are those from its
+    last frame, the ones of each lead by their own deviation. `predicted(u, parameters=)` is what the network predicts
+    where that is another.
     """
     if isinstance(model, Ensemble) and isinstance(model.model, Corrected):
         raise ValueError("One solver serves all members: Corrected(stepper, Ensemble.of(networks)), not the other way.")
@@ -75,6 +86,8 @@ def normalised(
     if not isinstance(model, Corrected):
         increments = _joined([statistics(u[:, lead:] - u[:, :-lead], 2, size) for lead in range(1, bundle + 1)])
         states = _joined([statistics(u, 2)] * bundle)
+        if _predicts_states(model):
+            return Normalised(model, states, states, parameters=parameters, frames=bundle)
         return Normalised(model, states, increments, residual=True, parameters=parameters, frames=bundle)
     errors = _errors(model, model.substeps, u) / model.substeps
     network = Normalised(model.model, statistics(u, 2), statistics(errors, 1, size), parameters=parameters)
@@ -88,6 +101,12 @@ def is_normalised(model: Any) -> bool:
     if isinstance(model, Corrected | Ensemble | InPrecision):
         return is_normalised(model.model)
     return isinstance(model, Normalised)
+
+
+def _predicts_states(model: Any) -> bool:
+    """Whether increments are nothing that the model could be asked for: its steps are in a latent space."""
+    inside = model.model if isinstance(model, Ensemble | InPrecision) else model
+    return isinstance(inside, LatentEvolution) or (inside is not model and _predicts_states(inside))
 
 
 def _joined(each: list[Statistics]) -> Statistics:

@@ -6,6 +6,7 @@ from pdejax.training.objectives.curriculum import Curriculum as Curriculum
 from pdejax.training.objectives.derivative import Derivative as Derivative
 from pdejax.training.objectives.direct import DirectMultiStep as DirectMultiStep
 from pdejax.training.objectives.diverted_chain import DivertedChain as DivertedChain
+from pdejax.training.objectives.latent import Latent as Latent
 from pdejax.training.objectives.noise import InputNoise as InputNoise
 from pdejax.training.objectives.objective import AbstractObjective as AbstractObjective
 from pdejax.training.objectives.objective import Pairs as Pairs
