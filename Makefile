@@ -79,11 +79,12 @@ $(MADE)/train/kolmogorov_flow.hdf5 $(MADE)/valid/kolmogorov_flow.hdf5 &: | $(INS
 
 # Those that make their data themselves.
 ON_OWN_DATA := ks_unrolled learned_correction fno_burgers fno_darcy fno_navier_stokes gfno_symmetric \
-	conditioning_viscosities specboost_burgers transformer_darcy
+	conditioning_viscosities specboost_burgers transformer_darcy refiner_ks sinenet_waves
 
 experiments: $(INSTALLED) $(DATA) $(VALID)  ## every experiment, on the data of the recipe or on DATA=... VALID=...
-	$(BIN)/python experiments/fno_kolmogorov.py --data $(DATA) --valid $(VALID) --results experiments/results \
-		--overwrite $(EXPERIMENT_ARGS)
+	@set -e; for name in fno_kolmogorov kolmogorov_models; do \
+		echo "== $$name"; $(BIN)/python experiments/$$name.py --data $(DATA) --valid $(VALID) \
+			--results experiments/results --overwrite $(EXPERIMENT_ARGS); done
 	@set -e; for name in $(ON_OWN_DATA); do \
 		echo "== $$name"; $(BIN)/python experiments/$$name.py --results experiments/results --overwrite; done
 ifneq ($(BURGERS),)

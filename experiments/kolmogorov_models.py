@@ -228,7 +228,18 @@ def rows_and_verdicts(report: Report, trainings: dict[str, dict[str, Any]]) -> d
         result = report.results[name]
         row = training | {"until": until, "fell": fell, "error": result.error, "cost": cost_of(report, name)}
         rows.append(row | speed_up(compared.get(name)))
-    seeds = sorted({row["seed"] for row in rows})
+    return {
+        "rows": rows,
+        "held": verdicts(rows),
+        "number_of_seeds": len({row["seed"] for row in rows}),
+        "lead_time": report.lead_time,
+        "rivals": solvers(report),
+        "circumstances": report.circumstances,
+    }
+
+
+def verdicts(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What became of the hypotheses: the networks that they held for, and the number of models."""
 
     def longest(network: str, objective: str) -> float:
         """The mean over the seeds."""
@@ -243,14 +254,7 @@ def rows_and_verdicts(report: Report, trainings: dict[str, dict[str, Any]]) -> d
     }
     for objective in OBJECTIVES[1:]:
         held[objective] = [name for name in single if longest(name, objective) > single[name]]
-    return {
-        "rows": rows,
-        "held": held,
-        "number_of_seeds": len(seeds),
-        "lead_time": report.lead_time,
-        "rivals": solvers(report),
-        "circumstances": report.circumstances,
-    }
+    return held
 
 
 def cost_of(report: Report, name: str) -> float:

@@ -9,10 +9,13 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import pdejax as pj
 from pdejax.cli import main
+from pdejax.training import OneStep, Unrolled
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 
@@ -131,6 +134,38 @@ def test_sinenet_waves_compares_networks_of_as_many_weights(monkeypatch):
     ]
     held = script["verdicts"](made, (0, 1))["vorticity"]
     assert list(held.values()) == ["1 of 2", "0 of 2", "0 of 2", "1 of 2"]
+
+
+def test_kolmogorov_models_adds_flows_that_are_flows(monkeypatch):
+    # Not run whole: thirteen networks are compiled.
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
+    script = runpy.run_path(str(EXPERIMENTS / "kolmogorov_models.py"))
+    grid = pj.Grid((24, 32), 2 * np.pi, dtype="float32")
+    equation = pj.equations.KolmogorovFlow(viscosity=0.01, drag=0.1, wavenumber=4)
+    stepper = pj.TimeStepper(equation, pj.Spectral(grid), dt=0.1, substeps=10)
+    start = pj.initial.BandLimited(peak=3, rms=3.0)(grid, key=jax.random.key(0))
+    frames = np.asarray(pj.rollout(stepper, start, 1, include_initial=True))[None]
+    data = pj.Trajectories.from_arrays(frames, grid, ("vorticity",), [0.0, 0.1])
+    added = script["with_symmetric"](data, 4)
+    assert len(added) == 4 and len({float(np.sum(u[0] * start)) for u in added.u}) == 4
+    for u in added.u:
+        np.testing.assert_allclose(stepper(jnp.asarray(u[0])), u[1], rtol=0, atol=1e-4)
+    # Half as many points keep the modes that they have, and halves of all steps are trained by each objective.
+    fewer = script["on_points"](data, 12)
+    assert fewer.grid.shape == (12, 12) and fewer.u.dtype == np.float32
+    np.testing.assert_allclose(np.mean(fewer.u, axis=(-2, -1)), np.mean(frames, axis=(-2, -1)), atol=1e-5)
+    preset = script["PRESETS"]["tiny"]
+    first, later = script["objectives_of"]("unrolled", preset)
+    assert (first, later) == (OneStep(), Unrolled(preset.unrolled_steps))
+    report_rows = [
+        {"network": network, "objective": objective, "until": 2.0 + (objective == "unrolled") + (network == "U-Net")}
+        for network in ("FNO", "U-Net", "dilated ResNet", "SineNet")
+        for objective in script["OBJECTIVES"]
+    ]
+    held = script["verdicts"](report_rows)
+    assert held["convolutions"] == ["U-Net"] and held["pushforward"] == []
+    assert held["unrolled"] == ["U-Net", "dilated ResNet", "SineNet", "FNO"]
+    assert held["solver_is_cheaper"] == "0 of 12"
 
 
 def test_learned_correction_is_held_against_the_best_solver_of_its_cost(run, tmp_path):
