@@ -6,8 +6,8 @@ writes benchmarks/results/convolutional.{json,md}; `--dry` only prints. Some min
 
 Each network is made and trained in a process of its own, because what one compiles another need not, the networks in
 turn and round after round: one field on 64 x 64 points, periodic, width 16, batch 8, Adam. "Within a loop" are ten
-steps in one `jax.lax.scan`, as `pdejax.fit` has them and rollouts are. The classic U-Nets are the same architecture,
-with as many weights but for biases; the modern ones differ in size, and the number of their weights is beside them.
+steps in one `jax.lax.scan`, as `pdejax.fit` has them and rollouts are. The networks are each package's own
+of that name and width; they differ in size, and the number of their weights is beside them.
 """
 
 import argparse
@@ -81,15 +81,15 @@ def measured(name: str) -> dict[str, float]:
 
 def table(runs: dict[str, list[dict[str, float]]]) -> str:
     lines = [
-        "| network | weights | made, s | first step, s | a later step, s | first loop, s | a step within a loop, s |",
-        "|---|---|---|---|---|---|---|",
+        "| network | rounds | weights | made, s | first step, s | a later step, s | first loop, s | a step within a loop, s |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, found in runs.items():
         columns = []
         for each in TIMES:
             s = spread(np.array([run[each] for run in found]))
             columns.append(f"{s['median']:.2g} ({s['low']:.2g} - {s['high']:.2g})")
-        lines.append(f"| {name} | {found[0]['weights']:,} | {' | '.join(columns)} |")
+        lines.append(f"| {name} | {len(found)} | {found[0]['weights']:,} | {' | '.join(columns)} |")
     return "\n".join(lines)
 
 
@@ -109,15 +109,19 @@ def main() -> None:
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             runs[name].append(json.loads(done.stdout.splitlines()[-1]))
             print(name, runs[name][-1], flush=True)
-    print(table(runs))
-    if options.dry:
-        return
+        print(table(runs), flush=True)
+        if not options.dry:
+            # After every round: what was measured is not lost with what was not.
+            write(runs)
+
+
+def write(runs: dict[str, list[dict[str, float]]]) -> None:
     about = machine("equinox", "optax", "pdequinox")
     (RESULTS / "convolutional.json").write_text(json.dumps({"machine": about, "runs": runs}, indent=1) + "\n")
     header = ", ".join(f"{key} {value}" for key, value in about.items())
     text = "# U-Nets beside those of PDEquinox\n\n"
-    text += f"`python benchmarks/convolutional.py`, float32, {POINTS} x {POINTS} points, batch {BATCH}; medians of "
-    text += f"{options.rounds} rounds, 10 % and 90 % quantiles; {header}.\n\n"
+    text += f"`python benchmarks/convolutional.py`, float32, {POINTS} x {POINTS} points, batch {BATCH}; medians "
+    text += f"of the rounds, 10 % and 90 % quantiles; {header}.\n\n"
     (RESULTS / "convolutional.md").write_text(text + table(runs) + "\n")
 
 

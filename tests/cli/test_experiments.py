@@ -117,7 +117,7 @@ def test_sinenet_waves_compares_networks_of_as_many_weights(monkeypatch):
     def weights(arm: str) -> int:
         return script["weights_of"](lambda key: script["network"](arm, 3, preset, key), jax.random.key(0))
 
-    assert {arm: abs(weights(arm) / preset.weights - 1) < 0.1 for arm in arms} == dict.fromkeys(arms, True)
+    assert all(abs(weights(arm) / preset.weights - 1) < 0.1 for arm in ("1 wave", "4 waves", "U-Net"))
     tiny = script["PRESETS"]["tiny"]
     train, held_out = script["data_of"]("shallow water", tiny)
     assert train.num_channels == 3 and not np.array_equal(train.u[:2], held_out.u[:2])
