@@ -81,7 +81,8 @@ def measured(name: str) -> dict[str, float]:
 
 def table(runs: dict[str, list[dict[str, float]]]) -> str:
     lines = [
-        "| network | rounds | weights | made, s | first step, s | a later step, s | first loop, s | a step within a loop, s |",
+        "| network | rounds | weights | made, s | first step, s | a later step, s | first loop, s | "
+        "a step within a loop, s |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, found in runs.items():
