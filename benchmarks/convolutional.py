@@ -15,6 +15,7 @@ import json
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -103,9 +104,13 @@ def main() -> None:
     if options.network:
         print(json.dumps(measured(options.network)))
         return
-    runs: dict[str, list[dict[str, float]]] = {name: [] for name in NETWORKS}
+    there = find_spec("pdequinox") is not None
+    if not there:
+        print("PDEquinox is not installed: pip install 'pdejax[peers]' for its networks")
+    networks = [name for name in NETWORKS if there or "PDEquinox" not in name]
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in networks}
     for _ in range(options.rounds):
-        for name in NETWORKS:
+        for name in networks:
             command = [sys.executable, __file__, "--network", name]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             runs[name].append(json.loads(done.stdout.splitlines()[-1]))
@@ -117,7 +122,7 @@ def main() -> None:
 
 
 def write(runs: dict[str, list[dict[str, float]]]) -> None:
-    about = machine("equinox", "optax", "pdequinox")
+    about = machine("equinox", "optax", *(("pdequinox",) if find_spec("pdequinox") else ()))
     (RESULTS / "convolutional.json").write_text(json.dumps({"machine": about, "runs": runs}, indent=1) + "\n")
     header = ", ".join(f"{key} {value}" for key, value in about.items())
     text = "# U-Nets beside those of PDEquinox\n\n"

@@ -3,8 +3,8 @@
 A U-Net hands features of the state across to where features of the next state are made, though by then the flow has
 carried them on. SineNet's waves are small U-Nets in a row, each with a part of the way to go; Zhang et al. (ICLR 2024)
 report that more of them have smaller errors at equal numbers of weights, and that zeros around a periodic box in place
-of its other end make the error of a rollout 4.19 % where it was 1.78 %. Hypotheses, asked of two flows; the script
-says for how many seeds each of them held:
+of its other end make the error of a rollout 4.19 % where it was 1.78 % (a table of theirs: shallow water, eight waves).
+Hypotheses, asked of two flows; the script says for how many seeds each of them held:
 
 1. Two waves have a smaller error than one, and four than two, all with about as many weights.
 2. Four waves have a smaller error than the modern U-Net with about as many weights.

@@ -59,7 +59,7 @@ def spread(members: Members, domain: Grid) -> Float[Array, " channel"]:
 
 
 def crps(members: Members, truth: State, domain: Grid) -> Float[Array, " channel"]:
-    """Continuous ranked probability score, the mean over the box, in units of the field; of one member its mean error:
+    """Continuous ranked probability score, the mean over the box, in units of the field:
 
         < mean over i of |u_i - truth| - sum over i < j of |u_i - u_j| / (members (members - 1)) >
 
