@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -108,6 +109,17 @@ def scored(
 def in_single_precision(made: Trajectories) -> Trajectories:
     """Data as networks and rivals take them: both compute in single precision, and so do their grids."""
     return dataclasses.replace(made, grid=made.grid.with_dtype(np.float32))
+
+
+def told(row: dict[str, Any]) -> None:
+    """Says on the standard error output what has come out so far, for whoever waits."""
+    print(
+        ", ".join(
+            f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in row.items()
+        ),
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def settings_of(experiment: Any, preset: Any) -> dict[str, Any]:
