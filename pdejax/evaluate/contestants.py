@@ -1,7 +1,7 @@
 """Everything that is rolled out, in one shape: surrogates, rivals and the baseline."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -12,7 +12,8 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 from pdejax.data import Trajectories
 from pdejax.evaluate.coefficients import stated_by_data, with_coefficients
 from pdejax.evaluate.on_data_grid import OnDataGrid
-from pdejax.models import NeuralStepper
+from pdejax.models import InLatentSpace, NeuralStepper
+from pdejax.models.latent import encoded, latent_frames
 from pdejax.rollout import rollout
 
 Kind = Literal["surrogate", "rival", "baseline"]
@@ -102,18 +103,49 @@ def _precision(data: Trajectories) -> Any:
     return jax.dtypes.canonicalize_dtype(data.u.dtype)
 
 
+class Carried(NamedTuple):
+    """What a rollout of a batch goes on from: the states, and where it stays in a latent space those of that, too."""
+
+    u: Float[Array, "sample channel *space"]
+    z: Float[Array, "sample latent *coarse"] | None
+
+
+def begin(
+    contestant: Contestant,
+    parameters: dict[str, Any],
+    u: Float[Array, "sample channel *space"],
+    keys: Shaped[Array, "sample ..."] | None,
+) -> Carried:
+    """What a rollout from the states `u` begins with: for all but latent ones nothing that would take time."""
+    stays = isinstance(contestant.stepper, InLatentSpace)
+    return Carried(u, _latent_states(contestant, parameters, u, keys) if stays else None)
+
+
+@eqx.filter_jit
+def _latent_states(contestant: Contestant, parameters: dict[str, Any], u: Array, keys: Any) -> Array:
+    def one(parameters: dict[str, Any], u: Array, key: Any) -> Array:
+        return encoded(contestant.stepper.model, u, parameters, contestant.domain, key)
+
+    return jax.vmap(one, in_axes=(0, 0, None if keys is None else 0))(parameters, u, keys)
+
+
 @eqx.filter_jit
 def advance(
     contestant: Contestant,
     parameters: dict[str, Any],
-    u: Float[Array, "sample channel *space"],
+    carried: Carried,
     t: Any,
     keys: Shaped[Array, "sample ..."] | None,
     num_steps: int,
-) -> Float[Array, "sample time channel *space"]:
+) -> tuple[Carried, Float[Array, "sample time channel *space"]]:
     """The next `num_steps` states of a batch of trajectories, on the points of the data."""
 
-    def one(parameters: dict[str, Any], u: Array, key: Any) -> Array:
-        return rollout(contestant.for_trajectory(parameters), u, num_steps, t0=t, key=key)
+    def one(parameters: dict[str, Any], carried: Carried, key: Any) -> tuple[Carried, Array]:
+        if carried.z is None:
+            states = rollout(contestant.for_trajectory(parameters), carried.u, num_steps, t0=t, key=key)
+            return Carried(states[-1], None), states
+        model, domain = contestant.stepper.model, contestant.domain
+        z, states = latent_frames(model, carried.z, carried.u, parameters, domain, num_steps, 1, key)
+        return Carried(states[-1], z), states
 
-    return jax.vmap(one, in_axes=(0, 0, None if keys is None else 0))(parameters, u, keys)
+    return jax.vmap(one, in_axes=(0, 0, None if keys is None else 0))(parameters, carried, keys)

@@ -63,7 +63,7 @@ class Rollouts:
             new = slice(0, min(self.batch_size, self.num_samples - first))
             rows = samples[new]
             frame = 0
-            states = u[:, None]
+            states, carried = u[:, None], contestants.begin(contestant, parameters, u, self.keys_of(keys, 0))
             while True:
                 count = min(states.shape[1], self.num_steps + 1 - frame)
                 truth = np.stack([np.asarray(test.u[int(i), frame : frame + count]) for i in rows])
@@ -84,9 +84,10 @@ class Rollouts:
                 if kind == "baseline":
                     states = jnp.broadcast_to(u[:, None], (u.shape[0], self.segment, *u.shape[1:]))
                     continue
-                t = self.time(frame - 1)
-                segment_keys = None if keys is None else jax.vmap(jax.random.fold_in, (0, None))(keys, frame)
-                states = contestants.advance(contestant, parameters, states[:, -1], t, segment_keys, self.segment)
+                drawn_from = self.keys_of(keys, frame)
+                carried, states = contestants.advance(
+                    contestant, parameters, carried, self.time(frame - 1), drawn_from, self.segment
+                )
         return Result(
             kind=kind,
             scores={name: values for name, values in table.items() if not np.isnan(values[:, 0]).all()},
@@ -99,11 +100,21 @@ class Rollouts:
         # An array: a Python number would be a constant of the program, which every segment would then compile anew.
         return jnp.asarray(self.test.times[0] + frame * self.dt, jnp.result_type(float))
 
+    @staticmethod
+    def keys_of(keys: Any, frame: int) -> Any:
+        """What the segment that begins with this frame draws with."""
+        return None if keys is None else jax.vmap(jax.random.fold_in, (0, None))(keys, frame)
+
     def timed_run(self, contestant: Contestant) -> Any:
         """A function without arguments that does one segment of one batch."""
         _, u, parameters, keys = self.batch(0)
         t = self.time(0)
-        return lambda: contestants.advance(contestant, parameters, u, t, keys, self.segment)
+
+        def run() -> Any:
+            carried = contestants.begin(contestant, parameters, u, keys)
+            return contestants.advance(contestant, parameters, carried, t, keys, self.segment)
+
+        return run
 
     def truth_example(self) -> np.ndarray:
         return np.asarray(self.test.u[0])

@@ -23,6 +23,7 @@ from pdejax.models.ifactformer import IFactFormer as IFactFormer
 from pdejax.models.implicit_fno import ImplicitFNO as ImplicitFNO
 from pdejax.models.in_precision import InPrecision as InPrecision
 from pdejax.models.integrated import Integrated as Integrated
+from pdejax.models.latent import InLatentSpace as InLatentSpace
 from pdejax.models.latent import LatentEvolution as LatentEvolution
 from pdejax.models.latent import latent_rollout as latent_rollout
 from pdejax.models.learned_reconstruction import LearnedReconstruction as LearnedReconstruction

@@ -24,7 +24,7 @@ class LatentEvolution(eqx.Module):
     `model(u, parameters=None, *, domain=None, key=None)`: `(channel, *space) -> (channel, *space)`, one step from
     states to states as any other model. `latent_rollout` takes n steps at the price of one E and n g, with a D wherever
     a state is wanted: that is what the model is for, and what `pdejax.objectives.Latent` trains. (`rollout` and
-    `evaluate` step from state to state, with D and E in every step.)
+    `evaluate` step from state to state, with D and E in every step, `evaluate` of an `InLatentSpace` does not.)
 
     - `encoder`: E, e.g. a `pdejax.nn.StridedEncoder`: to a vector `(latent,)`, or to a coarse grid,
       `(latent, *coarse)`.
@@ -168,26 +168,78 @@ def latent_rollout(
 def _latent_rollout(
     model: Any, u0: Array, parameters: Any, domain: Any, count: int, every: int, key: Any, include_initial: bool
 ) -> Array:
-    inside, seen, told, restore = in_latent_space(model, u0, parameters)
-
-    def keys_at(n: Any) -> Any:
-        return keys_of_parts(None if key is None else jax.random.fold_in(key, n))
-
-    def frame(z: Array, first: Array) -> tuple[Array, Array]:
-        def step(n: Any, z: Array) -> Array:
-            return inside.evolve(z, told, domain=domain, key=keys_at(first + n)[1])
-
-        z = jax.lax.fori_loop(0, every, step, z)
-        return z, restore(inside.decode(z, told, domain=domain, key=keys_at(first + every - 1)[2]))
-
-    z = inside.encode(seen, told, domain=domain, key=keys_at(0)[0])
-    _, states = jax.lax.scan(frame, z, jnp.arange(0, count, every))
+    z = encoded(model, u0, parameters, domain, key)
+    _, states = latent_frames(model, z, u0, parameters, domain, count, every, key)
     if not include_initial:
         return states
     if states.shape[1:] != u0.shape:
         raise ValueError(f"The decoder makes states of shape {states.shape[1:]}, and u0 has {u0.shape}: leave it out.")
     dtype = jnp.promote_types(u0.dtype, states.dtype)
     return jnp.concatenate([u0[None].astype(dtype), states.astype(dtype)])
+
+
+def encoded(
+    model: Any, u: Float[Array, "channel *space"], parameters: Any, domain: Any, key: PRNGKeyArray | None
+) -> Float[Array, "latent *coarse"]:
+    """The latent state that a rollout from `u` begins with."""
+    inside, seen, told, _ = in_latent_space(model, u, parameters)
+    return inside.encode(seen, told, domain=domain, key=_keys_of_step(key, 0)[0])
+
+
+def latent_frames(
+    model: Any,
+    z: Float[Array, "latent *coarse"],
+    u: Float[Array, "channel *space"],
+    parameters: Any,
+    domain: Any,
+    num_steps: int,
+    every: int,
+    key: PRNGKeyArray | None,
+) -> tuple[Float[Array, "latent *coarse"], Float[Array, "time channel *space"]]:
+    """`num_steps` steps from the latent state z: that at their end, and every `every`-th of them decoded, in the units
+    and the precision of the state `u`."""
+    inside, _, told, restore = in_latent_space(model, u, parameters)
+
+    def frame(z: Array, first: Array) -> tuple[Array, Array]:
+        def step(n: Any, z: Array) -> Array:
+            return inside.evolve(z, told, domain=domain, key=_keys_of_step(key, first + n)[1])
+
+        z = jax.lax.fori_loop(0, every, step, z)
+        return z, restore(inside.decode(z, told, domain=domain, key=_keys_of_step(key, first + every - 1)[2]))
+
+    return jax.lax.scan(frame, z, jnp.arange(0, num_steps, every))
+
+
+def _keys_of_step(key: PRNGKeyArray | None, n: Any) -> Any:
+    return keys_of_parts(None if key is None else jax.random.fold_in(key, n))
+
+
+class InLatentSpace(eqx.Module):
+    """For `pdejax.evaluate`: a model whose rollouts stay in its latent space, as those of `latent_rollout` do.
+
+        evaluate({"latent": InLatentSpace(fitted.model), "from state to state": fitted.model}, ...)
+
+    Every frame of the data is decoded and scored, and the cost is that of one encoding and of a step and a decoding for
+    every frame. Called by itself it is the model.
+
+    Raises `ValueError` for a model that is no `LatentEvolution`, with or without the statistics of `fit` around it.
+    """
+
+    model: Any
+
+    def __init__(self, model: Any):
+        check_has_latent_space(model)
+        self.model = model
+
+    def __call__(
+        self,
+        u: Float[Array, "channel *space"],
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        domain: Any = None,
+        key: PRNGKeyArray | None = None,
+    ) -> Float[Array, "channel_out *space"]:
+        return self.model(u, parameters, domain=domain, key=key)
 
 
 def in_latent_space(
@@ -198,22 +250,27 @@ def in_latent_space(
 
     Raises `ValueError` for another model, and for statistics of increments around it.
     """
+    check_has_latent_space(model)
+    if isinstance(model, LatentEvolution):
+        return model, u, parameters, lambda decoded: decoded
+    return model.model, *model.seen(u, parameters), model.output.restore
+
+
+def check_has_latent_space(model: Any) -> None:
+    """Raises `ValueError` for a model without one, and for statistics of increments around it."""
     # Statistics around a model are known by what they do: models do not know each other.
-    inside, seen = getattr(model, "model", model), getattr(model, "seen", None)
-    if not isinstance(inside, LatentEvolution) or (inside is not model and seen is None):
-        found = inside if seen is not None else model
+    inside, has_statistics = getattr(model, "model", model), hasattr(model, "seen")
+    if not isinstance(inside, LatentEvolution) or (inside is not model and not has_statistics):
+        found = inside if has_statistics else model
         raise ValueError(
             f"There is no latent space in a {type(found).__name__}: {NAME}(encoder, dynamics, decoder) has one, with "
             "or without statistics around it; what changes the parts, e.g. InPrecision, belongs around each of them."
         )
-    if seen is None:
-        return inside, u, parameters, lambda decoded: decoded
-    if model.residual:
+    if has_statistics and model.residual:
         raise ValueError(
             f"{NAME} makes states, and these statistics (residual=True) are of increments: "
             "Normalised(model, Statistics of the states, the same), or leave them to fit."
         )
-    return inside, *seen(u, parameters), model.output.restore
 
 
 def keys_of_parts(key: PRNGKeyArray | None) -> Any:

@@ -57,6 +57,7 @@ def test_none_is_left_out():
     """Of what is exported as a model; what surrounds models and what is none is named here."""
     around = {"Boosted", "Corrected", "Ensemble", "Held", "InPrecision", "Integrated", "LastFrames", "NeuralStepper"}
     around |= {
+        "InLatentSpace",
         "LatentEvolution",
         "LearnedReconstruction",
         "LearnedSolver",
