@@ -104,10 +104,13 @@ def _precision(data: Trajectories) -> Any:
 
 
 class Carried(NamedTuple):
-    """What a rollout of a batch goes on from: the states, and where it stays in a latent space those of that, too."""
+    """What a rollout of a batch goes on from: the states on the data's points, and those of its own that some have.
+
+    Own ones are of a latent space, or of a solver with more points than the data.
+    """
 
     u: Float[Array, "sample channel *space"]
-    z: Float[Array, "sample latent *coarse"] | None
+    own: Float[Array, "sample own_channel *own_space"] | None
 
 
 def begin(
@@ -116,14 +119,20 @@ def begin(
     u: Float[Array, "sample channel *space"],
     keys: Shaped[Array, "sample ..."] | None,
 ) -> Carried:
-    """What a rollout from the states `u` begins with: for all but latent ones nothing that would take time."""
-    stays = isinstance(contestant.stepper, InLatentSpace)
-    return Carried(u, _latent_states(contestant, parameters, u, keys) if stays else None)
+    """What a rollout from the states `u` begins with: where they are all there is, nothing that would take time."""
+    return Carried(u, _own_states(contestant, parameters, u, keys) if _has_own_states(contestant) else None)
+
+
+def _has_own_states(contestant: Contestant) -> bool:
+    within = contestant.stepper
+    return isinstance(within, InLatentSpace) or (isinstance(within, OnDataGrid) and within.is_finer)
 
 
 @eqx.filter_jit
-def _latent_states(contestant: Contestant, parameters: dict[str, Any], u: Array, keys: Any) -> Array:
+def _own_states(contestant: Contestant, parameters: dict[str, Any], u: Array, keys: Any) -> Array:
     def one(parameters: dict[str, Any], u: Array, key: Any) -> Array:
+        if isinstance(contestant.stepper, OnDataGrid):
+            return contestant.stepper.entered(u)
         return encoded(contestant.stepper.model, u, parameters, contestant.domain, key)
 
     return jax.vmap(one, in_axes=(0, 0, None if keys is None else 0))(parameters, u, keys)
@@ -141,11 +150,16 @@ def advance(
     """The next `num_steps` states of a batch of trajectories, on the points of the data."""
 
     def one(parameters: dict[str, Any], carried: Carried, key: Any) -> tuple[Carried, Array]:
-        if carried.z is None:
-            states = rollout(contestant.for_trajectory(parameters), carried.u, num_steps, t0=t, key=key)
-            return Carried(states[-1], None), states
-        model, domain = contestant.stepper.model, contestant.domain
-        z, states = latent_frames(model, carried.z, carried.u, parameters, domain, num_steps, 1, key)
-        return Carried(states[-1], z), states
+        u, own = carried
+        if own is None:
+            states = rollout(contestant.for_trajectory(parameters), u, num_steps, t0=t, key=key)
+        elif isinstance(contestant.stepper, InLatentSpace):
+            model, domain = contestant.stepper.model, contestant.domain
+            own, states = latent_frames(model, own, u, parameters, domain, num_steps, 1, key)
+        else:
+            solver = contestant.for_trajectory(parameters)
+            solved = rollout(solver.stepper, own, num_steps, t0=t)
+            own, states = solved[-1], jax.vmap(solver.shown)(solved).astype(u.dtype)
+        return Carried(states[-1], own), states
 
     return jax.vmap(one, in_axes=(0, 0, None if keys is None else 0))(parameters, carried, keys)

@@ -62,7 +62,8 @@ def evaluate(
       (see `pdejax.evaluate.scores`).
     - Cost: wall time per unit of simulated time and sample of a jitted rollout on the same device, in the same dtype
       and batch, compilation apart. It is the time from states on the data's points to states on the data's points, for
-      all alike: a coarser rival pays for truncation and padding at every output. Everything is timed in turn.
+      all alike: a coarser rival pays for truncation and padding at every output, one with more points than the data
+      for padding at the beginning and truncation at every output. Everything is timed in turn.
     - Rivals start from the initial state truncated to their modes. The truth must be at least twice as fine as the
       finest; finer rivals are left out.
 

@@ -17,6 +17,9 @@ class OnDataGrid(eqx.Module):
     modes (averaged over its cells), advanced by one output interval, and evaluated on the data's points again. Both are
     part of its cost. Truncating what was just padded changes nothing, and neither does averaging what was just made
     finer by a whole number, so there the trajectory is that of the solver by itself.
+
+    Of a solver with more points than the data this is not so: what the data do not hold would be lost at every output.
+    A rollout of such a one carries its own states, from `entered` to `shown`.
     """
 
     stepper: TimeStepper
@@ -29,5 +32,17 @@ class OnDataGrid(eqx.Module):
     def __call__(
         self, u: Float[Array, "channel *space"], *, t: Any = 0.0, key: Any = None
     ) -> Float[Array, "channel *space"]:
-        following = self.stepper(on_grid(u, self.stepper, self.grid, self.stepper.grid), t=t)
-        return on_grid(following, self.stepper, self.stepper.grid, self.grid).astype(u.dtype)
+        return self.shown(self.stepper(self.entered(u), t=t)).astype(u.dtype)
+
+    @property
+    def is_finer(self) -> bool:
+        """Whether the solver has more points than the data, along any axis."""
+        return any(m > n for m, n in zip(self.stepper.grid.shape, self.grid.shape, strict=True))
+
+    def entered(self, u: Float[Array, "channel *space"]) -> Float[Array, "channel *own_space"]:
+        """A state of the data on the solver's points."""
+        return on_grid(u, self.stepper, self.grid, self.stepper.grid)
+
+    def shown(self, u: Float[Array, "channel *own_space"]) -> Float[Array, "channel *space"]:
+        """A state of the solver on the data's points."""
+        return on_grid(u, self.stepper, self.stepper.grid, self.grid)

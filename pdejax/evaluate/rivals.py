@@ -18,6 +18,7 @@ from pdejax.evaluate.stability import mode_mask, step_limits
 from pdejax.evaluate.volume_rivals import VolumeRivals
 from pdejax.fields import Spectral
 from pdejax.grid import Grid, check_uniform
+from pdejax.resample import resample
 from pdejax.solvers import ETDRK2, ETDRK4, IntegratingFactorRK4, TimeStepper
 
 Dealiasing = float | Literal["auto"] | None
@@ -44,7 +45,9 @@ class Variant:
 class RivalFamily:
     """Which rivals are run: every variant at every resolution.
 
-    - `fractions`: of the points per axis of the data; rounded to even sizes without large prime factors.
+    - `fractions`: of the points per axis of the data; rounded to even sizes without large prime factors. One above 1 is
+      for data that were truncated to fewer points than the flow needs: such a rival starts from the data's first state
+      and goes on with all of its own.
     - `variants`: schemes, step sizes, how much is dealiased.
     - `least_points`: no rival is coarser along any axis.
 
@@ -65,8 +68,8 @@ class RivalFamily:
     least_points: int = 8
 
     def __post_init__(self) -> None:
-        if not self.fractions or not all(0 < fraction <= 1 for fraction in self.fractions):
-            raise ValueError(f"RivalFamily needs fractions of the data's points in (0, 1], got {self.fractions}.")
+        if not self.fractions or not all(0 < fraction < math.inf for fraction in self.fractions):
+            raise ValueError(f"RivalFamily needs fractions > 0 of the data's points, got {self.fractions}.")
         if not self.variants or any(v.order not in (2, 4) or not v.refinement > 0 for v in self.variants):
             raise ValueError(f"RivalFamily needs variants of order 2 or 4 with refinement > 0, got {self.variants}.")
         if any(variant.integrating_factor and variant.order != 4 for variant in self.variants):
@@ -76,7 +79,7 @@ class RivalFamily:
         """The resolutions on this grid, finest first, each once."""
         found: list[tuple[int, ...]] = []
         for fraction in sorted(self.fractions, reverse=True):
-            shape = tuple(_friendly(fraction * n) if fraction < 1 else n for n in grid.shape)
+            shape = tuple(n if fraction == 1 else _friendly(fraction * n) for n in grid.shape)
             if shape not in found and all(m >= self.least_points for m in shape):
                 found.append(shape)
         return found or [grid.shape]
@@ -134,11 +137,15 @@ def classical_rivals(
     if not shapes:
         return {}
     kinds: list[Dealiasing] = list(dict.fromkeys(variant.dealiasing for variant in family.variants))
+    # Where a rival has more modes than the data, its steps are limited by those.
+    widest = grid.with_shape(tuple(max(sizes) for sizes in zip(grid.shape, *shapes, strict=True)))
+    if widest.shape != grid.shape:
+        states = jax.jit(jax.vmap(lambda u: resample(u, grid, widest)))(states)
     masks = {
-        (shape, kind): mode_mask(grid, shape, _kept_fraction(kind, equation)) for shape in shapes for kind in kinds
+        (shape, kind): mode_mask(widest, shape, _kept_fraction(kind, equation)) for shape in shapes for kind in kinds
     }
     times = np.zeros(len(states)) if times is None else times
-    values = step_limits(equation, grid, states, times, list(masks.values()), dt, coefficients or {})
+    values = step_limits(equation, widest, states, times, list(masks.values()), dt, coefficients or {})
     limits = dict(zip(masks, values, strict=True))
     rivals: dict[str, OnDataGrid] = {}
     for shape in shapes:
@@ -195,7 +202,7 @@ def rivals_of_data(
     else:
         rivals = classical_rivals(equation, grid, dt, states, family, finest=finest, **of_state)
     shapes = [stepper.stepper.grid.shape for stepper in rivals.values()]
-    return rivals, left_out, family.common(test.grid, shapes) if shapes else None
+    return rivals, left_out, family.common(test.grid, [*shapes, test.grid.shape]) if shapes else None
 
 
 def _reason_against(shape: tuple[int, ...], equation: Equation, grid: Grid, finest: Sequence[int] | None) -> str | None:

@@ -12,6 +12,9 @@ from pdejax.metrics import bootstrap_interval
 from pdejax.plotting.labels import Label, place_labels
 from pdejax.plotting.style import COLOURS, DASHES, MARKERS, greys, house_style, label_decades, labelled, new_figure
 
+# Of surrogates; families of solvers have the others.
+STARS = ("*", "X", "P", "D", "v", "o")
+
 
 class CostPoint(NamedTuple):
     """One solver or model: seconds of computing per unit of simulated time, its error, and a short label."""
@@ -37,7 +40,8 @@ def plot_metric(
 
     A curve is a mean `(time,)` or scores `(sample, time)`, of which the mean is drawn in a band, its bootstrap interval
     at `confidence`. `threshold` is drawn as a dotted line. Where a curve is not finite it ends. `colours` are those of
-    curves by name; others follow the house's palette.
+    curves by name; others follow the house's palette. Surrogates of one colour are told apart by what marks their
+    curves.
     """
     times = np.asarray(times)
     with house_style():
@@ -49,6 +53,9 @@ def plot_metric(
             (label, values, "-", own.get(label, COLOURS[i % 6])) for i, (label, values) in enumerate(surrogates.items())
         ]
         curves += [(label, values, DASHES[i % 4], own[label]) for i, (label, values) in enumerate(rivals.items())]
+        marks = dict(
+            zip(surrogates, _earlier_of_colour([colour for *_, colour in curves[: len(surrogates)]]), strict=True)
+        )
         for label, values, line, colour in curves:
             values = np.asarray(values, np.float64)
             if values.shape[-1] != times.size or values.ndim not in (1, 2):
@@ -60,7 +67,11 @@ def plot_metric(
                 low, high = bootstrap_interval(values, confidence=confidence)
                 panel.fill_between(times, low, high, color=colour, alpha=0.18, linewidth=0)
             mean = values.mean(axis=0) if values.ndim == 2 else values
-            panel.plot(times, mean, linestyle=line, color=colour, label=label)
+            marker = ("", *MARKERS)[marks.get(label, 0) % (1 + len(MARKERS))]
+            every = max(1, times.size // 12)
+            panel.plot(
+                times, mean, linestyle=line, color=colour, marker=marker, markersize=5, markevery=every, label=label
+            )
         if threshold is not None:
             panel.axhline(threshold, color="black", linewidth=1.0, linestyle=":")
             panel.annotate(
@@ -137,13 +148,15 @@ def plot_error_against_cost(
 
     Down and to the left is better. The points of a family are joined in the order of their cost. Points whose error or
     cost is not finite and positive (diverged runs) are left out. Labels are placed where they cover nothing. `colours`
-    are those of surrogates, and of labelled points, by name. Each axis spans a decade or more, so that small
-    differences look small.
+    are those of surrogates, and of labelled points, by name; surrogates of one colour have other marks than a star.
+    Each axis spans a decade or more, so that small differences look small.
     """
-    colours = dict(colours or {})
+    colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(surrogates)} | dict(colours or {})
+    marks = dict(zip(surrogates, _earlier_of_colour([colours[name] for name in surrogates]), strict=True))
     labels: list[Label] = []
     with house_style():
-        figure = new_figure(6.8, 5.4)
+        rows = (len(families) + len(surrogates) + 1) // 2
+        figure = new_figure(6.8, 4.4 + 0.2 * rows)
         panel = figure.subplots()
         for i, ((name, points), shade) in enumerate(zip(families.items(), greys(len(families)), strict=True)):
             drawn = sorted(point for point in points if _drawable(point))
@@ -156,11 +169,14 @@ def plot_error_against_cost(
                     panel.loglog([point.cost], [point.error], color=own, marker=marker, markersize=8)
                 if point.label:
                     labels.append(Label(point.label, point.cost, point.error, own or shade))
-        for i, (name, point) in enumerate(surrogates.items()):
+        for name, point in surrogates.items():
             if not _drawable(point):
                 continue
-            colour = colours.get(name, COLOURS[i % len(COLOURS)])
-            panel.loglog([point.cost], [point.error], color=colour, marker="*", markersize=15, linestyle="", label=name)
+            colour, mark = colours[name], STARS[marks[name] % len(STARS)]
+            size = 15 if mark == "*" else 9
+            panel.loglog(
+                [point.cost], [point.error], color=colour, marker=mark, markersize=size, linestyle="", label=name
+            )
             if point.label:
                 labels.append(Label(point.label, point.cost, point.error, colour))
         panel.set_xlabel(cost_name)
@@ -206,6 +222,11 @@ def plot_training(
         panel.grid(True, which="major")
         panel.legend()
     return figure
+
+
+def _earlier_of_colour(colours: Sequence[str]) -> list[int]:
+    """How many before each have its colour."""
+    return [colours[:i].count(colour) for i, colour in enumerate(colours)]
 
 
 def _drawable(point: CostPoint) -> bool:

@@ -547,7 +547,7 @@ def test_demo_names_its_own_options_before_it_solves_anything(tmp_path, capsys):
         "--rollout-steps 11": "--rollout-steps 11 must be between 1 and --recipe.frames 10",
         "--at 0.33": "--at 0.33 must be a lead time of the rollouts",
         "--at 3": "--at 3 must be a lead time of the rollouts: a multiple of 0.2 from 0.2 to 2",
-        "--rival-fractions 2": "--rival-fractions 2 must be above 0 and at most 1",
+        "--rival-fractions 0": "--rival-fractions 0 must be above 0",
     }
     for options, said in mistakes.items():
         assert said in mistake(capsys, f"demo --out {tmp_path / 'demo'} --preset tiny {options}"), options

@@ -148,6 +148,28 @@ def test_labels_of_neighbours_cover_neither_each_other_nor_a_marker():
         assert high > 10 * low
 
 
+def test_surrogates_of_one_colour_have_other_marks():
+    times, names = np.arange(3.0), [f"model {i}" for i in range(13)]
+    curves = plotting.plot_metric(times, {name: times for name in names}, {"spectral": times})
+    points = plotting.plot_error_against_cost(
+        {}, {name: plotting.CostPoint(1 + i, 0.1) for i, name in enumerate(names)}
+    )
+    for figure in (curves, points):
+        looks = {
+            line.get_label(): (line.get_color(), line.get_marker())
+            for line in figure.axes[0].get_lines()
+            if line.get_label() in names
+        }
+        assert set(looks) == set(names) and len(set(looks.values())) == len(names)
+    # However long the legend, the panel keeps its height, and the name of its axis.
+    few = plotting.plot_error_against_cost({}, {"FNO": plotting.CostPoint(1.0, 0.1)})
+    for figure in (few, points):
+        figure.draw_without_rendering()
+        panel = figure.axes[0]
+        name = Text.get_window_extent(panel.yaxis.label, figure.canvas.get_renderer())
+        assert panel.bbox.height > 3 * figure.dpi and name.y0 >= 0 and name.y1 <= figure.bbox.height
+
+
 def test_curves_take_the_colours_that_they_are_given():
     times, colours = np.arange(3.0), {"FNO": "#111111", "spectral": "#222222"}
     curves = plotting.plot_metric(times, {"FNO": times}, {"spectral": times}, colours=colours)
