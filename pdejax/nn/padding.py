@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -50,7 +51,22 @@ def padded(
                 f"A wall mirrors up to {u.shape[axis] - 1} of {u.shape[axis]} points, asked for {max(width)}."
             )
         if any(width):
+            if around and sum(width) <= u.shape[axis]:
+                u = _around(u, axis, width)
+                continue
             every = [(0, 0)] * u.ndim
             every[axis] = width
             u = jnp.pad(u, every, mode="wrap" if around else behind_walls)
     return u
+
+
+def _around(u: Array, axis: int, width: tuple[int, int]) -> Array:
+    """`u` between copies of its own ends, of which no point is asked for twice.
+
+    The gradient of a split joins the parts again, that of slices adds as many arrays of the whole size: a training step
+    of a U-Net takes a tenth longer with those.
+    """
+    before, behind = width
+    sizes = (behind, u.shape[axis] - before - behind, before)
+    first, middle, last = jax.lax.split(u, sizes, axis)
+    return jnp.concatenate([last, first, middle, last, first], axis)
