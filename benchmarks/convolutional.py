@@ -7,7 +7,8 @@ writes benchmarks/results/convolutional.{json,md}; `--dry` only prints. Some min
 Each network is made and trained in a process of its own, because what one compiles another need not, the networks in
 turn and round after round: one field on 64 x 64 points, periodic, width 16, batch 8, Adam. "Within a loop" are ten
 steps in one `jax.lax.scan`, as `pdejax.fit` has them and rollouts are. The networks are each package's own
-of that name and width; they differ in size, and the number of their weights is beside them.
+of that name and width; they differ in size, and the number of their weights is beside them. `QUICK_COMPILATION` are
+options of the compiler that `pdejax.fit` takes.
 """
 
 import argparse
@@ -26,9 +27,19 @@ import numpy as np
 import optax
 from _measuring import machine, spread
 
+from pdejax.training import QUICK_COMPILATION
+
 RESULTS = Path(__file__).parent / "results"
 POINTS, WIDTH, BATCH, IN_LOOP = 64, 16, 8, 10
-NETWORKS = ("classic, pdejax", "classic, PDEquinox", "modern, pdejax", "modern, PDEquinox")
+QUICK = "pdejax with QUICK_COMPILATION"
+NETWORKS = (
+    "classic, pdejax",
+    f"classic, {QUICK}",
+    "classic, PDEquinox",
+    "modern, pdejax",
+    f"modern, {QUICK}",
+    "modern, PDEquinox",
+)
 TIMES = ("made", "first_step", "later_step", "first_loop", "step_in_loop")
 
 
@@ -71,7 +82,9 @@ def measured(name: str) -> dict[str, float]:
         update, state = optimiser.update(gradient, state, weights)
         return (optax.apply_updates(weights, update), state), value
 
-    alone, loop = jax.jit(step), jax.jit(lambda carry: jax.lax.scan(step, carry, None, length=IN_LOOP))
+    options = QUICK_COMPILATION if name.endswith(QUICK) else None
+    alone = jax.jit(step, compiler_options=options)
+    loop = jax.jit(lambda carry: jax.lax.scan(step, carry, None, length=IN_LOOP), compiler_options=options)
     first, (carry, _) = seconds(alone, (weights, state))
     later = float(np.median([seconds(alone, carry)[0] for _ in range(7)]))
     first_loop, _ = seconds(loop, carry)

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -49,6 +49,7 @@ def fit(
     checkpoints: Checkpoints | None = None,
     devices: Devices | None = None,
     steps_per_call: int | None = None,
+    compiler_options: Mapping[str, Any] | None = None,
     progress: bool = True,
     log_path: str | os.PathLike | None = None,
     loggers: Sequence[Any] = (),
@@ -92,6 +93,9 @@ def fit(
       divides a gradient by its own size: a weight whose gradient is nothing but rounding moves all the same.)
     - `steps_per_call`: optimiser steps per compiled call; by default as many as take about half a second. It changes
       how often the progress bar moves, never the result: the number is an argument of one compiled loop.
+    - `compiler_options`: of XLA, for what is compiled here, as `jax.jit` takes them; `QUICK_COMPILATION` halves the
+      time that deep networks take to compile for a CPU. Others round otherwise: a run that is resumed with other ones
+      does not end with the same bits.
     - `log_path`: where the log is written, .csv or .jsonl, at every validation and at the end; folders are made.
     - `loggers`: of `pdejax.training.loggers` (`TensorBoard`, `Wandb`, `LivePlot`), or functions of one's own that are
       called with new rows of the log as they come, and may have a method `finish` for the end.
@@ -152,8 +156,9 @@ def fit(
         carry, (train, held_out, key) = devices.kept(carry), devices.whole((train, held_out, key))
     # The same for every number of steps, so that a resumed run compiles to the same program.
     capacity = steps_per_call or 1000
-    advance = compiled_steps(objective, optimiser, rest, batch_size, ema_decay, capacity, devices)
-    score = compiled_score(objective, batch_size)
+    asked = None if compiler_options is None else dict(compiler_options)
+    advance = compiled_steps(objective, optimiser, rest, batch_size, ema_decay, capacity, devices, asked)
+    score = compiled_score(objective, batch_size, asked)
 
     def weights_of(kept: Carry) -> Any:
         """Those that are scored and returned: the average, where one is asked for and has begun."""
