@@ -16,7 +16,7 @@ finite volumes (MUSCL, HLL) on twice as many cells. In an interval both move by 
 a rollout of `frames` steps from held-out states, the mean over its steps, channels and trajectories.
 More waves on the finest grid cost more time at equal weights: the time of a step is printed beside the error.
 
-    python experiments/sinenet_waves.py                     # two hours on two cores
+    python experiments/sinenet_waves.py                     # two hours on one core
     python experiments/sinenet_waves.py --preset gpu        # nearer to the published size
     python experiments/sinenet_waves.py --preset tiny       # a minute; learns nothing
 
