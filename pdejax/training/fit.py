@@ -93,9 +93,9 @@ def fit(
       divides a gradient by its own size: a weight whose gradient is nothing but rounding moves all the same.)
     - `steps_per_call`: optimiser steps per compiled call; by default as many as take about half a second. It changes
       how often the progress bar moves, never the result: the number is an argument of one compiled loop.
-    - `compiler_options`: of XLA, for what is compiled here, as `jax.jit` takes them; `QUICK_COMPILATION` halves the
-      time that deep networks take to compile for a CPU. Others round otherwise: a run that is resumed with other ones
-      does not end with the same bits.
+    - `compiler_options`: of XLA, for what is compiled here, as `jax.jit` takes them; `QUICK_COMPILATION` shortens
+      the time that deep networks take to compile for a CPU. Others round otherwise: a run that is resumed with other
+      ones does not end with the same bits.
     - `log_path`: where the log is written, .csv or .jsonl, at every validation and at the end; folders are made.
     - `loggers`: of `pdejax.training.loggers` (`TensorBoard`, `Wandb`, `LivePlot`), or functions of one's own that are
       called with new rows of the log as they come, and may have a method `finish` for the end.
