@@ -219,8 +219,8 @@ class InLatentSpace(eqx.Module):
 
         evaluate({"latent": InLatentSpace(fitted.model), "from state to state": fitted.model}, ...)
 
-    Every frame of the data is decoded and scored, and the cost is that of one encoding and of a step and a decoding for
-    every frame. Called by itself it is the model.
+    Every frame of the data is decoded and scored. The cost is that of the first few frames, at most five: one encoding,
+    and a step and a decoding for every frame; of a longer rollout it is less. Called by itself it is the model.
 
     Raises `ValueError` for a model that is no `LatentEvolution`, with or without the statistics of `fit` around it.
     """

@@ -21,7 +21,7 @@ _AFTER_ALL_STEPS = np.int32(2**30)
 
 QUICK_COMPILATION: dict[str, Any] = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": False}
 """Options for `fit(..., compiler_options=)`: XLA compiles a U-Net for one CPU core in half the time, for two cores in
-four fifths, and its steps take a tenth to a fifth longer. For short runs of deep networks."""
+a tenth to a fifth less, and its steps take a tenth to a fifth longer. For short runs of deep networks."""
 
 
 class Carry(NamedTuple):
