@@ -44,19 +44,22 @@ def rollout(
         u0 = u0.astype(jnp.result_type(float))
     states = _rollout(stepper, u0, count, t0, key, include_initial)
     if not isinstance(states, Tracer):
-        _warn_of_blow_up(stepper, states, int(include_initial))
+        warn_of_blow_up(stepper, states, int(include_initial))
     return states
 
 
-def _warn_of_blow_up(stepper: Any, states: Array, num_given: int) -> None:
+def warn_of_blow_up(stepper: Any, states: Array, num_given: int, every: int = 1) -> None:
+    """Warns the caller's caller where states, of which the first `num_given` were given and the others are `every`
+    steps apart, are not finite at the end."""
     if bool(jnp.all(jnp.isfinite(states[-1]))):
         return
     # Of frames that are cut over processes this one may hold a part.
     is_lost = ~np.asarray(jnp.all(jnp.isfinite(states), axis=tuple(range(1, states.ndim))))
-    step = int(np.argmax(is_lost)) + 1 - num_given
+    frame = int(np.argmax(is_lost)) + 1 - num_given
+    step = every * frame
     how = "stepper.check_step(u0) names the largest stable step" if hasattr(stepper, "check_step") else ""
     what = f"is not finite after step {step}" if step else "is not finite to begin with"
-    others = ", nor are those that follow" if step < len(states) - num_given else ""
+    others = ", nor are those that follow" if frame < len(states) - num_given else ""
     warnings.warn(
         f"The rollout of {type(stepper).__name__} {what}{others}{f': {how}' if how else ''}.",
         RuntimeWarning,

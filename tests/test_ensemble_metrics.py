@@ -39,6 +39,30 @@ def test_spread_is_the_deviation_of_the_members_in_any_units():
     assert np.all(metrics.spread(np.repeat(u[:1], 3, axis=0), grid) == 0)
 
 
+def test_the_score_of_fields_with_a_large_mean_and_of_huge_ones_is_that_of_their_differences():
+    grid = Grid(8, 1.0, dtype=np.float32)
+    u = np.random.default_rng(0).normal(size=(5, 2, 8))
+    for offset, size in ((1e6, 50.0), (0.0, 3e37), (0.0, 1e-37)):
+        members = (offset + size * u).astype(np.float32)
+        truth = members[0] * np.float32(1 + 1e-6 if offset else 0.5)
+        exact = members.astype(np.float64), truth.astype(np.float64)
+        distance = np.mean(np.abs(exact[0] - exact[1]), axis=(0, 2))
+        between = sum(np.mean(np.abs(exact[0][i] - exact[0][j]), axis=-1) for i, j in combinations(range(5), 2)) / 20
+        found = np.asarray(metrics.crps(members, truth, grid), float)
+        np.testing.assert_allclose(found / size, (distance - between) / size, rtol=1e-5)
+
+
+def test_whole_numbers_and_half_precision_are_scored_in_single_precision():
+    grid = Grid(8, 1.0, dtype=np.float32)
+    u = np.random.default_rng(0).integers(-9, 9, (4, 1, 8))
+    for dtype in (np.int32, np.float16):
+        members = u.astype(dtype)
+        for score in (metrics.agreement, metrics.spread, lambda v, g: metrics.crps(v, v[0] + v.dtype.type(1), g)):
+            found = score(members, grid)
+            assert found.dtype == np.float32 or jax.config.jax_enable_x64
+            np.testing.assert_allclose(found, score(u.astype(grid.dtype), grid), rtol=1e-5)
+
+
 def test_members_of_the_truths_own_law_are_as_far_from_it_as_from_each_other():
     grid = Grid((400, 500), (1.0, 1.0))
     members, truth = (jax.random.normal(jax.random.key(k), (n, 1, *grid.shape)) for k, n in ((0, 4), (1, 1)))

@@ -57,11 +57,18 @@ def surrogate(name: str, given: Any, data: Trajectories, dt: float, key: PRNGKey
 
     `key` is for one that draws random numbers.
 
-    Raises `ValueError` for another interval, something that cannot be called, and another number of channels.
+    Raises `ValueError` for another interval, something that cannot be called, another number of channels, and an
+    `InLatentSpace` within something else.
     """
     if not callable(given) or isinstance(given, type):
         what = f"the class {given.__name__} itself" if isinstance(given, type) else f"a {type(given).__name__}"
         raise ValueError(f"Surrogate {name!r} is {what}; give a model or a stepper, which are called.")
+    parts = jax.tree.leaves(given, is_leaf=lambda part: isinstance(part, InLatentSpace))
+    if type(given) is not InLatentSpace and any(isinstance(part, InLatentSpace) for part in parts):
+        raise ValueError(
+            f"Surrogate {name!r} is a {type(given).__name__} around InLatentSpace, which would go from state to state: "
+            "InLatentSpace goes around all of it, InLatentSpace(model)."
+        )
     if not hasattr(given, "dt"):
         contestant = Contestant(given, domain=data.grid, dt=dt)
     elif not np.isclose(float(given.dt), dt, rtol=1e-4):

@@ -49,7 +49,8 @@ class RivalFamily:
       for data that were truncated to fewer points than the flow needs: such a rival starts from the data's first state
       and goes on with all of its own.
     - `variants`: schemes, step sizes, how much is dealiased.
-    - `least_points`: no rival is coarser along any axis.
+    - `least_points`: no rival is coarser along any axis, but where all of them would be, and the data are: then those
+      on the points of the data are run.
 
     A wider one: `RivalFamily(fractions=(1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25))`.
     """

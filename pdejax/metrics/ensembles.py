@@ -72,11 +72,15 @@ def crps(members: Members, truth: State, domain: Grid) -> Float[Array, " channel
     members = _checked(members, domain)
     domain.check_state(truth, members.shape[1], "The truth")
     count = members.shape[0]
-    distance = jnp.mean(jnp.abs(members - jnp.asarray(truth, members.dtype)), axis=0)
+    # From the truth, and by the largest: a large mean would leave nothing of the differences, and sums be infinite.
+    apart = members - jnp.asarray(truth, members.dtype)
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(apart), axis=(0, *range(2, members.ndim)), keepdims=True))
+    unit = jnp.where(largest > 0, largest, 1.0)
+    apart = apart / unit
     # In order of size every difference of two has a sign: number k is the larger one k times.
     rank = jnp.arange(count, dtype=members.dtype).reshape(-1, *(1,) * (members.ndim - 1))
-    between = jnp.sum((2 * rank - (count - 1)) * jnp.sort(members, axis=0), axis=0)
-    return mean_of(distance - between / (count * (count - 1)), domain)
+    between = jnp.mean((2 * rank - (count - 1)) / (count - 1) * jnp.sort(apart, axis=0), axis=0)
+    return unit.reshape(-1) * mean_of(jnp.mean(jnp.abs(apart), axis=0) - between, domain)
 
 
 def _checked(members: Members, domain: Grid) -> Array:

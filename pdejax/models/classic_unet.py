@@ -39,8 +39,8 @@ class ClassicUNet(eqx.Module):
 
     `model(u, parameters=None, *, domain=None, key=None)`: `(in_channels, *space) -> (out_channels, *space)`, on any
     numbers of points (`pdejax.nn.fitted_space`). It has to know which axes are periodic, by the `domain` of the call or
-    by `conditioning`, and commutes with translations by `2^num_levels` points around them. It is another function at
-    another resolution.
+    by `conditioning`, and commutes with translations by `2^num_levels` points around them where that number divides
+    theirs. It is another function at another resolution.
 
     - `norm`: a kind of `pdejax.nn` behind every convolution, `GroupNorm()` by default.
     - `use_bias`: whether the convolutions of the pairs have one; `last_points`: of C along each axis, 3 or 1.
@@ -92,6 +92,8 @@ class ClassicUNet(eqx.Module):
     ):
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "ndim": ndim, "width": width}
         check_sizes(NAME, **sizes, num_levels=num_levels, last_points=last_points)
+        if last_points not in (1, 3):
+            raise ValueError(f"{NAME} takes last_points=3 or 1, got {last_points}.")
         check_activation(activation, NAME)
         check_norm(norm, NAME)
         check_walls(walls, NAME)

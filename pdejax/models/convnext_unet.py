@@ -54,8 +54,8 @@ class ConvNeXtUNet(eqx.Module):
 
     `model(u, parameters=None, *, domain=None, key=None)`: `(in_channels, *space) -> (out_channels, *space)`, on any
     numbers of points (`pdejax.nn.fitted_space`). It has to know which axes are periodic, by the `domain` of the call or
-    by `conditioning`, and commutes with translations by `2^num_levels` points around them. It is another function at
-    another resolution.
+    by `conditioning`, and commutes with translations by `2^num_levels` points around them where that number divides
+    theirs. It is another function at another resolution.
 
     - `points`: that a block sees along each axis.
     - `skips`: "concatenated" as above, or "added", w + v_l in the place of M_l (w, v_l).

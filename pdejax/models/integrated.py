@@ -72,6 +72,9 @@ class Integrated(eqx.Module):
                 "Integrated needs the time between states: Integrated(model, interval=...), or trajectories whose "
                 "parameters hold `output_interval`."
             )
+        if jnp.shape(interval) != ():
+            raise ValueError(f"`output_interval` is one number for a state, got the shape {jnp.shape(interval)}.")
+        u = u if jnp.issubdtype(u.dtype, jnp.inexact) else u.astype(jnp.result_type(float))
         h = jnp.asarray(interval, u.dtype) / self.substeps
 
         def rate(state: Array, key: Any) -> Array:

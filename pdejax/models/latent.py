@@ -7,11 +7,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pdejax.counts import count_of
 from pdejax.grid import Grid
 from pdejax.nn.checks import check_is_model
+from pdejax.rollout import warn_of_blow_up
 
 NAME = "LatentEvolution"
 
@@ -81,11 +83,7 @@ class LatentEvolution(eqx.Module):
         z = self.encode(u, parameters, domain=domain, key=of_encoder)
         z = self.evolve(z, parameters, domain=domain, key=of_dynamics)
         result = self.decode(z, parameters, domain=domain, key=of_decoder)
-        if result.shape[1:] != u.shape[1:]:
-            raise ValueError(
-                f"The decoder turns the latent state of a state of shape {u.shape} into {result.shape}, other points: "
-                "pass domain=grid to the call, or build it for these points."
-            )
+        _check_points(result, u)
         return result
 
     def encode(
@@ -145,7 +143,8 @@ def latent_rollout(
 
     `stepper` is a `NeuralStepper` of a `LatentEvolution`, with or without the statistics around it that `fit` puts
     there. The states are in physical units, as those of `rollout`. `include_initial` puts u0 in front, as it is. With a
-    key, every step draws what it would draw in `rollout`.
+    key, every step draws what it would draw in `rollout`, and as there a `RuntimeWarning` names the step from which on
+    states are not finite.
 
     Raises `ValueError` for a stepper of another model, counts below one, a number of steps that is no multiple of
     `every`, and statistics of increments.
@@ -161,7 +160,10 @@ def latent_rollout(
         raise ValueError(f"{count} steps are no multiple of every={every}: the last ones would not be decoded.")
     u0 = jnp.asarray(u0)
     u0 = u0 if jnp.issubdtype(u0.dtype, jnp.inexact) else u0.astype(jnp.result_type(float))
-    return _latent_rollout(model, u0, stepper.parameters, stepper.domain, count, every, key, include_initial)
+    states = _latent_rollout(model, u0, stepper.parameters, stepper.domain, count, every, key, include_initial)
+    if not isinstance(states, Tracer):
+        warn_of_blow_up(stepper, states, int(include_initial), every)
+    return states
 
 
 @eqx.filter_jit
@@ -205,9 +207,19 @@ def latent_frames(
             return inside.evolve(z, told, domain=domain, key=_keys_of_step(key, first + n)[1])
 
         z = jax.lax.fori_loop(0, every, step, z)
-        return z, restore(inside.decode(z, told, domain=domain, key=_keys_of_step(key, first + every - 1)[2]))
+        decoded = inside.decode(z, told, domain=domain, key=_keys_of_step(key, first + every - 1)[2])
+        _check_points(decoded, u)
+        return z, restore(decoded)
 
     return jax.lax.scan(frame, z, jnp.arange(0, num_steps, every))
+
+
+def _check_points(decoded: Array, u: Array) -> None:
+    if decoded.shape[1:] != u.shape[1:]:
+        raise ValueError(
+            f"The decoder turns the latent state of a state of shape {u.shape} into {decoded.shape}, other points: "
+            "pass domain=grid to the call, or build it for these points."
+        )
 
 
 def _keys_of_step(key: PRNGKeyArray | None, n: Any) -> Any:

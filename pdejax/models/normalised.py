@@ -20,7 +20,8 @@ class Statistics(eqx.Module):
 
     `trainable` leaves everything inside a `Statistics` out, so no optimiser, average or weight decay sees it.
 
-    Raises `ValueError` for a standard deviation that is not positive: the caller decides what a constant channel means.
+    Raises `ValueError` for numbers that are not finite, means and deviations of different shapes, and a standard
+    deviation that is not positive: the caller decides what a constant channel means.
     """
 
     mean: Float[Array, "..."]
@@ -28,8 +29,16 @@ class Statistics(eqx.Module):
 
     def __init__(self, mean: Any, std: Any):
         self.mean, self.std = jnp.asarray(mean, float), jnp.asarray(std, float)
-        if not isinstance(self.std, Tracer) and not bool(jnp.all(self.std > 0)):
+        if self.mean.shape != self.std.shape:
+            raise ValueError(
+                f"Statistics have as many means as deviations, got the shapes {self.mean.shape} and {self.std.shape}."
+            )
+        if isinstance(self.mean, Tracer) or isinstance(self.std, Tracer):
+            return
+        if not bool(jnp.all(self.std > 0)):
             raise ValueError(f"A standard deviation must be positive, got {self.std}; use 1 for a constant channel.")
+        if not bool(jnp.all(jnp.isfinite(self.mean) & jnp.isfinite(self.std))):
+            raise ValueError(f"Statistics are finite numbers, got the means {self.mean}, the deviations {self.std}.")
 
     def remove(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
         """`(u - mean) / std`, per channel."""

@@ -1,14 +1,17 @@
 """PDE-Refiner: a prediction, and then corrections of what is smaller and smaller in it."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pdejax.nn import RefinementSchedule
+from pdejax.keys import checked_key
+from pdejax.nn import Conditioning, RefinementSchedule
 from pdejax.nn.checks import check_is_model, check_sizes
 
 NAME = "PDERefiner"
@@ -37,8 +40,9 @@ class PDERefiner(eqx.Module):
     - `tolerance`: refinement ends where the root mean square of what it has changed falls below this, in units of y;
       None for never. What is saved is saved outside of `vmap` alone.
 
-    Raises `ValueError` for a network that is not built, levels that do not rise from 0, and a tolerance that is not
-    positive; at trace time for a call without a key.
+    Raises `ValueError` for a network that is not built or whose `conditioning` does not name the level, levels that do
+    not rise from 0, and a tolerance that is not positive; at trace time for a call without a key and a network that
+    returns another shape than the result's.
     Source: Lippe et al., PDE-Refiner: Achieving Accurate Long Rollouts with Neural PDE Solvers (NeurIPS 2023).
     """
 
@@ -58,15 +62,13 @@ class PDERefiner(eqx.Module):
     ):
         check_is_model(network, NAME)
         check_sizes(NAME, out_channels=out_channels)
+        _check_is_told(network)
         self.network, self.out_channels = network, out_channels
         self.schedule = RefinementSchedule() if schedule is None else schedule
         if not isinstance(self.schedule, RefinementSchedule):
             raise ValueError(f"PDERefiner takes schedule=RefinementSchedule(...), got {schedule!r}.")
         count = self.schedule.num_refinements
-        self.levels = tuple(range(count + 1)) if levels is None else tuple(levels)
-        rises = all(a < b for a, b in zip(self.levels, self.levels[1:], strict=False))
-        if self.levels[:1] != (0,) or not rises or self.levels[-1] > count:
-            raise ValueError(f"PDERefiner needs levels that rise from 0, up to {count}, got {levels}.")
+        self.levels = tuple(range(count + 1)) if levels is None else _checked_levels(levels, count)
         if tolerance is not None and not 0 < tolerance < float("inf"):
             raise ValueError(f"PDERefiner needs a tolerance > 0, in units of the result, or None, got {tolerance}.")
         self.tolerance = None if tolerance is None else float(tolerance)
@@ -84,11 +86,12 @@ class PDERefiner(eqx.Module):
                 "PDERefiner draws noise and needs a key: model(u, key=jax.random.key(0)), and for rollouts and "
                 "evaluate key=jax.random.key(0) as well."
             )
+        u = u if jnp.issubdtype(u.dtype, jnp.inexact) else u.astype(jnp.result_type(float))
         shape, dtype = (self.out_channels, *u.shape[1:]), u.dtype
         levels = jnp.asarray(self.levels)
         estimate, transitions = self.schedule.estimate, self.schedule.transitions(self.levels)
         table = jnp.asarray([*(each[list(self.levels)] for each in estimate), *transitions], dtype).T
-        first_key, *keys = jax.random.split(key, 1 + len(self.levels))
+        first_key, *keys = jax.random.split(checked_key(key, NAME), 1 + len(self.levels))
         x = jnp.asarray(self.schedule.noise[0], dtype) * jax.random.normal(first_key, shape, dtype)
 
         def refine(carry: tuple[Array, Array], level: tuple[Array, Array, Array]) -> tuple[Array, Array]:
@@ -119,7 +122,7 @@ class PDERefiner(eqx.Module):
         key: PRNGKeyArray,
     ) -> Float[Array, "out_channels *space"]:
         """What the network predicts minus what it should, on a level drawn at random, for the true result `y`."""
-        of_level, of_noise = jax.random.split(key)
+        of_level, of_noise = jax.random.split(checked_key(key, NAME))
         k = jax.random.randint(of_level, (), 0, self.schedule.num_refinements + 1)
         parts = (self.schedule.signal, self.schedule.noise, *self.schedule.target)
         signal, noise, of_y, of_e = (jnp.asarray(part, y.dtype)[k] for part in parts)
@@ -128,4 +131,29 @@ class PDERefiner(eqx.Module):
 
     def _predicted(self, u: Array, x: Array, k: Array, parameters: Mapping[str, Any] | None, domain: Any) -> Array:
         told = dict(parameters or {}) | {LEVEL: 1000.0 * k / self.schedule.num_refinements}
-        return self.network(jnp.concatenate([u, x]), told, domain=domain)
+        predicted = self.network(jnp.concatenate([u, x]), told, domain=domain)
+        if predicted.shape != x.shape:
+            # One channel would be broadcast to all of them, and trained so.
+            raise ValueError(
+                f"The network of {NAME} returns shape {predicted.shape} and has to predict {x.shape}: build it with "
+                f"in_channels={u.shape[0] + x.shape[0]} and out_channels={x.shape[0]}, and give PDERefiner these."
+            )
+        return predicted.astype(x.dtype)
+
+
+def _check_is_told(network: Any) -> None:
+    """Raises `ValueError` for a network that states what it is told, and is not told the level."""
+    told = getattr(network, "conditioning", LEVEL)
+    if told != LEVEL and LEVEL not in (told.parameters if isinstance(told, Conditioning) else ()):
+        raise ValueError(
+            f'{NAME} tells its network the level as the parameter "{LEVEL}", and this {type(network).__name__} is not '
+            f'told it: conditioning=pdejax.nn.Conditioning("{LEVEL}", modulation=pdejax.nn.FiLM()).'
+        )
+
+
+def _checked_levels(levels: Any, last: int) -> tuple[int, ...]:
+    given: Any = tuple(levels) if isinstance(levels, Sequence | np.ndarray) else ()
+    rises = all(isinstance(level, int | np.integer) for level in given) and all(a < b for a, b in pairwise(given))
+    if given[:1] != (0,) or not rises or given[-1] > last:
+        raise ValueError(f"{NAME} needs levels that rise from 0, up to {last}, got {levels}.")
+    return tuple(int(level) for level in given)

@@ -63,7 +63,7 @@ class SineNet(eqx.Module):
     `model(u, parameters=None, *, domain=None, key=None)`: `(in_channels, *space) -> (out_channels, *space)`, on any
     numbers of points (`pdejax.nn.fitted_space`). It has to know which axes are periodic, by the `domain` of the call or
     by `conditioning`; convolutions and interpolation go around these, and the model commutes with translations by
-    `2^num_levels` points. It is another function at another resolution.
+    `2^num_levels` points where that number divides theirs. It is another function at another resolution.
 
     - `width`: channels on the finest level; level l has `int(width * multiplier^l)`. With `width=64` and `multiplier`
       1.8075, 1.611, 1.5 and 1.425 the published networks of 2, 4, 6 and 8 waves have about as many weights each.

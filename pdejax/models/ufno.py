@@ -121,11 +121,14 @@ class UFNO(eqx.Module):
         check_activation(activation, "UFNO")
         check_norm(norm, "UFNO")
         check_walls(walls, "UFNO")
-        if num_fourier_layers < 0:
-            raise ValueError(f"UFNO needs num_fourier_layers >= 0, got {num_fourier_layers}.")
+        if not isinstance(num_fourier_layers, int) or isinstance(num_fourier_layers, bool) or num_fourier_layers < 0:
+            raise ValueError(f"UFNO needs num_fourier_layers >= 0, an int of Python, got {num_fourier_layers!r}.")
+        if not isinstance(slope, float | int | np.floating) or not np.isfinite(slope):
+            raise ValueError(f"UFNO needs as slope a number, got {slope!r}.")
         self.in_channels, self.out_channels, self.ndim, self.width = in_channels, out_channels, ndim, width
         self.num_fourier_layers, self.num_u_layers = num_fourier_layers, num_u_layers
-        self.projection_width, self.activation, self.slope, self.walls = projection_width, activation, slope, walls
+        self.projection_width, self.activation, self.walls = projection_width, activation, walls
+        self.slope = float(slope)
         self.modes = checked_modes(modes, ndim, "UFNO")
         self.norm = GroupNorm() if norm is None else norm
         self.padding = checked_padding(padding, ndim, "UFNO")
@@ -140,7 +143,7 @@ class UFNO(eqx.Module):
             SpectralConvolution(width, width, self.modes, scale=0.25, dtype=dtype, key=k[0]) for k in parts
         )
         self.shortcuts = tuple(ChannelMap(width, width, dtype=dtype, key=k[1]) for k in parts)
-        inside = {"norm": self.norm, "slope": slope, "walls": walls, "dtype": dtype}
+        inside = {"norm": self.norm, "slope": self.slope, "walls": walls, "dtype": dtype}
         self.u_nets = tuple(ConstantWidthUNet(width, ndim, **inside, key=k[2]) for k in parts[num_fourier_layers:])
         self.modulations = tuple(told.make_modulation(width, ndim, dtype=dtype, key=k[3]) for k in parts)
         self.projection = ChannelMLP(

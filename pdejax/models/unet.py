@@ -55,8 +55,9 @@ class UNet(eqx.Module):
     `model(u, parameters=None, *, domain=None, key=None)`: `(in_channels, *space) -> (out_channels, *space)`, on any
     numbers of points (`pdejax.nn.fitted_space`: between walls some are added; around a periodic axis the states are
     interpolated to the next number that the levels divide, and the results back). It has to know which axes are
-    periodic, by the `domain` of the call or by `conditioning`, and commutes with translations by
-    `2^(levels - 1)` points around them. It looks at neighbouring points: it is another function at another resolution.
+    periodic, by the `domain` of the call or by `conditioning`, and commutes with translations by `2^(levels - 1)`
+    points around them where that number divides theirs. It looks at neighbouring points: it is another function at
+    another resolution.
 
     - `width`: channels behind the first convolution. `multipliers`: one for each level.
     - `fourier_modes`: one entry for each of the first levels, frequencies as of `FNO`: their blocks on the way down are
@@ -126,6 +127,8 @@ class UNet(eqx.Module):
         check_norm(norm, NAME)
         check_walls(walls, NAME)
         self.in_channels, self.out_channels, self.ndim, self.width = in_channels, out_channels, ndim, width
+        if not isinstance(attention, bool):
+            raise ValueError(f"{NAME} takes attention=True or False, got {attention!r}.")
         self.multipliers, self.depth, self.attention = checked_sizes(NAME, "multipliers", multipliers), depth, attention
         check_sizes(NAME, **{"len(multipliers)": len(self.multipliers)})
         if not isinstance(fourier_modes, Sequence):

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 Walls = Literal["zeros", "edge", "reflect"]
-"""What stands behind a wall: zeros, the value of the last point, or the points before it mirrored in it."""
+"""What stands behind a wall: zeros, the value of the last point, or the points before it mirrored in it, of which there
+have to be as many: on the coarsest grid of a network, too."""
 
 SAY_PERIODIC = (
     "has to know which axes are periodic: pass domain=grid to the call (for pairs Supervised(domain=grid), "
@@ -48,7 +49,8 @@ def padded(
     for axis, (width, around) in enumerate(zip(widths, periodic, strict=True), start=first):
         if walls == "reflect" and not around and max(width) >= u.shape[axis]:
             raise ValueError(
-                f"A wall mirrors up to {u.shape[axis] - 1} of {u.shape[axis]} points, asked for {max(width)}."
+                f'walls="reflect" mirrors up to {u.shape[axis] - 1} of {u.shape[axis]} points along axis '
+                f'{axis - first}, asked for {max(width)}: take walls="edge", states of more points, or fewer levels.'
             )
         if any(width):
             if around and sum(width) <= u.shape[axis]:

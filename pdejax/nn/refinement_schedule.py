@@ -6,6 +6,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from pdejax.counts import count_of
+
 Prediction = Literal["v", "noise"]
 
 
@@ -25,7 +27,8 @@ class RefinementSchedule:
 
     `smallest_noise` is the standard deviation on the last level.
 
-    Raises `ValueError` for no refinements, another `prediction`, and a `smallest_noise` that is not in (0, 1).
+    Raises `ValueError` for no whole number of refinements, another `prediction`, and a `smallest_noise` that is no
+    number in (0, 1).
     Source: Lippe et al., PDE-Refiner: Achieving Accurate Long Rollouts with Neural PDE Solvers (NeurIPS 2023), section
     3.1 and pseudo-code; "v" is what their code does (Salimans & Ho, ICLR 2022, with the posterior of Ho et al., NeurIPS
     2020), where the parameter `min_noise_std` is the variance.
@@ -36,12 +39,14 @@ class RefinementSchedule:
     prediction: Prediction = "v"
 
     def __post_init__(self):
-        if not isinstance(self.num_refinements, int) or self.num_refinements < 1:
-            raise ValueError(f"RefinementSchedule needs num_refinements >= 1, got {self.num_refinements!r}.")
-        if not 0 < self.smallest_noise < 1:
+        object.__setattr__(self, "num_refinements", count_of("num_refinements", self.num_refinements))
+        is_number = isinstance(self.smallest_noise, float | int | np.floating)
+        if not is_number or not 0 < self.smallest_noise < 1:
             raise ValueError(
-                f"RefinementSchedule needs smallest_noise in (0, 1), a standard deviation, got {self.smallest_noise}."
+                f"RefinementSchedule needs smallest_noise in (0, 1), a standard deviation, got {self.smallest_noise!r}."
             )
+        # A number of numpy would be an array to JAX, and what decides a program must not be one.
+        object.__setattr__(self, "smallest_noise", float(self.smallest_noise))
         if self.prediction not in get_args(Prediction):
             raise ValueError(f'RefinementSchedule has the predictions "v" and "noise", got {self.prediction!r}.')
 
@@ -50,7 +55,7 @@ class RefinementSchedule:
         """a_k."""
         if self.prediction == "noise":
             return np.where(np.arange(self.num_refinements + 1) > 0, 1.0, 0.0)
-        return np.sqrt(self._kept)
+        return np.exp(self._log_kept / 2)
 
     @property
     def noise(self) -> np.ndarray:
@@ -58,7 +63,7 @@ class RefinementSchedule:
         if self.prediction == "noise":
             k = np.arange(self.num_refinements + 1)
             return np.where(k > 0, self.smallest_noise ** (k / self.num_refinements), 0.0)
-        return np.sqrt(1 - self._kept)
+        return np.sqrt(-np.expm1(self._log_kept))
 
     @property
     def target(self) -> tuple[np.ndarray, np.ndarray]:
@@ -83,19 +88,25 @@ class RefinementSchedule:
         if self.prediction == "noise":
             parts = (np.ones(len(behind)), np.zeros(len(behind)), self.noise[behind])
         else:
-            kept, then = self._kept[before], self._kept[behind]
-            ratio = kept / then  # what all steps in between leave of the signal's variance
+            kept, then = self._log_kept[before], self._log_kept[behind]
+            left = kept - then  # logarithm of what all steps in between leave of the signal's variance
+            lost, lost_then, lost_between = (-np.expm1(each) for each in (kept, then, left))
             parts = (
-                np.sqrt(then) * (1 - ratio) / (1 - kept),
-                np.sqrt(ratio) * (1 - then) / (1 - kept),
-                np.sqrt((1 - ratio) * (1 - then) / (1 - kept)),
+                np.exp(then / 2) * lost_between / lost,
+                np.exp(left / 2) * lost_then / lost,
+                np.sqrt(lost_between * lost_then / lost),
             )
         last = (1.0, 0.0, 0.0)
         of_y, of_x, of_noise = (np.append(part, end) for part, end in zip(parts, last, strict=True))
         return of_y, of_x, of_noise
 
     @property
-    def _kept(self) -> np.ndarray:
-        steps = np.arange(self.num_refinements + 1)
-        beta = self.smallest_noise ** (2 * (self.num_refinements - steps) / self.num_refinements)
-        return np.cumprod(1 - beta)[::-1]
+    def _log_kept(self) -> np.ndarray:
+        """Logarithms of a_k^2: what is lost would be a difference of two numbers near one, and the products vanish."""
+        steps = np.arange(self.num_refinements)
+        log_beta = 2 * np.log(self.smallest_noise) * (1 - steps / self.num_refinements)
+        # log(1 - beta), of which the first form is exact where beta is small and the second where it is near one.
+        with np.errstate(divide="ignore"):
+            of_steps = np.where(log_beta < -np.log(2), np.log1p(-np.exp(log_beta)), np.log(-np.expm1(log_beta)))
+        # On the first level, the last of these steps, there is nothing left.
+        return np.append(np.cumsum(of_steps), -np.inf)[::-1]

@@ -156,6 +156,11 @@ def fit(
         carry, (train, held_out, key) = devices.kept(carry), devices.whole((train, held_out, key))
     # The same for every number of steps, so that a resumed run compiles to the same program.
     capacity = steps_per_call or 1000
+    if compiler_options is not None and not isinstance(compiler_options, Mapping):
+        raise ValueError(
+            "`compiler_options` are names of XLA's options and their values, e.g. "
+            f"pdejax.training.QUICK_COMPILATION, got {compiler_options!r}."
+        )
     asked = None if compiler_options is None else dict(compiler_options)
     advance = compiled_steps(objective, optimiser, rest, batch_size, ema_decay, capacity, devices, asked)
     score = compiled_score(objective, batch_size, asked)

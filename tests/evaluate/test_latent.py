@@ -63,6 +63,16 @@ def test_a_rollout_stays_in_the_latent_space_and_the_parameters_are_those_of_eac
     assert found["inside"].costs is not None
 
 
+def test_the_parts_are_given_the_grid_of_the_data():
+    def told(z, parameters=None, *, domain=None, key=None):
+        return decoder(z) + domain.extent[0] - 2.0
+
+    found = evaluate(
+        {"inside": InLatentSpace(LatentEvolution(encoder, lambda z, *_, **__: 0 * z, told))}, truth(), **OPTIONS
+    )
+    assert np.all(np.isfinite(found.results["inside"].scores["relative_l2"]))
+
+
 def test_every_step_draws_anew():
     data = truth()
     surrogates = {"inside": InLatentSpace(model(drawn))}
@@ -77,6 +87,19 @@ def test_every_step_draws_anew():
 def test_by_itself_it_is_the_model():
     u, told = first_states()[0], {"rate": 0.3}
     np.testing.assert_array_equal(eqx.filter_jit(InLatentSpace(model()))(u, told), eqx.filter_jit(model())(u, told))
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda inside: NeuralStepper(inside, 0.2, GRID),
+        lambda inside: Normalised(inside, Statistics([0.0], [1.0]), Statistics([0.0], [1.0])),
+    ],
+)
+def test_within_something_else_it_would_be_passed_over_and_is_refused(around):
+    with pytest.raises(ValueError, match="around InLatentSpace, which would go from state to state"):
+        evaluate({"inside": around(InLatentSpace(model()))}, truth(), **OPTIONS)
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,14 @@ def test_the_contract():
     check_model(model, random_state(2, 12, dtype=np.float64), out_channels=2, parameters=TOLD)
 
 
+def test_states_that_are_not_finite_are_told_of():
+    model = LatentEvolution(same, lambda z, *_, **__: 1e12 * z, same, residual=False)
+    # The largest number of single precision is reached in the fourth step, that of double precision in the 26th.
+    step = 26 if GRID.dtype == np.float64 else 4
+    with pytest.warns(RuntimeWarning, match=f"is not finite after step {step}, nor are those that follow"):
+        latent_rollout(NeuralStepper(model, DT), first_state(), step + 4, every=2)
+
+
 def test_it_is_saved_and_loaded(tmp_path):
     model = LatentEvolution(*(LatentMLP(4, (), key=key) for key in jax.random.split(KEY, 3)), residual=False)
     save(tmp_path / "model", model)
@@ -218,9 +226,10 @@ def stepped(model, num_steps=2, **options):
             ),
             r"these statistics \(residual=True\) are of increments",
         ),
+        (lambda: stepped(LatentEvolution(same, same, lambda z, *_, **__: z[:, 1:])), r"into \(1, 15\), other points"),
         (
-            lambda: stepped(LatentEvolution(same, same, lambda z, *_, **__: z[:, 1:]), include_initial=True),
-            r"states of shape \(1, 15\), and u0 has \(1, 16\)",
+            lambda: stepped(LatentEvolution(same, same, lambda z, *_, **__: jnp.tile(z, (2, 1))), include_initial=True),
+            r"states of shape \(2, 16\), and u0 has \(1, 16\)",
         ),
     ],
 )

@@ -128,6 +128,24 @@ def test_a_number_changes_what_is_between_the_convolutions_of_every_block():
         assert np.max(np.abs(gap)) > 1e-3
 
 
+@pytest.mark.either
+def test_every_convolution_of_a_block_and_that_of_the_end_follow_an_activation():
+    calls = []
+
+    def counted(h):
+        calls.append(h.shape)
+        return jnp.tanh(h)
+
+    model = eqx.filter_eval_shape(
+        lambda: UNet(2, 3, 1, 4, multipliers=(1, 2), depth=1, activation=counted, norm_groups=2, key=jax.random.key(0))
+    )
+    calls.clear()
+    grid = Grid(8, 1.0, dtype=jnp.float32)
+    eqx.filter_eval_shape(lambda m, u: m(u, domain=grid), model, jax.ShapeDtypeStruct((2, 8), jnp.float32))
+    # Two levels with one block down and two up each, two blocks in the middle, two activations in each, and the end.
+    assert len(calls) == 2 * (2 * 3 + 2) + 1 and calls[-1] == (8, 4)
+
+
 def test_it_computes_in_half_precision():
     model = InPrecision(network(2), jnp.bfloat16)
     lowered = eqx.filter_make_jaxpr(model)(jax.ShapeDtypeStruct((2, 16, 9), jnp.float32))
@@ -153,6 +171,7 @@ def test_it_is_saved_and_loaded(tmp_path):
         ({"fourier_modes": (2, 2, 2)}, "UNet has 2 levels, but `fourier_modes` has 3 entries"),
         ({"fourier_modes": ((2, 2, 2),)}, "`modes` has 3 entries"),
         ({"fourier_modes": 3}, "`fourier_modes`: one entry for each of the first levels, got 3"),
+        ({"attention": "no"}, "attention=True or False, got 'no'"),
         ({"norm_groups": 3}, "groups=3 needs a number of groups that divides 4"),
         ({"norm": "group"}, "UNet takes as norm a kind that is built"),
         ({"walls": "periodic"}, "UNet takes walls= one of"),

@@ -28,6 +28,14 @@ def test_what_fits_is_left_alone(periodic):
     np.testing.assert_array_equal(restore(fitted), u)
 
 
+def test_points_at_centres_are_interpolated_to_centres_and_back():
+    waves = lambda n: jnp.sin(2 * np.pi * (jnp.arange(n) + 0.5) / n + 0.3)[None]  # noqa: E731
+    fitted, restore = fitted_space(waves(13), 8, (True,), ("centres",))
+    np.testing.assert_allclose(fitted, waves(16), atol=1e-5)
+    # Another function than what came in, so that two mistakes do not undo each other.
+    np.testing.assert_allclose(restore(2 * waves(16)), 2 * waves(13), atol=1e-5)
+
+
 def test_every_frequency_survives_an_odd_number_of_points():
     u = jax.random.normal(jax.random.key(0), (3, 13))
     fitted, restore = fitted_space(u, 8, (True,), ("nodes",))
