@@ -7,8 +7,8 @@ writes benchmarks/results/convolutional.{json,md}; `--dry` only prints. Some min
 Each network is made and trained in a process of its own, because what one compiles another need not, the networks in
 turn and round after round: one field on 64 x 64 points, periodic, width 16, batch 8, Adam. "Within a loop" are ten
 steps in one `jax.lax.scan`, as `pdejax.fit` has them and rollouts are. The networks are each package's own
-of that name and width; they differ in size, and the number of their weights is beside them. `QUICK_COMPILATION` are
-options of the compiler that `pdejax.fit` takes.
+of that name and width; they differ in size, and the number of their weights is beside them. `QUICK_COMPILATION` and
+`QUICKEST_COMPILATION` are options of the compiler that `pdejax.fit` takes.
 """
 
 import argparse
@@ -27,17 +27,19 @@ import numpy as np
 import optax
 from _measuring import machine, spread
 
-from pdejax.training import QUICK_COMPILATION
+from pdejax.training import QUICK_COMPILATION, QUICKEST_COMPILATION
 
 RESULTS = Path(__file__).parent / "results"
 POINTS, WIDTH, BATCH, IN_LOOP = 64, 16, 8, 10
-QUICK = "pdejax with QUICK_COMPILATION"
+QUICK, QUICKEST = "pdejax with QUICK_COMPILATION", "pdejax with QUICKEST_COMPILATION"
 NETWORKS = (
     "classic, pdejax",
     f"classic, {QUICK}",
+    f"classic, {QUICKEST}",
     "classic, PDEquinox",
     "modern, pdejax",
     f"modern, {QUICK}",
+    f"modern, {QUICKEST}",
     "modern, PDEquinox",
 )
 TIMES = ("made", "first_step", "later_step", "first_loop", "step_in_loop")
@@ -82,7 +84,7 @@ def measured(name: str) -> dict[str, float]:
         update, state = optimiser.update(gradient, state, weights)
         return (optax.apply_updates(weights, update), state), value
 
-    options = QUICK_COMPILATION if name.endswith(QUICK) else None
+    options = {QUICK: QUICK_COMPILATION, QUICKEST: QUICKEST_COMPILATION}.get(name.split(", ")[1])
     alone = jax.jit(step, compiler_options=options)
     loop = jax.jit(lambda carry: jax.lax.scan(step, carry, None, length=IN_LOOP), compiler_options=options)
     first, (carry, _) = seconds(alone, (weights, state))

@@ -37,3 +37,4 @@ from pdejax.training.soap import scale_by_soap as scale_by_soap
 from pdejax.training.soap import soap as soap
 from pdejax.training.state import TrainingState as TrainingState
 from pdejax.training.steps import QUICK_COMPILATION as QUICK_COMPILATION
+from pdejax.training.steps import QUICKEST_COMPILATION as QUICKEST_COMPILATION

@@ -13,7 +13,15 @@ from pdejax.data import Trajectories
 from pdejax.grid import Grid
 from pdejax.models import FNO, Normalised, Statistics
 from pdejax.nn import ChannelMap
-from pdejax.training import QUICK_COMPILATION, OneStep, RelativeL2, Supervised, TrainingDiverged, fit
+from pdejax.training import (
+    QUICK_COMPILATION,
+    QUICKEST_COMPILATION,
+    OneStep,
+    RelativeL2,
+    Supervised,
+    TrainingDiverged,
+    fit,
+)
 
 
 class Gain(eqx.Module):
@@ -403,11 +411,18 @@ def test_a_log_gets_few_lines_of_the_progress(capfd):
     assert "20/20" in said and "valid=" in said
 
 
-def test_options_of_the_compiler_reach_it_and_change_no_more_than_rounding():
+@pytest.mark.parametrize("asked", [QUICK_COMPILATION, QUICKEST_COMPILATION])
+def test_options_of_the_compiler_reach_it_and_change_no_more_than_rounding(asked):
     data = pairs()
     as_always = fit(small(), Supervised(), data, **options(num_steps=5))
-    quickly = fit(small(), Supervised(), data, valid=data, **options(num_steps=5), compiler_options=QUICK_COMPILATION)
+    quickly = fit(small(), Supervised(), data, valid=data, **options(num_steps=5), compiler_options=asked)
     np.testing.assert_allclose(quickly.log["loss"], as_always.log["loss"], rtol=1e-5)
     assert np.isfinite(quickly.log["valid_loss"][-1])
     with pytest.raises(jax.errors.JaxRuntimeError, match="No such compile option: 'xla_no_such'"):
         fit(small(), Supervised(), data, **options(num_steps=1), compiler_options={"xla_no_such": True})
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+def test_options_of_the_compiler_are_a_mapping():
+    with pytest.raises(ValueError, match="`compiler_options` are names of XLA's options and their values, .* got 'x'"):
+        fit(small(), Supervised(), pairs(), **options(num_steps=1), compiler_options="x")
