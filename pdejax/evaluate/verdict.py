@@ -212,6 +212,8 @@ def below_from(report: Report, name: str, threshold: float) -> str:
 
 def factor(value: float) -> str:
     """A ratio with as many digits as timing supports."""
+    if value < 0.1:
+        return f"{value:.2g}"
     return f"{value:.2f}" if value < 10 else f"{value:.0f}"
 
 

@@ -150,7 +150,7 @@ def latent_rollout(
     `every`, and statistics of increments.
     """
     model: Any = getattr(stepper, "model", None)
-    if model is None or not hasattr(stepper, "parameters"):
+    if model is None or not hasattr(stepper, "parameters") or not hasattr(stepper, "domain"):
         raise ValueError(
             f"latent_rollout takes NeuralStepper(model, dt, grid) first, got a {type(stepper).__name__}: "
             f"put the {NAME} into one."
@@ -240,6 +240,7 @@ class InLatentSpace(eqx.Module):
     model: Any
 
     def __init__(self, model: Any):
+        check_is_model(model, "InLatentSpace")
         check_has_latent_space(model)
         self.model = model
 

@@ -40,9 +40,9 @@ class PDERefiner(eqx.Module):
     - `tolerance`: refinement ends where the root mean square of what it has changed falls below this, in units of y;
       None for never. What is saved is saved outside of `vmap` alone.
 
-    Raises `ValueError` for a network that is not built or whose `conditioning` does not name the level, levels that do
-    not rise from 0, and a tolerance that is not positive; at trace time for a call without a key and a network that
-    returns another shape than the result's.
+    Raises `ValueError` for a network that is not built, of other channels, or whose `conditioning` does not name the
+    level, levels that do not rise from 0, and a tolerance that is not positive; at trace time for a call without a key
+    and a network that returns another shape than the result's.
     Source: Lippe et al., PDE-Refiner: Achieving Accurate Long Rollouts with Neural PDE Solvers (NeurIPS 2023).
     """
 
@@ -63,6 +63,12 @@ class PDERefiner(eqx.Module):
         check_is_model(network, NAME)
         check_sizes(NAME, out_channels=out_channels)
         _check_is_told(network)
+        made, taken = getattr(network, "out_channels", out_channels), getattr(network, "in_channels", None)
+        if made != out_channels or (taken is not None and taken <= out_channels):
+            raise ValueError(
+                f"The network of {NAME}(network, {out_channels}) takes the channels of a state and {out_channels} "
+                f"more, and makes {out_channels}, got one that takes {taken} and makes {made}."
+            )
         self.network, self.out_channels = network, out_channels
         self.schedule = RefinementSchedule() if schedule is None else schedule
         if not isinstance(self.schedule, RefinementSchedule):
@@ -72,6 +78,16 @@ class PDERefiner(eqx.Module):
         if tolerance is not None and not 0 < tolerance < float("inf"):
             raise ValueError(f"PDERefiner needs a tolerance > 0, in units of the result, or None, got {tolerance}.")
         self.tolerance = None if tolerance is None else float(tolerance)
+
+    @property
+    def in_channels(self) -> int:
+        """Of the state, where the network says how many channels it takes: it takes those of the result as well."""
+        return self.network.in_channels - self.out_channels
+
+    @property
+    def ndim(self) -> int:
+        """That of the network, where it says so."""
+        return self.network.ndim
 
     def __call__(
         self,

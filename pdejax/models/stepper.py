@@ -6,6 +6,8 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from pdejax.nn.checks import check_is_model
+
 
 class NeuralStepper(eqx.Module):
     """`stepper(u, *, t=0.0, key=None) -> u(t + dt)` from `model(u, parameters, domain=domain, key=key)`.
@@ -23,9 +25,7 @@ class NeuralStepper(eqx.Module):
     parameters: dict[str, Any] | None
 
     def __init__(self, model: Any, dt: float, domain: Any = None, parameters: Mapping[str, Any] | None = None):
-        if isinstance(model, type) or not callable(model):
-            given = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
-            raise ValueError(f"NeuralStepper steps a model that is built, e.g. FNO(...), got {given}.")
+        check_is_model(model, "NeuralStepper")
         if not dt > 0:
             raise ValueError(f"NeuralStepper needs dt > 0, got {dt}.")
         self.model, self.dt, self.domain = model, float(dt), domain

@@ -33,7 +33,8 @@ def check_activation(activation: Any, what: str) -> None:
 def check_norm(norm: Any, what: str) -> None:
     """Raises `ValueError` for what is neither None nor a kind of norm that is built."""
     if norm is not None and (isinstance(norm, type) or not hasattr(norm, "make")):
-        raise ValueError(f"{what} takes as norm a kind that is built, e.g. InstanceNorm(), or None, got {norm!r}.")
+        built = "a kind that is built, e.g. pdejax.nn.InstanceNorm(), or None for its default"
+        raise ValueError(f"{what} takes as norm {built}, got {norm!r}.")
 
 
 def check_is_model(model: Any, what: str) -> None:
@@ -50,7 +51,7 @@ def checked_sizes(what: str, name: str, values: Any) -> tuple[int, ...]:
     several = isinstance(values, Sequence | np.ndarray) and not isinstance(values, str)
     given: Any = tuple(values) if several else (None,)
     if any(not _is_whole(each) or each < 1 for each in given):
-        raise ValueError(f"{what} needs `{name}`: a sequence of whole numbers >= 1, e.g. (32, 32), got {values!r}.")
+        raise ValueError(f"{what} needs `{name}`: a sequence of whole numbers >= 1, e.g. (1, 2, 2), got {values!r}.")
     return tuple(int(each) for each in given)
 
 

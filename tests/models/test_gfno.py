@@ -239,7 +239,7 @@ def test_a_radius_needs_to_know_where_the_points_are():
         ({"modes": 0}, "modes >= 1, got 0"),
         ({"group": "p6"}, r"one of \('p1', 'p4', 'p4m'\), got 'p6'"),
         ({"padding": -0.1}, "`padding` >= 0, the same fraction of both axes, got -0.1"),
-        ({"norm": InstanceNorm}, r"kind that is built, e.g. InstanceNorm\(\)"),
+        ({"norm": InstanceNorm}, r"kind that is built, e.g. pdejax.nn.InstanceNorm\(\)"),
         ({"pseudoscalar": True}, "group='p4' has none"),
         (
             {"conditioning": Conditioning(coordinates=(0, 1))},

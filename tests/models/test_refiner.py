@@ -119,6 +119,11 @@ def test_its_residual_is_on_every_level_equally_often():
     assert np.all(np.abs(counts - 1000) < 120)
 
 
+def test_it_says_what_it_takes_where_its_network_does():
+    assert (small().in_channels, small().ndim) == (1, 1)
+    assert not hasattr(PDERefiner(One(), 1), "in_channels")
+
+
 def test_every_key_gives_another_member_and_the_same_one_the_same():
     model, u = small(), jax.random.normal(jax.random.key(1), (1, 16))
     one, again, other = (eqx.filter_jit(model)(u, key=jax.random.key(seed)) for seed in (0, 0, 1))
@@ -294,6 +299,10 @@ def test_it_is_saved_and_loaded(tmp_path):
         (
             lambda: PDERefiner(FNO(2, 1, 1, 3, 4, num_layers=1, key=KEY), 1),
             'the parameter "refinement", and this FNO is not told it: .*Conditioning',
+        ),
+        (
+            lambda: PDERefiner(small().network, 2),
+            r"PDERefiner\(network, 2\) takes the channels of a state and 2 more, and makes 2, .* takes 2 and makes 1",
         ),
         (lambda: PDERefiner(One(), 2)(jnp.ones((2, 8)), key=KEY), r"shape \(1, 8\) and has to predict \(2, 8\)"),
         (

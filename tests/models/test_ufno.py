@@ -132,7 +132,7 @@ def test_it_is_saved_and_loaded(tmp_path):
     ("options", "message"),
     [
         ({"num_u_layers": 0}, "num_u_layers >= 1, got 0"),
-        ({"num_fourier_layers": -1}, "num_fourier_layers >= 0, got -1"),
+        ({"num_fourier_layers": -1}, "num_fourier_layers >= 0, an int of Python, got -1"),
         ({"padding": (0.1, -1)}, "`padding` >= 0"),
         ({"modes": (2, 2, 2)}, "`modes` has 3 entries"),
     ],
