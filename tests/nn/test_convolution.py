@@ -77,7 +77,7 @@ def test_mistakes_are_named():
         Convolution(3, 4, 1, groups=2, key=jax.random.key(0))
     with pytest.raises(ValueError, match=r"points >= 1, one number or 2, got \(3,\)"):
         Convolution(3, 4, 2, (3,), key=jax.random.key(0))
-    with pytest.raises(ValueError, match="mirrors up to 2 of 3 points, asked for 3"):
+    with pytest.raises(ValueError, match="mirrors up to 2 of 3 points along axis 0, asked for 3"):
         padded(jnp.ones((1, 3)), [(3, 0)], (False,), "reflect")
     with pytest.raises(ValueError, match="as many widths and flags"):
         padded(jnp.ones((1, 3)), [(1, 0)], (False, True))
