@@ -98,6 +98,7 @@ def test_it_is_saved_and_loaded(tmp_path):
         ({"width": 0}, "width >= 1, got 0"),
         ({"num_levels": 0}, "num_levels >= 1, got 0"),
         ({"last_points": 0}, "last_points >= 1, got 0"),
+        ({"last_points": 2}, "ClassicUNet takes last_points=3 or 1, got 2"),
         ({"norm": InstanceNorm}, "ClassicUNet takes as norm a kind that is built"),
         ({"walls": "periodic"}, "ClassicUNet takes walls= one of"),
         ({"key": 7}, r"key=jax.random.key\(7\), got key=7"),

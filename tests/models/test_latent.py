@@ -219,6 +219,12 @@ def stepped(model, num_steps=2, **options):
         (lambda: stepped(InPrecision(LatentEvolution(same, same, same))), "in a InPrecision: .* around each of them"),
         (lambda: stepped(LatentEvolution(same, same, same), 0), "num_steps must be >= 1, got 0"),
         (lambda: stepped(LatentEvolution(same, same, same), 5, every=2), "5 steps are no multiple of every=2"),
+        (
+            lambda: latent_rollout(
+                Normalised(LatentEvolution(same, same, same), *[Statistics([0.0], [1.0])] * 2), first_state(), 2
+            ),
+            r"takes NeuralStepper\(model, dt, grid\) first, got a Normalised",
+        ),
         (lambda: latent_rollout(same, first_state(), 2), r"takes NeuralStepper\(model, dt, grid\) first, got a func"),
         (
             lambda: stepped(

@@ -62,6 +62,11 @@ def test_what_does_not_fit_is_refused():
         Normalised(doubled, one, [1.0])
     with pytest.raises(ValueError, match="must be positive"):
         Statistics([0.0], [0.0])
+    for mean, std in (([np.nan], [1.0]), ([0.0], [np.inf])):
+        with pytest.raises(ValueError, match="Statistics are finite numbers"):
+            Statistics(mean, std)
+    with pytest.raises(ValueError, match=r"as many means as deviations, got the shapes \(1,\) and \(2,\)"):
+        Statistics([0.0], [1.0, 2.0])
 
 
 def test_a_stepper_passes_on_what_it_was_given():

@@ -132,6 +132,8 @@ def test_it_is_saved_and_loaded(tmp_path):
     ("options", "message"),
     [
         ({"num_u_layers": 0}, "num_u_layers >= 1, got 0"),
+        ({"num_fourier_layers": 1.0}, "num_fourier_layers >= 0, an int of Python, got 1.0"),
+        ({"slope": float("nan")}, "UFNO needs as slope a number, got nan"),
         ({"num_fourier_layers": -1}, "num_fourier_layers >= 0, an int of Python, got -1"),
         ({"padding": (0.1, -1)}, "`padding` >= 0"),
         ({"modes": (2, 2, 2)}, "`modes` has 3 entries"),

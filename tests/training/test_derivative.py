@@ -136,6 +136,10 @@ def test_fit_measures_the_rates_and_the_rate_is_learned_and_stepped():
         (lambda: Integrated(Gain(jnp.ones(())))(jnp.ones((1, 4))), "needs the time between states"),
         (lambda: Integrated(lambda u, *_, **__: u[:1], 1.0)(jnp.ones((2, 4))), r"not \(1, 4\)"),
         (
+            lambda: Integrated(Gain(jnp.ones(())))(jnp.ones((1, 4)), {"output_interval": jnp.ones(3)}),
+            r"`output_interval` is one number for a state, got the shape \(3,\)",
+        ),
+        (
             lambda: normalised(
                 Integrated(Gain(jnp.ones(()))),
                 pj.Trajectories.from_arrays(np.ones((1, 2, 1, 4)), pj.Grid(4, 1.0), ("u",), [0, 1]),
